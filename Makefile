@@ -1,0 +1,93 @@
+# Watt It Takes. `make` alone lists what there is; each command sets up what it needs by itself.
+#
+# PYTHON names the Python that .venv is made with: make lab PYTHON=python3.12
+# pip's own settings hold, such as PIP_INDEX_URL for a mirror, or PIP_EXTRA_INDEX_URL for torch's smaller
+# CPU-only build on Linux, which the README explains.
+
+PYTHON ?= python3
+VENV := .venv
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+ifeq ($(OS),Windows_NT)
+BIN := $(VENV)/Scripts
+else
+BIN := $(VENV)/bin
+endif
+
+# pip's lines become one that is kept up to date on a terminal, and every tenth one elsewhere; errors pass by it.
+PROGRESS = awk -v live="$$([ -t 1 ] && echo 1 || true)" \
+	'/^Collecting / { n++; what = n " of $(1): " $$2 } \
+	/Downloading / { what = n " of $(1): " $$2 " " $$3 " " $$4 } \
+	/^Installing collected/ { what = "copying them into $(VENV), which may take a minute or two"; n = 0 } \
+	/^(Collecting|Installing collected)|Downloading / { \
+	if (live) { printf "\r\033[K  %s", substr(what, 1, 76); fflush() } else if (n % 10 == 0) { print "  " what; fflush() } } \
+	END { if (live) printf "\r\033[K" }'
+INSTALL = $(BIN)/python -m pip install --disable-pip-version-check
+
+# In a container one is often root, which Jupyter refuses unless told.
+AS_ROOT = $(if $(filter 0,$(shell id -u)),--allow-root)
+# JupyterLab asks no one for news, and looks for no updates: the course opens without a network.
+LAB_SETTINGS := $(VENV)/share/jupyter/lab/settings
+QUIET_LAB := {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": false}}
+
+.PHONY: help setup lab run test validate notebooks check clean
+
+help: ## list these commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+setup: $(VENV)/.ready ## make .venv with the pinned packages, and fetch the model
+	@$(BIN)/python -m helpers fetch
+
+lab: setup ## open the course in JupyterLab
+	@$(BIN)/python -m jupyter lab $(AS_ROOT) notebooks/00_welcome.ipynb
+
+run: setup ## execute every notebook; copies and a summary go to build/
+	@$(BIN)/python -m helpers run
+
+check: setup ## say what of this machine is ready, and how to fix the rest
+	@$(BIN)/python -m helpers check
+
+test: $(VENV)/.ready-test setup ## run the tests
+	@$(BIN)/python -m pytest
+
+validate: $(VENV)/.ready-test setup ## run the stored notebooks again and compare their outputs
+	@COURSE_STATIC=1 $(BIN)/python -m pytest --nbval-lax --nbval-current-env \
+		--nbval-cell-timeout=600 --timeout=900 notebooks
+
+notebooks: $(VENV)/.ready-test setup ## execute the notebooks for storage, and record what each cost
+	@$(BIN)/python -m helpers store
+
+clean: ## remove what the commands wrote, except .venv and the model
+	@rm -rf build .pytest_cache .ruff_cache
+	@find helpers tests data benchmarks notebooks -name __pycache__ -o -name .ipynb_checkpoints 2>/dev/null | xargs rm -rf
+
+# A stamp is touched last, so a setup that was interrupted or failed is taken up again by the next command.
+$(VENV)/.ready: requirements.txt pyproject.toml
+	@rm -f $@
+	@$(PYTHON) -c "" 2>/dev/null || { echo "No Python called $(PYTHON) runs here: 3.11, 3.12 or 3.13 expected." \
+		"Install one, or name another: make lab PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c "import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))" \
+		|| { echo "$(PYTHON) is $$($(PYTHON) --version 2>&1): 3.11, 3.12 or 3.13 expected." \
+		"Install one, or name another: make lab PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c "import venv, ensurepip" 2>/dev/null || { echo "$(PYTHON) cannot make a virtual environment:" \
+		"its venv module is missing. On Debian and Ubuntu: sudo apt install python3-venv"; exit 1; }
+	@if [ -x $(BIN)/python ]; then \
+		$(BIN)/python -c "import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))" 2>/dev/null \
+		|| { echo "$(VENV) holds a Python that is too old, too new or gone. Remove it and try again: rm -rf $(VENV)"; \
+		exit 1; }; fi
+	@[ -x $(BIN)/python ] && $(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
+	@echo "Setting up $(VENV): a few minutes the first time."
+	@$(INSTALL) -r requirements.txt | $(call PROGRESS,$(shell grep -c == requirements.txt))
+	@$(INSTALL) --quiet --no-deps --no-build-isolation --editable . >$(VENV)/install.log 2>&1 \
+		|| { cat $(VENV)/install.log; exit 1; }
+	@mkdir -p $(LAB_SETTINGS) && echo '$(QUIET_LAB)' >$(LAB_SETTINGS)/overrides.json
+	@touch $@
+
+$(VENV)/.ready-test: requirements-test.txt $(VENV)/.ready
+	@rm -f $@
+	@echo "Adding what the tests need."
+	@$(INSTALL) -r requirements-test.txt | $(call PROGRESS,$(shell grep -hc == requirements-test.txt))
+	@touch $@
