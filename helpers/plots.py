@@ -1,0 +1,100 @@
+"""The course's look: colors that color-blind readers can tell apart, and little ink."""
+
+from collections.abc import Sequence
+
+# Okabe and Ito's palette (2008), told apart with every common form of color blindness.
+COLORS = {
+    "blue": "#0072B2",
+    "orange": "#E69F00",
+    "green": "#009E73",
+    "red": "#D55E00",
+    "purple": "#CC79A7",
+    "sky": "#56B4E9",
+    "yellow": "#F0E442",
+    "black": "#000000",
+}
+
+
+def style() -> None:
+    """Apply the course's look to every figure drawn from here on."""
+    import matplotlib as mpl
+
+    mpl.rcParams.update(
+        {
+            "axes.grid": True,
+            "axes.prop_cycle": mpl.cycler(color=list(COLORS.values())),
+            "axes.spines.right": False,
+            "axes.spines.top": False,
+            "axes.titlelocation": "left",
+            "axes.titlesize": 11,
+            "figure.constrained_layout.use": True,
+            "figure.dpi": 90,
+            "figure.figsize": (7, 3.6),
+            "font.size": 10,
+            "grid.alpha": 0.3,
+            "legend.frameon": False,
+        }
+    )
+
+
+def intervals(rows: Sequence[tuple[str, float, float, float]], title: str, unit: str):
+    """Draw one dot with its interval for each row, the first on top.
+
+    Parameters
+    ----------
+    rows : sequence of (name, value, low, high)
+        What to draw; a value of None is refused, since a gap would read as 0.
+    title, unit : str
+        The finding, and what the axis counts.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Close it or return it as the last value of a cell, not both, or it shows twice.
+
+    Raises
+    ------
+    ValueError
+        If a value is None.
+    """
+    import matplotlib.pyplot as plt
+
+    unknown = [name for name, *values in rows if None in values]
+    if unknown:
+        raise ValueError(f"No value for {', '.join(unknown)}: leave the row out, and say why in the text.")
+    figure, axes = plt.subplots(figsize=(7, 0.9 + 0.45 * len(rows)))
+    for place, (_, value, low, high) in enumerate(reversed(rows)):
+        axes.errorbar(
+            value, place, xerr=[[value - low], [high - value]], fmt="o", capsize=3, color=COLORS["blue"]
+        )
+        axes.annotate(f"{value:.3g}", (value, place), textcoords="offset points", xytext=(0, 7), ha="center")
+    axes.set(
+        yticks=range(len(rows)), yticklabels=[row[0] for row in reversed(rows)], xlabel=unit, title=title
+    )
+    axes.set_ylim(-0.5, len(rows) - 0.3)
+    plt.close(figure)
+    return figure
+
+
+def confusion(matrix, names: Sequence[str], title: str):
+    """Draw a confusion matrix of counts: rows are the truth, columns the prediction.
+
+    Parameters
+    ----------
+    matrix : array of int, shape (classes, classes)
+    names : sequence of str, one a class
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    import matplotlib.pyplot as plt
+    from sklearn.metrics import ConfusionMatrixDisplay
+
+    size = 2.2 + 0.45 * len(names)
+    figure, axes = plt.subplots(figsize=(size + 0.6, size))
+    ConfusionMatrixDisplay(matrix, display_labels=list(names)).plot(ax=axes, cmap="Blues", colorbar=False)
+    axes.grid(False)
+    axes.set_title(title)
+    plt.close(figure)
+    return figure

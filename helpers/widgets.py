@@ -1,0 +1,71 @@
+"""One figure with controls, which stays a figure where nothing is live."""
+
+import io
+import os
+from collections.abc import Callable
+
+
+def explore(draw: Callable, alt: str, **controls) -> None:
+    """Show `draw(**values)` as an image, and redraw it when a control moves.
+
+    With COURSE_STATIC=1, as for stored notebooks and tests, one image is shown, at the values that
+    the controls start with. An `Image` is updated, and not an `Output` widget: executing those
+    without a browser can wait forever.
+
+    Parameters
+    ----------
+    draw : callable
+        Takes the controls' values by name, returns a matplotlib Figure.
+    alt : str
+        One sentence that says what the figure shows to someone who cannot see it.
+    **controls : ipywidgets.Widget
+        Widgets with a `value`, such as ``temperature=ipywidgets.FloatSlider(value=1, min=0.1, max=5)``.
+
+    Raises
+    ------
+    TypeError
+        If a control has no `value`.
+    """
+    import ipywidgets
+    from IPython.display import Image, display
+
+    for name, control in controls.items():
+        if not isinstance(control, ipywidgets.ValueWidget):
+            raise TypeError(
+                f"The control {name!r} is a {type(control).__name__}: expected an ipywidgets widget with "
+                f"a value, such as {name}=ipywidgets.FloatSlider(value=1, min=0, max=2)."
+            )
+
+    def values() -> dict:
+        return {name: control.value for name, control in controls.items()}
+
+    if os.environ.get("COURSE_STATIC") == "1":
+        display(Image(_png(draw(**values())), alt=alt))
+        return
+    image = ipywidgets.Image(value=_png(draw(**values())), format="png")
+    message = ipywidgets.HTML()
+
+    def redraw(_change: dict) -> None:
+        try:
+            image.value = _png(draw(**values()))
+            message.value = ""
+        except Exception as error:  # in a callback it would vanish into the log
+            message.value = f"This combination cannot be drawn: {error}"
+
+    for name, control in controls.items():
+        control.description = control.description or name.replace("_", " ")
+        control.style.description_width = "initial"
+        if hasattr(control, "continuous_update"):
+            control.continuous_update = False
+        control.observe(redraw, names="value")
+    display(ipywidgets.VBox([*controls.values(), image, message]))
+
+
+def _png(figure) -> bytes:
+    """The figure as PNG bytes; the figure is closed, so that it shows once."""
+    import matplotlib.pyplot as plt
+
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=90)
+    plt.close(figure)
+    return buffer.getvalue()
