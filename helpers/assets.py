@@ -123,8 +123,8 @@ def fetch_model() -> Path:
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise AssetError(
-                f"The disk that holds {MODELS} is full: fetching the model needs {MEGABYTES_NEEDED} MB, of which "
-                f"92 MB stay, and {shutil.disk_usage(ROOT).free / 1e6:.0f} MB are free. Nothing was kept. "
+                f"The disk that holds {MODELS} is full: the model needs {MEGABYTES_NEEDED} MB, "
+                f"of which 92 MB stay; {shutil.disk_usage(ROOT).free / 1e6:.0f} MB are free. Nothing was kept. "
                 "Free some space and try again."
             ) from error
         raise AssetError(f"{MODELS} cannot be written ({error}). Make it writable and try again.") from error
@@ -247,6 +247,6 @@ def resolve_model(name: str) -> str:
         ) from error
     except Exception as error:  # no network shows itself in many ways
         raise AssetError(
-            f"The model {name!r} is not on this computer and the hub could not be reached ({type(error).__name__}). "
-            f"Try again where there is a network. {default}"
+            f"The model {name!r} is not on this computer and the hub could not be reached "
+            f"({type(error).__name__}). Try again where there is a network. {default}"
         ) from error

@@ -75,7 +75,7 @@ def read_sentences(path: str | Path) -> "Dataset":
     if len(outside):
         found = table["label"][outside[0]]
         raise DataError(
-            f"{path.name} has the label {found!r} in line {outside[0] + 2}: expected 0 (negative) or 1 (positive)."
+            f"{path.name} has the label {found!r} in line {outside[0] + 2}: expected 0 (negative) or 1."
         )
     return Dataset.from_pandas(table.assign(label=label.astype(int)), preserve_index=False)
 

@@ -182,8 +182,8 @@ class Meter:
                 )
             if _running[-1] is not self:
                 raise EnergyError(
-                    f"{self.label!r} cannot stop while {_running[-1].label!r}, started inside it, still runs: "
-                    "two measurements may nest but not overlap. Stop the inner one first."
+                    f"{self.label!r} cannot stop while {_running[-1].label!r}, started in it, still runs: two "
+                    " measurements may nest but not overlap. Stop the inner one first."
                 )
             self._stop()
             _running.pop()
@@ -250,8 +250,8 @@ def _begin(meter: Meter) -> Meter:
             )
         if _running and _owner != threading.get_ident():
             raise EnergyError(
-                f"{_running[-1].label!r} is being measured in another thread, and two measurements at once would each "
-                "be charged the whole machine. Wait until it has stopped, or measure both together."
+                f"{_running[-1].label!r} is being measured in another thread; two at once would "
+                "each be charged the whole machine. Wait until it has stopped, or measure both together."
             )
         _owner = threading.get_ident()
         meter._start()
