@@ -123,8 +123,8 @@ def fetch_model() -> Path:
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise AssetError(
-                f"The disk that holds {MODELS} is full: the model needs {MEGABYTES_NEEDED} MB, "
-                f"of which 92 MB stay; {shutil.disk_usage(ROOT).free / 1e6:.0f} MB are free. Nothing was kept. "
+                f"The disk that holds {MODELS} is full: {MEGABYTES_NEEDED} MB are needed, "
+                f"92 MB stay; {shutil.disk_usage(ROOT).free / 1e6:.0f} MB are free. Nothing was kept. "
                 "Free some space and try again."
             ) from error
         raise AssetError(f"{MODELS} cannot be written ({error}). Make it writable and try again.") from error

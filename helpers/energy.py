@@ -182,7 +182,7 @@ class Meter:
                 )
             if _running[-1] is not self:
                 raise EnergyError(
-                    f"{self.label!r} cannot stop while {_running[-1].label!r}, started in it, still runs: two "
+                    f"{self.label!r} cannot stop while {_running[-1].label!r}, started in it, runs: two "
                     " measurements may nest but not overlap. Stop the inner one first."
                 )
             self._stop()
