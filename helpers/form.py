@@ -21,7 +21,7 @@ LANGUAGE = {
 RUN_METADATA = ("papermill", "execution", "ExecuteTime", "widgets")
 WIDGET = "application/vnd.jupyter.widget-view+json"
 ANYONES_PATH = re.compile(
-    r"(?:/home/|/Users/|/root/|/tmp/|/private/var/|/var/folders/|[A-Z]:\\+Users\\)[\w.\\/-]*"
+    r"(?<![\w.])(?:/home/|/Users/|/root/|/tmp/|/private/var/|/var/folders/|[A-Z]:\\+Users\\)[\w.\\/-]*"
 )
 
 

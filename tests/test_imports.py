@@ -1,0 +1,34 @@
+"""Importing the package, or asking for help, loads nothing heavy."""
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("torch", "transformers", "datasets", "codecarbon", "matplotlib", "pandas", "sklearn", "papermill")
+
+
+@pytest.mark.parametrize("statement", ["import helpers", "from helpers import environment, assets, runner"])
+def test_importing_loads_nothing_heavy(statement):
+    code = f"import sys; {statement}; print([name for name in {HEAVY} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_check_starts_without_torch():
+    """A kernel without torch gets a line that says so, not a traceback."""
+    code = (
+        "import sys\n"
+        "sys.modules['torch'] = None  # what an import of a missing package meets\n"
+        "from helpers.__main__ import main\n"
+        "main(['check'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "Traceback" not in done.stderr
+    assert "python" in done.stdout
+
+
+def test_there_is_a_version():
+    import helpers
+
+    assert helpers.__version__ == "0.1.0"
