@@ -1,0 +1,24 @@
+"""One check for each exercise of the course: a friendly verdict, never an exception.
+
+A check takes the learner's `answer` and returns a `Verdict`. It makes its own tensors, so it
+works on any kernel state, and imports torch only when it is called.
+"""
+
+from .base import Verdict, check, not_yet, right
+from .nb02 import (
+    nb02_adam_first_step,
+    nb02_causal_lm,
+    nb02_temperature_gradient,
+    nb02_untrained_loss,
+)
+
+__all__ = [
+    "Verdict",
+    "check",
+    "nb02_adam_first_step",
+    "nb02_causal_lm",
+    "nb02_temperature_gradient",
+    "nb02_untrained_loss",
+    "not_yet",
+    "right",
+]

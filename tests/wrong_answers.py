@@ -1,0 +1,82 @@
+"""Wrong answers that learners give, for `test_exercises.py`: each check must refuse its own.
+
+A source sets `answer`; it may use math, numpy as np, torch and F.
+"""
+
+WRONG_ANSWERS = {
+    "nb02_untrained_loss": [
+        "answer = 1 / 30_522",
+        "answer = -math.log(30_522)",
+        "answer = math.log2(30_522)",
+        "answer = math.log10(30_522)",
+        "answer = 30_522",
+        "answer = '10.33 nats'",
+        "answer = math.log",
+    ],
+    "nb02_causal_lm": [
+        # nothing shifted, padding counted
+        "answer = lambda logits, ids, mask: F.cross_entropy(logits.flatten(0, 1), ids.flatten())",
+        # nothing shifted
+        """
+def answer(logits, ids, mask):
+    return F.cross_entropy(logits[mask.bool()], ids[mask.bool()])
+""",
+        # padding counted
+        """
+def answer(logits, ids, mask):
+    return F.cross_entropy(logits[:, :-1].flatten(0, 1), ids[:, 1:].flatten())
+""",
+        # shifted the wrong way
+        """
+def answer(logits, ids, mask):
+    return F.cross_entropy(logits[:, 1:][mask[:, :-1].bool()], ids[:, :-1][mask[:, :-1].bool()])
+""",
+        # the mask of the position that predicts
+        """
+def answer(logits, ids, mask):
+    return F.cross_entropy(logits[:, :-1][mask[:, :-1].bool()], ids[:, 1:][mask[:, :-1].bool()])
+""",
+        # zeroed, but counted
+        """
+def answer(logits, ids, mask):
+    losses = F.cross_entropy(logits[:, :-1].transpose(1, 2), ids[:, 1:], reduction="none")
+    return (losses * mask[:, 1:]).mean()
+""",
+        # not averaged
+        """
+def answer(logits, ids, mask):
+    losses = F.cross_entropy(logits[:, :-1].transpose(1, 2), ids[:, 1:], reduction="none")
+    return losses * mask[:, 1:]
+""",
+        # each sentence averaged first
+        """
+def answer(logits, ids, mask):
+    losses = F.cross_entropy(logits[:, :-1].transpose(1, 2), ids[:, 1:], reduction="none")
+    return ((losses * mask[:, 1:]).sum(1) / mask[:, 1:].sum(1)).mean()
+""",
+        "answer = lambda logits, ids, mask: logits.mean()",
+        "answer = lambda logits, ids: logits.mean()",
+        "answer = torch.tensor(2.0)",
+    ],
+    "nb02_temperature_gradient": [
+        "answer = lambda z, y, T: (torch.softmax(z / T, -1) - F.one_hot(y, z.shape[1])) / len(y)",
+        "answer = lambda z, y, T: (torch.softmax(z / T, -1) - F.one_hot(y, z.shape[1])) / T",
+        "answer = lambda z, y, T: torch.softmax(z / T, -1) - F.one_hot(y, z.shape[1])",
+        "answer = lambda z, y, T: (F.one_hot(y, z.shape[1]) - torch.softmax(z / T, -1)) / (len(y) * T)",
+        "answer = lambda z, y, T: (torch.softmax(z, -1) - F.one_hot(y, z.shape[1])) / len(y)",
+        "answer = lambda z, y, T: (torch.softmax(z, -1) - F.one_hot(y, z.shape[1])) / (len(y) * T)",
+        "answer = lambda z, y, T: T * (torch.softmax(z / T, -1) - F.one_hot(y, z.shape[1])) / len(y)",
+        "answer = lambda z, y, T: z",
+        "answer = lambda z, y, T: F.cross_entropy(z / T, y)",
+        "answer = lambda z, y, T: z / 0 / None",
+        "answer = 0.0",
+    ],
+    "nb02_adam_first_step": [
+        "answer = 0.001",
+        "answer = -0.25",
+        "answer = -0.001 * 0.1 * 250 / math.sqrt(0.001 * 250**2)",
+        "answer = -0.0001",
+        "answer = 0",
+        "answer = 'minus the learning rate'",
+    ],
+}
