@@ -82,7 +82,10 @@ def require() -> None:
     ModuleNotFoundError
         If a package that the notebooks use is not installed for this Python.
     """
-    absent = [name for name, (version, _) in packages().items() if version is None]
+    try:
+        absent = [name for name, (version, _) in packages().items() if version is None]
+    except ImportError as error:  # `packaging` itself, which reads the list
+        absent = [str(error.name)]
     if absent:
         raise ModuleNotFoundError(
             f"This kernel runs {sys.executable}, which has no {', '.join(absent)}; "
