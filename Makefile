@@ -7,7 +7,7 @@
 PYTHON ?= python3
 VENV := .venv
 SHELL := bash
-.SHELLFLAGS := -eu -o pipefail -c
+.SHELLFLAGS := -eu -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 
@@ -16,16 +16,6 @@ BIN := $(VENV)/Scripts
 else
 BIN := $(VENV)/bin
 endif
-
-# pip's lines become one that is kept up to date on a terminal, and every tenth one elsewhere; errors pass by it.
-PROGRESS = awk -v live="$$([ -t 1 ] && echo 1 || true)" \
-	'/^Collecting / { n++; what = n " of $(1): " $$2 } \
-	/Downloading / { what = n " of $(1): " $$2 " " $$3 " " $$4 } \
-	/^Installing collected/ { what = "copying them into $(VENV), which may take a minute or two"; n = 0 } \
-	/^(Collecting|Installing collected)|Downloading / { \
-	if (live) { printf "\r\033[K  %s", substr(what, 1, 76); fflush() } else if (n % 10 == 0) { print "  " what; fflush() } } \
-	END { if (live) printf "\r\033[K" }'
-INSTALL = $(BIN)/python -m pip install --disable-pip-version-check
 
 # In a container one is often root, which Jupyter refuses unless told.
 AS_ROOT = $(if $(filter 0,$(shell id -u)),--allow-root)
@@ -80,8 +70,8 @@ $(VENV)/.ready: requirements.txt pyproject.toml
 		exit 1; }; fi
 	@[ -x $(BIN)/python ] && $(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
 	@echo "Setting up $(VENV): a few minutes the first time."
-	@$(INSTALL) -r requirements.txt | $(call PROGRESS,$(shell grep -c == requirements.txt))
-	@$(INSTALL) --quiet --no-deps --no-build-isolation --editable . >$(VENV)/install.log 2>&1 \
+	@$(BIN)/python -I helpers/installing.py requirements.txt
+	@$(BIN)/python -m pip install --no-deps --no-build-isolation --editable . >$(VENV)/install.log 2>&1 \
 		|| { cat $(VENV)/install.log; exit 1; }
 	@mkdir -p $(LAB_SETTINGS) && echo '$(QUIET_LAB)' >$(LAB_SETTINGS)/overrides.json
 	@touch $@
@@ -89,5 +79,5 @@ $(VENV)/.ready: requirements.txt pyproject.toml
 $(VENV)/.ready-test: requirements-test.txt $(VENV)/.ready
 	@rm -f $@
 	@echo "Adding what the tests need."
-	@$(INSTALL) -r requirements-test.txt | $(call PROGRESS,$(shell grep -hc == requirements-test.txt))
+	@$(BIN)/python -I helpers/installing.py requirements-test.txt
 	@touch $@
