@@ -21,6 +21,7 @@ def style() -> None:
 
     mpl.rcParams.update(
         {
+            "axes.axisbelow": True,  # the grid behind the bars
             "axes.grid": True,
             "axes.prop_cycle": mpl.cycler(color=list(COLORS.values())),
             "axes.spines.right": False,

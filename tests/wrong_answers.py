@@ -79,4 +79,42 @@ def answer(logits, ids, mask):
         "answer = 0",
         "answer = 'minus the learning rate'",
     ],
+    "nb00_joules": [
+        "answer = 0.05 * 60",
+        "answer = 0.05 / 3_600",
+        "answer = '180'",
+    ],
+    "nb04_gaps": [
+        "answer = {1, 2, 11}",
+        "answer = {1, 2, 9, 10, 11, 16}",
+        "answer = {1, 2, 10, 11}",
+        "answer = 11",
+    ],
+    "nb04_batch": [
+        "answer = lambda rows: (rows, [[1] * len(row) for row in rows])",
+        """
+def answer(rows):
+    longest = max(map(len, rows))
+    ids = [row + [0] * (longest - len(row)) for row in rows]
+    return ids, [[0] * len(row) + [1] * (longest - len(row)) for row in rows]
+""",
+        """
+def answer(rows):
+    longest = max(map(len, rows))
+    ids = [[0] * (longest - len(row)) + row for row in rows]
+    return ids, [[int(token > 0) for token in row] for row in ids]
+""",
+        """
+def answer(rows):
+    longest = max(map(len, rows))
+    for row in rows:
+        row += [0] * (longest - len(row))
+    return rows, [[int(token > 0) for token in row] for row in rows]
+""",
+    ],
+    "nb04_steps": [
+        "answer = 221",
+        "answer = 3 * 7_070 / 32",
+        "answer = 3 * 7_070",
+    ],
 }

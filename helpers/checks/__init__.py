@@ -5,20 +5,26 @@ works on any kernel state, and imports torch only when it is called.
 """
 
 from .base import Verdict, check, not_yet, right
+from .nb00 import nb00_joules
 from .nb02 import (
     nb02_adam_first_step,
     nb02_causal_lm,
     nb02_temperature_gradient,
     nb02_untrained_loss,
 )
+from .nb04 import nb04_batch, nb04_gaps, nb04_steps
 
 __all__ = [
     "Verdict",
     "check",
+    "nb00_joules",
     "nb02_adam_first_step",
     "nb02_causal_lm",
     "nb02_temperature_gradient",
     "nb02_untrained_loss",
+    "nb04_batch",
+    "nb04_gaps",
+    "nb04_steps",
     "not_yet",
     "right",
 ]

@@ -1,0 +1,150 @@
+"""The shipped data is what the data card says, and bad data gets a clear refusal."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from helpers import assets, data
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(assets.fetch_model())
+
+
+@pytest.fixture(scope="module")
+def some(tokenizer):
+    return data.tokenize(data.load_reviews("validation").select(range(203)), tokenizer)
+
+
+def test_every_file_has_its_sum():
+    ok, message = assets.data_status()
+    assert ok, message
+
+
+def test_the_script_makes_the_same_bytes(tmp_path):
+    script = assets.DATA / "make.py"
+    done = subprocess.run([sys.executable, str(script), "--check"], capture_output=True, text=True)
+    if "No matching distribution" in done.stderr or "Connection" in done.stderr:
+        pytest.skip("the package index cannot be reached, so the sources cannot be fetched")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "the same bytes" in done.stdout
+
+
+@pytest.mark.parametrize("split", data.REVIEWS + data.DOMAINS)
+def test_labels_follow_the_ratings(split):
+    table = data.load_reviews(split).to_pandas()
+    assert set(table["label"]) == {0, 1}
+    assert (table["label"] == (table["rating"] > 0)).all()
+    assert table["rating"].abs().between(0.5, 4).all()
+    assert table["text"].str.strip().ne("").all()
+
+
+def test_no_sentence_stands_in_two_splits():
+    texts = [text.lower() for split in data.REVIEWS for text in data.load_reviews(split)["text"][:]]
+    assert len(texts) == 7_070 + 1_000 + 2_000
+    assert len(set(texts)) == len(texts)
+
+
+def test_the_first_rows_are_a_fair_sample():
+    labels = np.array(data.load_reviews("train")["label"][:1_000])
+    assert 0.45 < labels.mean() < 0.55
+
+
+def test_digits():
+    for split, rows in (("train", 6_000), ("test", 2_000)):
+        digits = data.load_digits(split)[:]
+        assert digits["image"].shape == (rows, 784)
+        assert digits["image"].min() >= 0 and digits["image"].max() == 255
+        assert torch.bincount(digits["label"]).tolist() == [rows // 10] * 10
+    with pytest.raises(
+        data.DataError, match="no split 'validation' of the digits: expected 'train' or 'test'"
+    ):
+        data.load_digits("validation")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            "text,rating\ngood,1\n",
+            r"has no column label, only text, rating\. Expected the columns text and label",
+        ),
+        ("sentence,label\ngood,1\n", "has no column text"),
+        ('text,label\ngood,1\n" ",0\n', "has no text in line 3: write one, or delete the line"),
+        ("text,label\ngood,1\nbad,2\n", r"has the label .*2.* in line 3: expected 0 \(negative\) or 1"),
+        ("text,label\ngood,positive\n", "has the label 'positive' in line 2: expected 0"),
+        ("text,label\ngood,\n", "has the label '' in line 2"),
+    ],
+)
+def test_bad_csv(tmp_path, content, message):
+    path = tmp_path / "mine.csv"
+    path.write_text(content)
+    with pytest.raises(data.DataError, match=message):
+        data.read_sentences(path)
+
+
+def test_good_csv(tmp_path):
+    path = tmp_path / "mine.csv"
+    path.write_text('text,label\n"good, very",1\nNA,0\n')
+    mine = data.read_sentences(path)
+    assert mine["text"][:] == ["good, very", "NA"]
+    assert mine["label"][:] == [1, 0]
+
+
+def test_missing_csv_and_split(tmp_path):
+    with pytest.raises(data.DataError, match=r"There is no file .*none\.csv: expected a CSV file"):
+        data.read_sentences(tmp_path / "none.csv")
+    with pytest.raises(data.DataError, match="no split 'tests': expected one of train, validation, test"):
+        data.load_reviews("tests")
+
+
+@pytest.mark.parametrize("rows", [0, -5, 7_071, 2.5, True, "all"])
+def test_take_refuses(rows):
+    with pytest.raises(data.DataError, match=r"train_rows is .*: expected a whole number from 1 to 7,070"):
+        data.take(data.load_reviews("train"), rows)
+
+
+@pytest.mark.parametrize("batch_size", [0, -1, 1.5, True])
+def test_batches_refuse(some, tokenizer, batch_size):
+    with pytest.raises(data.DataError, match=r"batch_size is .*: expected a whole number from 1 up"):
+        data.batches(some, tokenizer, batch_size, shuffle=True)
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+@pytest.mark.parametrize("batch_size", [1, 32, 500])
+def test_batches_hold_every_row_once(some, tokenizer, batch_size, shuffle):
+    seen = []
+    for batch in data.batches(some, tokenizer, batch_size, shuffle=shuffle):
+        seen += batch["index"].tolist()
+        for row, ids, mask, label in zip(
+            batch["index"].tolist(), batch["input_ids"], batch["attention_mask"], batch["labels"], strict=True
+        ):
+            assert ids[mask.bool()].tolist() == some[row]["input_ids"]
+            assert (ids[~mask.bool()] == tokenizer.pad_token_id).all()
+            assert label == some[row]["label"]
+        assert batch["attention_mask"].sum(dim=1).max() == batch["input_ids"].shape[1]
+    assert sorted(seen) == list(range(len(some)))
+
+
+def test_batches_of_like_length_hold_little_padding(tokenizer):
+    rows = data.tokenize(data.load_reviews("validation"), tokenizer)
+    masks = [batch["attention_mask"] for batch in data.batches(rows, tokenizer, 32, shuffle=True)]
+    like = 1 - sum(mask.sum() for mask in masks) / sum(mask.numel() for mask in masks)
+    lengths = torch.tensor(rows["length"][:])
+    at_random = 1 - lengths.sum() / sum(part.max() * len(part) for part in lengths.split(32))
+    assert like < at_random / 2
+
+
+def test_seed_decides_the_order(some, tokenizer):
+    def order(seed):
+        return [
+            batch["index"].tolist() for batch in data.batches(some, tokenizer, 32, shuffle=True, seed=seed)
+        ]
+
+    assert order(1) == order(1) != order(2)
