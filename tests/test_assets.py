@@ -165,7 +165,7 @@ def test_no_network_for_real(tmp_path):
 
 def test_model_names(tmp_path, monkeypatch):
     assert assets.resolve_model(assets.MODEL) == str(assets.fetch_model())
-    with pytest.raises(assets.AssetError, match="holds no model: expected a config.json"):
+    with pytest.raises(assets.AssetError, match=r"holds no model: expected a config\.json"):
         assets.resolve_model(str(tmp_path))
     (tmp_path / "config.json").write_text("{}")
     assert assets.resolve_model(str(tmp_path)) == str(tmp_path)
