@@ -32,7 +32,7 @@ setup: $(VENV)/.ready ## make .venv with the pinned packages, and fetch the mode
 	@$(BIN)/python -m helpers fetch
 
 lab: setup ## open the course in JupyterLab
-	@$(BIN)/python -m jupyter lab $(AS_ROOT) notebooks/00_welcome.ipynb
+	@$(BIN)/python -m jupyter lab $(AS_ROOT) --LabApp.default_url=/lab/tree/notebooks/00_welcome.ipynb
 
 run: setup ## execute every notebook; copies and a summary go to build/
 	@$(BIN)/python -m helpers run
