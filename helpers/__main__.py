@@ -32,6 +32,8 @@ def fetch(_: argparse.Namespace) -> int:
 
 def run(chosen: argparse.Namespace) -> int:
     """Execute notebooks and print what each took."""
+    if absent := _absent():
+        return _fail(absent)
     from helpers import runner
 
     try:
@@ -42,6 +44,8 @@ def run(chosen: argparse.Namespace) -> int:
 
 def store(chosen: argparse.Namespace) -> int:
     """Execute notebooks and store their outputs and costs in place."""
+    if absent := _absent():
+        return _fail(absent)
     from helpers import runner, storing
 
     try:
@@ -75,6 +79,17 @@ def _add(commands: argparse._SubParsersAction, command: object, text: str) -> ar
     parser = commands.add_parser(command.__name__, help=text, description=text[0].upper() + text[1:] + ".")
     parser.set_defaults(command=command)
     return parser
+
+
+def _absent() -> ModuleNotFoundError | None:
+    """Give the error that names the absent packages, or None."""
+    from helpers import environment
+
+    try:
+        environment.require()
+    except ModuleNotFoundError as error:
+        return error
+    return None
 
 
 def _fail(error: Exception) -> int:

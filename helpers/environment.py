@@ -75,7 +75,7 @@ def check() -> bool:
 
 
 def require() -> None:
-    """Stop a notebook early, with a way out, where its kernel lacks a package of the course.
+    """Stop a notebook or a command early, with a way out, where a package of the course is absent.
 
     Raises
     ------
@@ -88,9 +88,9 @@ def require() -> None:
         absent = [str(error.name)]
     if absent:
         raise ModuleNotFoundError(
-            f"This kernel runs {sys.executable}, which has no {', '.join(absent)}; "
-            "the notebooks need every package of requirements.txt. Choose the kernel 'Python 3 (ipykernel)' "
-            "of a JupyterLab started by `make lab`, or install them here: %pip install -r ../requirements.txt"
+            f"This Python, {sys.executable}, has no {', '.join(absent)}; the course needs every package of "
+            "requirements.txt. In a notebook, choose the kernel 'Python 3 (ipykernel)' of a JupyterLab "
+            "started by `make lab`, or install them: %pip install -r ../requirements.txt. In a terminal: make run"
         )
 
 

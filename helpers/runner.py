@@ -85,11 +85,14 @@ def run(
     Raises
     ------
     RunError
-        If a notebook, a profile or a parameter does not exist. Nothing has run then.
+        If a notebook, a profile or a parameter does not exist, or the copies would replace the notebooks.
+        Nothing has run then.
     """
     chosen = choose(names, folder)
     changed = profile_parameters(profile, folder)
     output = Path(output).resolve()
+    if output == folder.resolve():
+        raise RunError(f"{output} holds the notebooks themselves; name another folder, such as build")
     output.mkdir(parents=True, exist_ok=True)
     outcomes = []
     print(f"{'notebook':24} {'result':11} {'time':>7}  {'memory':>7}  energy", flush=True)

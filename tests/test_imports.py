@@ -2,9 +2,11 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+ROOT = Path(__file__).resolve().parent.parent
 HEAVY = ("torch", "transformers", "datasets", "codecarbon", "matplotlib", "pandas", "sklearn", "papermill")
 
 
@@ -26,6 +28,16 @@ def test_check_starts_without_torch():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "Traceback" not in done.stderr
     assert "python" in done.stdout
+
+
+def test_run_without_the_packages_says_so():
+    """The system's Python instead of the environment's; `-S` leaves out what is installed."""
+    done = subprocess.run(
+        [sys.executable, "-S", "-m", "helpers", "run"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "requirements.txt" in done.stderr and "make run" in done.stderr
 
 
 def test_there_is_a_version():

@@ -146,7 +146,7 @@ def test_setup_says_when_helpers_is_not_found(tmp_path):
 def test_setup_says_when_the_kernel_lacks_packages():
     command = [sys.executable, "-S", "-c", setup_source()]
     done = subprocess.run(command, cwd=ROOT / "notebooks", capture_output=True, text=True)
-    assert f"ModuleNotFoundError: This kernel runs {sys.executable}, which has no packaging" in done.stderr
+    assert f"ModuleNotFoundError: This Python, {sys.executable}, has no packaging" in done.stderr
     assert "requirements.txt" in done.stderr
 
 

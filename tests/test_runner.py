@@ -172,6 +172,14 @@ def test_an_unknown_notebook_is_refused_with_what_there_is(course, build):
     assert [path.stem for path in runner.choose(["notebooks/00_first.ipynb"], course)] == ["00_first"]
 
 
+def test_copies_never_replace_the_notebooks(course):
+    path = write(course, "00_first")
+    before = path.read_bytes()
+    with pytest.raises(runner.RunError, match="holds the notebooks themselves"):
+        runner.run(folder=course, output=course)
+    assert path.read_bytes() == before
+
+
 def test_the_command_line_reports_it_without_a_traceback(capsys):
     assert main(["run", "no_such_notebook"]) == 1
     assert capsys.readouterr().err.startswith("error: no notebook is called no_such_notebook; there is: ")

@@ -137,8 +137,8 @@ def test_what_helpers_imports_is_declared():
                 imported |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and not node.level:
                 imported.add(node.module.split(".")[0])
-    optional = {"pynvml"}  # codecarbon brings it; without it there is no GPU to report
-    for module in imported - sys.stdlib_module_names - optional - {"helpers"}:
+    brought = {"pynvml", "IPython"}  # part of what codecarbon reads GPUs with, and of what ipykernel is
+    for module in imported - sys.stdlib_module_names - brought - {"helpers"}:
         names = {canonicalize_name(name) for name in owners.get(module, [])}
         assert names & runtime.keys(), f"helpers imports {module}, which pyproject.toml does not declare"
 
