@@ -90,7 +90,7 @@ def require() -> None:
         raise ModuleNotFoundError(
             f"This Python, {sys.executable}, has no {', '.join(absent)}; the course needs every package of "
             "requirements.txt. In a notebook, choose the kernel 'Python 3 (ipykernel)' of a JupyterLab "
-            "started by `make lab`, or install them: %pip install -r ../requirements.txt. In a terminal: make run"
+            "started by `make lab`, or run %pip install -r ../requirements.txt. In a terminal, use: make run"
         )
 
 
