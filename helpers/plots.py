@@ -90,11 +90,14 @@ def confusion(matrix, names: Sequence[str], title: str):
     matplotlib.figure.Figure
     """
     import matplotlib.pyplot as plt
+    import numpy as np
     from sklearn.metrics import ConfusionMatrixDisplay
 
     size = 2.2 + 0.45 * len(names)
     figure, axes = plt.subplots(figsize=(size + 0.6, size))
-    ConfusionMatrixDisplay(matrix, display_labels=list(names)).plot(ax=axes, cmap="Blues", colorbar=False)
+    ConfusionMatrixDisplay(np.asarray(matrix), display_labels=list(names)).plot(
+        ax=axes, cmap="Blues", colorbar=False
+    )
     axes.grid(False)
     axes.set_title(title)
     plt.close(figure)

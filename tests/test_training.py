@@ -1,0 +1,214 @@
+"""The loop learns, repeats itself, stops where it should and goes on after an interrupt."""
+
+import signal
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
+from transformers import set_seed as seed_everything
+
+from helpers import assets, data, training
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """A model this small runs no faster on two, and far slower beside a busy neighbor."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return AutoTokenizer.from_pretrained(assets.fetch_model())
+
+
+@pytest.fixture(scope="module")
+def rows(tokenizer):
+    """Sixty sentences that say plainly what they are."""
+    from datasets import Dataset
+
+    texts = [f"{word} film number {number}" for number in range(30) for word in ("great", "awful")]
+    return data.tokenize(Dataset.from_dict({"text": texts, "label": [1, 0] * 30}), tokenizer)
+
+
+@pytest.fixture
+def model(tokenizer):
+    return tiny(tokenizer)
+
+
+def tiny(tokenizer):
+    seed_everything(0)
+    shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    config = BertConfig(vocab_size=len(tokenizer), **shape)
+    return BertForSequenceClassification(config)
+
+
+def fit(model, rows, tokenizer, **settings):
+    settings = {"epochs": 3, "batch_size": 8, "learning_rate": 1e-3, "precision": "no", **settings}
+    return training.fine_tune(model, rows, rows, tokenizer, **settings)
+
+
+def interrupt_at(model, step):
+    """Make the model's forward raise a real SIGINT at the given training step, once."""
+    forward, steps = model.forward, iter(range(10_000))
+
+    def interrupting(*arguments, **names):
+        if model.training and next(steps) == step:
+            signal.raise_signal(signal.SIGINT)
+        return forward(*arguments, **names)
+
+    model.forward = interrupting
+    return forward
+
+
+def test_it_learns(model, rows, tokenizer):
+    before = training.evaluate(model, rows, tokenizer)
+    history = fit(model, rows, tokenizer, epochs=8, learning_rate=5e-3)
+    after = training.evaluate(model, rows, tokenizer)
+    assert after.accuracy > max(before.accuracy, 0.95)
+    assert len(history.loss) == 8 * 8 and history.stopped == "end"
+    assert [epoch["epoch"] for epoch in history.epochs] == list(range(1, 9))
+    assert history.epochs[-1]["accuracy"] == after.accuracy
+    assert history.epochs[0]["loss"] == pytest.approx(np.mean(history.loss[:8]))
+    assert history.epochs[0]["seconds"] < history.epochs[1]["seconds"]
+
+
+def test_the_same_seed_gives_the_same_run(rows, tokenizer):
+    runs = [fit(tiny(tokenizer), rows, tokenizer, epochs=1, seed=seed).loss for seed in (1, 1, 2)]
+    assert runs[0] == runs[1] != runs[2]
+
+
+def test_it_is_the_loop_that_the_notebook_writes_out(rows, tokenizer):
+    from transformers import get_linear_schedule_with_warmup
+
+    model = tiny(tokenizer)
+    seed_everything(5)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    schedule = get_linear_schedule_with_warmup(optimizer, int(0.1 * 16), 16)
+    losses = []
+    model.train()
+    for epoch in range(2):
+        for batch in data.batches(rows, tokenizer, 8, shuffle=True, seed=5 + epoch):
+            output = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
+            loss = torch.nn.functional.cross_entropy(output.logits, batch["labels"])
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            schedule.step()
+            optimizer.zero_grad()
+            losses.append(loss.item())
+    history = fit(tiny(tokenizer), rows, tokenizer, epochs=2, seed=5)
+    np.testing.assert_allclose(history.loss, losses, atol=1e-4)
+
+
+def test_it_stops_at_the_target(model, rows, tokenizer):
+    history = fit(model, rows, tokenizer, epochs=10, target=0.9)
+    assert history.stopped == "target"
+    assert history.epochs[-1]["accuracy"] >= 0.9
+    assert all(epoch["accuracy"] < 0.9 for epoch in history.epochs[:-1])
+    assert len(history.epochs) < 10
+
+
+@pytest.mark.parametrize("step", [3, 11, 16])
+def test_an_interrupt_keeps_everything_and_the_next_call_goes_on(rows, tokenizer, tmp_path, step, capfd):
+    whole = fit(tiny(tokenizer), rows, tokenizer)
+    model = tiny(tokenizer)
+    forward = interrupt_at(model, step)
+    cut = fit(model, rows, tokenizer, checkpoint=tmp_path / "state")
+    assert cut.stopped == "interrupted"
+    assert cut.loss == whole.loss[:step]
+    assert f"Interrupted after step {step} of 24" in "".join(capfd.readouterr())
+    model.forward = forward
+
+    fresh = tiny(tokenizer)  # another kernel, another day
+    resumed = fit(fresh, rows, tokenizer, checkpoint=tmp_path / "state")
+    assert resumed.stopped == "end"
+    assert resumed.loss == whole.loss
+    assert len(resumed.epochs) == 3
+    assert list(tmp_path.iterdir()) == []  # nothing to go on with: the next call starts anew
+
+
+def test_an_interrupt_without_checkpoint_keeps_the_history(model, rows, tokenizer):
+    interrupt_at(model, 5)
+    history = fit(model, rows, tokenizer)
+    assert history.stopped == "interrupted" and len(history.loss) == 5
+
+
+def test_a_checkpoint_of_other_settings_is_refused(model, rows, tokenizer, tmp_path):
+    interrupt_at(model, 3)
+    fit(model, rows, tokenizer, checkpoint=tmp_path / "state")
+    with pytest.raises(
+        training.TrainingError, match=r"was made with epochs 3: .*Give another folder, or delete"
+    ):
+        fit(tiny(tokenizer), rows, tokenizer, epochs=5, checkpoint=tmp_path / "state")
+    assert (tmp_path / "state" / "settings.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"epochs": 0}, "epochs is 0: expected a whole number from 1 to 1000"),
+        ({"epochs": 1.5}, "epochs is 1.5: expected a whole number"),
+        ({"learning_rate": 0}, "learning_rate is 0: expected a number"),
+        ({"learning_rate": 50}, "learning_rate is 50: expected a number"),
+        ({"warmup_share": -0.1}, "warmup_share is -0.1"),
+        ({"target": 88}, "target is 88: expected a number from 0 to 1"),
+        ({"precision": "fp16"}, "precision is 'fp16': expected 'bf16', 'no'"),
+        ({"batch_size": 0}, "batch_size is 0: expected a whole number from 1 up"),
+    ],
+)
+def test_bad_settings(model, rows, tokenizer, settings, message):
+    with pytest.raises(ValueError, match=message):
+        fit(model, rows, tokenizer, **settings)
+
+
+def test_training_leaves_the_model_as_a_plain_model(model, rows, tokenizer):
+    fit(model, rows, tokenizer, epochs=1, precision="bf16")
+    assert not hasattr(model.forward, "__wrapped__")  # no autocast left around it
+    assert all(parameter.dtype == torch.float32 for parameter in model.parameters())
+    fit(model, rows, tokenizer, epochs=1, precision="no")  # another precision in the same process
+
+
+def test_frozen_weights_stay(model, rows, tokenizer):
+    model.bert.embeddings.requires_grad_(False)
+    before = model.bert.embeddings.word_embeddings.weight.clone()
+    head = model.classifier.weight.clone()
+    fit(model, rows, tokenizer, epochs=1)
+    assert torch.equal(before, model.bert.embeddings.word_embeddings.weight)
+    assert not torch.equal(head, model.classifier.weight)
+
+
+def test_evaluation_does_not_depend_on_the_batches(model, rows, tokenizer):
+    one, many = (training.evaluate(model, rows, tokenizer, batch_size) for batch_size in (1, 64))
+    np.testing.assert_allclose(one.probabilities, many.probabilities, atol=1e-5)
+    assert one.labels.tolist() == rows["label"][:]
+    assert one.confusion.sum() == len(rows)
+
+
+def test_evaluation_leaves_the_mode(model, rows, tokenizer):
+    for mode in (True, False):
+        model.train(mode)
+        training.evaluate(model, rows, tokenizer)
+        assert model.training is mode
+
+
+def test_score_by_hand():
+    labels = np.array([1, 1, 1, 0, 0])
+    chances = np.array([0.9, 0.8, 0.2, 0.7, 0.1])
+    result = training.score(labels, np.stack([1 - chances, chances], axis=1))
+    assert result.accuracy == pytest.approx(3 / 5)
+    assert result.f1 == pytest.approx(2 * 2 / (2 * 2 + 1 + 1))  # 2 TP, 1 FP, 1 FN
+    assert result.confusion.tolist() == [[1, 1], [1, 2]]
+    # Wilson's interval for 3 of 5, from its formula with z = 1.96.
+    z, n, p = 1.959964, 5, 0.6
+    middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
+    assert result.interval == pytest.approx((middle - half, middle + half), abs=1e-5)
+
+
+def test_score_when_one_class_is_never_predicted():
+    result = training.score(np.array([0, 1, 0]), np.array([[0.9, 0.1]] * 3))
+    assert result.f1 == 0 and result.confusion.tolist() == [[2, 0], [1, 0]]

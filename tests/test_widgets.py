@@ -1,0 +1,74 @@
+"""`explore` is a picture where nothing is live, and redraws where something is."""
+
+import struct
+
+import ipywidgets
+import matplotlib.pyplot as plt
+import pytest
+
+from helpers import plots, widgets
+
+
+def draw(height):
+    if height > 9:
+        raise ValueError("too high")
+    figure, axes = plt.subplots(figsize=(2, height))
+    axes.plot([0, height])
+    return figure
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    things = []
+    monkeypatch.setattr("IPython.display.display", things.append)
+    return things
+
+
+def height_of(png):
+    assert png[:8] == b"\x89PNG\r\n\x1a\n"
+    return struct.unpack(">I", png[20:24])[0]
+
+
+def test_static(shown, monkeypatch):
+    monkeypatch.setenv("COURSE_STATIC", "1")
+    widgets.explore(draw, alt="A line that rises.", height=ipywidgets.FloatSlider(value=2, min=1, max=9))
+    (image,) = shown
+    assert height_of(image.data) == 180
+    assert image.alt == "A line that rises."
+    assert plt.get_fignums() == []
+
+
+def test_live(shown, monkeypatch):
+    monkeypatch.delenv("COURSE_STATIC", raising=False)
+    slider = ipywidgets.FloatSlider(value=2, min=1, max=20)
+    widgets.explore(draw, alt="A line that rises.", height=slider)
+    (box,) = shown
+    control, image, message = box.children
+    assert control is slider and slider.description == "height"
+    assert height_of(image.value) == 180
+    slider.value = 4
+    assert height_of(image.value) == 360
+    slider.value = 12  # an error must not vanish, nor take the picture away
+    assert message.value == "This combination cannot be drawn: too high"
+    assert height_of(image.value) == 360
+    slider.value = 3
+    assert message.value == "" and height_of(image.value) == 270
+    assert plt.get_fignums() == []
+
+
+def test_a_control_without_a_value():
+    with pytest.raises(TypeError, match="The control 'height' is a int: expected an ipywidgets widget"):
+        widgets.explore(draw, alt="", height=3)
+
+
+def test_intervals_refuse_the_unknown():
+    with pytest.raises(ValueError, match=r"No value for B: leave the row out"):
+        plots.intervals([("A", 0.5, 0.4, 0.6), ("B", None, None, None)], "title", "unit")
+
+
+def test_intervals_and_confusion_close_their_figures():
+    plots.style()
+    plots.intervals([("A", 0.5, 0.4, 0.6)], "title", "unit")
+    figure = plots.confusion([[3, 1], [0, 2]], ("no", "yes"), "title")
+    assert [text.get_text() for text in figure.axes[0].texts] == ["3", "1", "0", "2"]
+    assert plt.get_fignums() == []
