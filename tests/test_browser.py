@@ -1,0 +1,116 @@
+"""A widget in a real browser: JupyterLab opens a notebook, a slider moves, the picture follows."""
+
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import time
+import urllib.request
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook
+
+from helpers import assets
+
+CHROMIUM = next(
+    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
+)
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        CHROMIUM is None, reason="no Chromium or Chrome on this machine; install one to run this"
+    ),
+]
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+CELL = """
+import ipywidgets
+import matplotlib.pyplot as plt
+from helpers import widgets
+
+def draw(height):
+    figure, axes = plt.subplots(figsize=(2, height))
+    axes.plot([0, height])
+    return figure
+
+slider = ipywidgets.FloatSlider(value=2, min=1, max=5, step=1)
+widgets.explore(draw, alt="A line that rises.", height=slider)
+"""
+
+
+@pytest.fixture
+def lab(tmp_path):
+    """JupyterLab on a free port, in a folder with one notebook; its address with its token."""
+    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    notebook = new_notebook(cells=[new_code_cell(CELL)], metadata={"kernelspec": kernel})
+    nbformat.write(notebook, tmp_path / "widget.ipynb")
+    token = secrets.token_hex()
+    environment = {key: value for key, value in os.environ.items() if key != "COURSE_STATIC"}
+    environment |= {
+        "PYTHONPATH": str(assets.ROOT),
+        "JUPYTER_TOKEN": token,
+        "JUPYTER_RUNTIME_DIR": str(tmp_path / "runtime"),
+        "JUPYTER_CONFIG_DIR": str(tmp_path / "config"),
+        "JUPYTERLAB_SETTINGS_DIR": str(tmp_path / "settings"),
+        "JUPYTERLAB_WORKSPACES_DIR": str(tmp_path / "workspaces"),
+    }
+    command = [sys.executable, "-m", "jupyter", "lab", "--no-browser", "--port=0", "--allow-root"]
+    server = subprocess.Popen(
+        [*command, f"--ServerApp.root_dir={tmp_path}"],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield f"{_address(server, tmp_path / 'runtime')}lab/tree/widget.ipynb?token={token}"
+    finally:
+        server.terminate()
+        server.wait(timeout=30)
+
+
+def _address(server, runtime):
+    """Where the server listens: it writes that to a file once it does."""
+    for _ in range(300):
+        assert server.poll() is None, "JupyterLab ended before it began to listen"
+        for path in runtime.glob("jpserver-*.json"):
+            try:
+                address = json.loads(path.read_text())["url"]
+                urllib.request.urlopen(f"{address}api", timeout=5)
+            except (OSError, ValueError):
+                continue
+            return address
+        time.sleep(0.2)
+    raise TimeoutError("JupyterLab did not listen within a minute")
+
+
+def test_a_slider_redraws_the_picture(lab):
+    from playwright.sync_api import TimeoutError, expect, sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        page = browser.new_page()
+        page.goto(lab)
+        page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=90_000)
+        picture = page.locator(".jp-OutputArea img").first
+        for _ in range(4):  # JupyterLab drops what is run in the moment before its kernel is connected
+            page.locator(".jp-Notebook .jp-CodeCell .cm-content").first.click()
+            page.keyboard.press("Control+Enter")
+            try:
+                picture.wait_for(timeout=20_000)
+                break
+            except TimeoutError:
+                continue
+        first = picture.get_attribute("src")
+        height = picture.evaluate("image => image.naturalHeight")
+        handle = page.locator(".jp-OutputArea .noUi-handle").first
+        handle.focus()
+        for _ in range(2):
+            page.keyboard.press("ArrowRight")
+        expect(picture).not_to_have_attribute("src", first, timeout=30_000)
+        page.wait_for_function(
+            "height => document.querySelector('.jp-OutputArea img').naturalHeight > height", arg=height
+        )
+        browser.close()
