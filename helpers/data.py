@@ -53,8 +53,9 @@ def read_sentences(path: str | Path) -> "Dataset":
         If the file is missing, a column is missing, a text is empty or a label is not 0 or 1.
     """
     import pandas as pd
-    from datasets import Dataset
+    from datasets import Dataset, disable_progress_bars
 
+    disable_progress_bars()  # nothing here takes longer than reading one would
     path = Path(path)
     if not path.is_file():
         raise DataError(
@@ -118,12 +119,12 @@ def take(dataset: "Dataset", rows: int, name: str = "train_rows") -> "Dataset":
 
 def tokenize(dataset: "Dataset", tokenizer: "PreTrainedTokenizerBase", max_length: int = 128) -> "Dataset":
     """Add `input_ids` and `length` in tokens; nothing is padded, texts beyond `max_length` are cut."""
-
-    def encode(batch: dict) -> dict:
-        ids = tokenizer(batch["text"], truncation=True, max_length=max_length, padding=False)["input_ids"]
-        return {"input_ids": ids, "length": [len(one) for one in ids]}
-
-    return dataset.map(encode, batched=True, batch_size=len(dataset), keep_in_memory=True, desc="tokenize")
+    ids = tokenizer(dataset["text"][:], truncation=True, max_length=max_length, padding=False)["input_ids"]
+    columns = {"input_ids": ids, "length": [len(row) for row in ids]}
+    dataset = dataset.remove_columns([name for name in columns if name in dataset.column_names])
+    for name, values in columns.items():
+        dataset = dataset.add_column(name, values)
+    return dataset
 
 
 def batches(
@@ -148,24 +149,38 @@ def batches(
         batch) and `index` (int64, batch: the row in `dataset`).
     """
     import torch
-    from torch.utils.data import DataLoader
+    from torch.nn.utils.rnn import pad_sequence
+    from torch.utils.data import BatchSampler, DataLoader
     from transformers.trainer_pt_utils import LengthGroupedSampler
+
+    class ShuffledBatches(BatchSampler):
+        """The sampler's batches in random order; as they come, each length would follow a longer one."""
+
+        def __iter__(self):
+            batches = list(super().__iter__())
+            for place in torch.randperm(len(batches), generator=generator):
+                yield batches[place]
 
     if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
         raise DataError(f"batch_size is {batch_size!r}: expected a whole number from 1 up; 32 is usual.")
-    ids, labels, lengths = list(dataset["input_ids"]), torch.tensor(dataset["label"]), list(dataset["length"])
+    ids = [torch.tensor(row) for row in dataset["input_ids"][:]]
+    lengths, labels = dataset["length"][:], torch.tensor(dataset["label"][:])
 
     def collate(rows: list[int]) -> dict:
-        padded = tokenizer.pad({"input_ids": [ids[row] for row in rows]}, return_tensors="pt")
+        padded = pad_sequence(
+            [ids[row] for row in rows], batch_first=True, padding_value=tokenizer.pad_token_id
+        )
+        length = torch.tensor([lengths[row] for row in rows])
+        mask = (torch.arange(padded.shape[1]) < length.unsqueeze(1)).long()
         index = torch.tensor(rows)
-        return {**padded, "labels": labels[index], "index": index}
+        return {"input_ids": padded, "attention_mask": mask, "labels": labels[index], "index": index}
 
     generator = torch.Generator().manual_seed(seed)
     if shuffle:
-        order = LengthGroupedSampler(batch_size, lengths=lengths, generator=generator)
+        like_length = LengthGroupedSampler(batch_size, lengths=lengths, generator=generator)
+        order = ShuffledBatches(like_length, batch_size, drop_last=False)
     else:
-        order = sorted(range(len(ids)), key=lambda row: -lengths[row])
+        by_length = sorted(range(len(ids)), key=lambda row: -lengths[row])
+        order = BatchSampler(by_length, batch_size, drop_last=False)
     # Its own generator: without one, each pass would draw from torch's, and with it change the dropout.
-    return DataLoader(
-        range(len(ids)), batch_size=batch_size, sampler=order, collate_fn=collate, generator=generator
-    )
+    return DataLoader(range(len(ids)), batch_sampler=order, collate_fn=collate, generator=generator)

@@ -12,6 +12,7 @@ never 0.
 
 import functools
 import logging
+import math
 import threading
 import time
 import warnings
@@ -376,10 +377,7 @@ def _busy_cpu_seconds() -> float:
 
 def _digits(value: float) -> str:
     """Three significant digits, without an exponent."""
-    return (
-        f"{value:.3g}"
-        if value == 0 or 0.001 <= abs(value) < 1_000
-        else f"{value:,.0f}"
-        if value >= 1
-        else f"{value:.1e}"
-    )
+    if value == 0:
+        return "0"
+    places = max(0, 2 - math.floor(math.log10(abs(value))))
+    return f"{value:,.{places}f}"

@@ -127,7 +127,7 @@ def installed_version(name: str) -> str | None:
 def look_at_python() -> Finding:
     found = platform.python_version()
     if OLDEST_PYTHON <= sys.version_info[:2] < FIRST_UNTRIED_PYTHON:
-        return Finding(True, "python", f"{found} ({sys.executable})")
+        return Finding(True, "python", found)
     expected = (
         f"{OLDEST_PYTHON[0]}.{OLDEST_PYTHON[1]} to {FIRST_UNTRIED_PYTHON[0]}.{FIRST_UNTRIED_PYTHON[1] - 1}"
     )

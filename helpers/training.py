@@ -179,7 +179,8 @@ def fine_tune(
     *,
     epochs: int = 2,
     batch_size: int = 32,
-    learning_rate: float = 5e-5,
+    learning_rate: float = 1e-4,
+    head_learning_rate: float | None = None,
     warmup_share: float = 0.1,
     target: float | None = None,
     seed: int = 0,
@@ -198,6 +199,9 @@ def fine_tune(
         Only parameters that require a gradient are trained.
     train, validation : datasets.Dataset
         From `data.tokenize`.
+    head_learning_rate : float, optional
+        For what fine-tuning starts anew, the classifier and the pooler before it: they have further
+        to go than pretrained weights. The same as `learning_rate` if not given.
     warmup_share : float
         Share of all steps in which the learning rate rises from 0.
     target : float, optional
@@ -224,6 +228,8 @@ def fine_tune(
 
     _require_range("epochs", epochs, 1, 1_000, whole=True)
     _require_range("learning_rate", learning_rate, 1e-8, 1)
+    if head_learning_rate is not None:
+        _require_range("head_learning_rate", head_learning_rate, 1e-8, 1)
     _require_range("warmup_share", warmup_share, 0, 1)
     if target is not None:
         _require_range("target", target, 0, 1)
@@ -237,8 +243,10 @@ def fine_tune(
     accelerator = Accelerator(mixed_precision=precision)
     set_seed(seed)
     per_epoch = len(batches(train, tokenizer, batch_size, shuffle=True))
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, lr=learning_rate, fused=True)
+    head, body = _split_head(model)
+    parameters = head + body
+    groups = [{"params": body}, {"params": head, "lr": head_learning_rate or learning_rate}]
+    optimizer = torch.optim.AdamW(groups, lr=learning_rate, fused=True)
     steps = epochs * per_epoch
     schedule = get_linear_schedule_with_warmup(optimizer, int(warmup_share * steps), steps)
     model, optimizer, schedule = accelerator.prepare(model, optimizer, schedule)
@@ -250,7 +258,7 @@ def fine_tune(
         "batch_size": batch_size,
         "learning_rate": learning_rate,
     }
-    settings |= {"warmup_share": warmup_share, "seed": seed}
+    settings |= {"head_learning_rate": head_learning_rate, "warmup_share": warmup_share, "seed": seed}
     if checkpoint is not None:
         _load_checkpoint(accelerator, Path(checkpoint), settings)
         history.stopped = "end"
@@ -300,9 +308,23 @@ def fine_tune(
     finally:
         bar.close()
         accelerator.unwrap_model(model, keep_fp32_wrapper=False)  # gives the model its own forward back
+        model.zero_grad()
+        del optimizer, schedule
+        accelerator.free_memory()  # gradients and optimizer states are three times the model's size
     if checkpoint is not None and history.stopped != "interrupted":
         shutil.rmtree(checkpoint, ignore_errors=True)
     return history
+
+
+def _split_head(model: "torch.nn.Module") -> tuple[list, list]:
+    """Split the trainable parameters into what fine-tuning starts anew and what was pretrained."""
+    body_prefix = f"{getattr(model, 'base_model_prefix', '')}."
+    head, body = [], []
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            is_head = not name.startswith(body_prefix) or ".pooler." in name
+            (head if is_head else body).append(parameter)
+    return head, body
 
 
 def _require_range(name: str, value: float, low: float, high: float, whole: bool = False) -> None:

@@ -187,3 +187,18 @@ def test_no_file_is_left_behind(tmp_path, monkeypatch):
     with energy.measure("tidy", country="USA"):
         busy(0.6)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (0.00093, "0.000930"),
+        (0.0233, "0.0233"),
+        (1.5, "1.50"),
+        (123.4, "123"),
+        (12_345.6, "12,346"),
+        (0, "0"),
+    ],
+)
+def test_figures_have_three_digits_and_no_exponent(value, shown):
+    assert energy._digits(value) == shown

@@ -4,6 +4,7 @@ import ast
 import json
 import re
 import shutil
+import statistics
 import subprocess
 import sys
 import textwrap
@@ -77,6 +78,8 @@ def test_its_cost_is_the_recorded_one(path, notebook):
     opening, closing = storing.COST_MARKS
     stored = notebook.cells[0].source.split(opening)[1].split(closing)[0]
     assert stored == str(storing.Cost(**recorded[path.stem]))
+    assert recorded[path.stem]["wall_s"] < 240, "a notebook takes less than 4 minutes on 2 cores"
+    assert recorded[path.stem]["peak_memory_gb"] < 1.5
 
 
 def test_its_solutions_are_folded_and_tagged(notebook):
@@ -210,3 +213,20 @@ def test_no_notebook_imports_what_is_not_declared():
                     assert names & declared, (
                         f"{path.stem} imports {module}, which pyproject.toml does not declare"
                     )
+
+
+def test_pretraining_decides():
+    """Notebook 04's claims, in its recorded runs and in the run that is stored."""
+    receipt = json.loads((ROOT / "data" / "receipts" / "04_contestants.json").read_text())
+    full = [run for run in receipt["runs"] if run["train_rows"] == 7_070]
+    pretrained = [run for run in full if run["name"] == "pretrained"]
+    others = {run["name"]: run["accuracy"] for run in full if run["name"] != "pretrained"}
+    assert len(pretrained) >= 2 and set(others) == {"TF-IDF", "from scratch"}
+    assert statistics.mean(run["accuracy"] for run in pretrained) > 0.87
+    assert all(run["wall_s"] < 240 for run in pretrained)
+    assert max(others.values()) < 0.83
+
+    notebook = form.read(ROOT / "notebooks" / "04_fine_tune_bert.ipynb")
+    printed = "".join(output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", []))
+    accuracy = float(re.search(r"pretrained BERT: accuracy ([\d.]+)%", printed)[1])
+    assert 85 < accuracy < 91

@@ -1,0 +1,41 @@
+"""What the README points at is there, and its picture is the one that notebook 04 drew."""
+
+import importlib.util
+import re
+
+import pytest
+
+from helpers import assets
+
+README = (assets.ROOT / "README.md").read_text()
+CARD = (assets.DATA / "README.md").read_text()
+
+
+@pytest.mark.parametrize("path", sorted(set(re.findall(r"\]\((?!https?:)([^)#]+)\)", README))))
+def test_every_file_it_links_to_exists(path):
+    assert (assets.ROOT / path).exists()
+
+
+def test_every_command_it_names_exists():
+    makefile = (assets.ROOT / "Makefile").read_text()
+    for target in set(re.findall(r"`?make (\w+)", README)) - {"it"}:
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_the_picture_is_the_stored_one():
+    spec = importlib.util.spec_from_file_location("picture", assets.ROOT / "docs" / "picture.py")
+    picture = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(picture)
+    assert picture.stored_picture() == picture.PICTURE.read_bytes(), "run `python docs/picture.py`"
+
+
+def test_the_data_card_counts_right():
+    from helpers import data
+
+    rows = re.findall(r"`reviews/(\w+)\.csv` \| ([\d,]+) \| ([\d.]+)% \| ([\d.]+)", CARD)
+    assert [name for name, *_ in rows] == [*data.REVIEWS, *data.DOMAINS]
+    for name, count, positive, words in rows:
+        table = data.load_reviews(name).to_pandas()
+        assert len(table) == int(count.replace(",", ""))
+        assert table["label"].mean() * 100 == pytest.approx(float(positive), abs=0.051)
+        assert table["text"].str.split().str.len().mean() == pytest.approx(float(words), abs=0.051)
