@@ -3,11 +3,14 @@
 It knows nothing of energy: put it in a `with energy.measure(...)` block to see what it costs.
 """
 
+import ctypes
 import functools
+import gc
 import json
 import math
 import os
 import shutil
+import sys
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -311,6 +314,7 @@ def fine_tune(
         model.zero_grad()
         del optimizer, schedule
         accelerator.free_memory()  # gradients and optimizer states are three times the model's size
+        _return_memory()
     if checkpoint is not None and history.stopped != "interrupted":
         shutil.rmtree(checkpoint, ignore_errors=True)
     return history
@@ -332,6 +336,15 @@ def _require_range(name: str, value: float, low: float, high: float, whole: bool
     if isinstance(value, bool) or not number or not low <= value <= high:
         kind = "a whole number" if whole else "a number"
         raise TrainingError(f"{name} is {value!r}: expected {kind} from {low:g} to {high:g}.")
+
+
+def _return_memory() -> None:
+    """Hand freed memory back to the system; glibc would keep it, and two trainings would add up."""
+    gc.collect()
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # other C libraries have none
+        if trim is not None:
+            trim(0)
 
 
 def _quiet() -> bool:
