@@ -154,12 +154,16 @@ def batches(
     from transformers.trainer_pt_utils import LengthGroupedSampler
 
     class ShuffledBatches(BatchSampler):
-        """The sampler's batches in random order; as they come, each length would follow a longer one."""
+        """The sampler's batches in random order; as they come, each length would follow a longer one.
+
+        The first one holds the longest row of all: memory grows least when the largest comes first.
+        """
 
         def __iter__(self):
-            batches = list(super().__iter__())
-            for place in torch.randperm(len(batches), generator=generator):
-                yield batches[place]
+            first, *others = super().__iter__()
+            yield first
+            for place in torch.randperm(len(others), generator=generator):
+                yield others[place]
 
     if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
         raise DataError(f"batch_size is {batch_size!r}: expected a whole number from 1 up; 32 is usual.")

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
 
+RETURN_MEMORY_STEPS = 10  # often enough that little piles up, seldom enough to cost no time
+
 
 class TrainingError(ValueError):
     """A setting that training cannot use; the message says what was expected."""
@@ -285,6 +287,8 @@ def fine_tune(
                 schedule.step()
                 optimizer.zero_grad()
                 history.loss.append(loss.item())
+                if len(history.loss) % RETURN_MEMORY_STEPS == 0:
+                    _return_memory()
                 bar.update()
             accuracy = evaluate(model, validation, tokenizer).accuracy
             mean_loss = sum(history.loss[-per_epoch:]) / per_epoch
@@ -314,6 +318,7 @@ def fine_tune(
         model.zero_grad()
         del optimizer, schedule
         accelerator.free_memory()  # gradients and optimizer states are three times the model's size
+        gc.collect()
         _return_memory()
     if checkpoint is not None and history.stopped != "interrupted":
         shutil.rmtree(checkpoint, ignore_errors=True)
@@ -339,8 +344,7 @@ def _require_range(name: str, value: float, low: float, high: float, whole: bool
 
 
 def _return_memory() -> None:
-    """Hand freed memory back to the system; glibc would keep it, and two trainings would add up."""
-    gc.collect()
+    """Hand freed memory back to the system; glibc would keep it, and it would creep up with each batch."""
     if sys.platform == "linux":
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # other C libraries have none
         if trim is not None:
