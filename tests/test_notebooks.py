@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 import re
 import shutil
 import statistics
@@ -140,7 +141,11 @@ def test_the_readme_holds_the_recorded_table():
 def test_setup_says_when_helpers_is_not_found(tmp_path):
     """A kernel of another program, opened somewhere else. `-S` leaves out what .venv has installed."""
     done = subprocess.run(
-        [sys.executable, "-S", "-c", setup_source()], cwd=tmp_path, capture_output=True, text=True
+        [sys.executable, "-S", "-c", setup_source()],
+        cwd=tmp_path,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
+        capture_output=True,
+        text=True,
     )
     assert "ModuleNotFoundError: This kernel cannot find `helpers`" in done.stderr
     assert "make lab" in done.stderr and "pip install -e ." in done.stderr
