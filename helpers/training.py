@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
 
-RETURN_MEMORY_STEPS = 10  # often enough that little piles up, seldom enough to cost no time
+RETURN_MEMORY_STEPS = 5  # often enough that little piles up, seldom enough to cost little time
 
 
 class TrainingError(ValueError):
