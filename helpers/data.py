@@ -1,5 +1,6 @@
-"""Reviews and digits as `datasets.Dataset`, and batches in which little is padding."""
+"""Reviews, digits and corpus as `datasets.Dataset`, and batches in which little is padding."""
 
+import bz2
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -100,6 +101,35 @@ def load_digits(split: str) -> "Dataset":
         columns = {"image": list(file["image"]), "label": file["label"].astype(np.int64)}
     features = Features({"image": List(Value("uint8"), length=784), "label": Value("int64")})
     return Dataset.from_dict(columns, features=features).with_format("torch")
+
+
+def load_corpus(split: str) -> "Dataset":
+    """Text without labels, for pretraining: about 3 million words.
+
+    Parameters
+    ----------
+    split : str
+        "train", or "held_out": no sentence of the one is in the other.
+
+    Returns
+    -------
+    datasets.Dataset
+        Columns `source` ("wordnet", "factbook", "austen", "wikipedia" or "reviews") and `text`
+        (str, one paragraph, sentence or dictionary entry), in the order of the sources.
+
+    Examples
+    --------
+    >>> load_corpus("held_out")["source"][0]
+    'wordnet'
+    """
+    from datasets import Dataset
+
+    path = DATA / "corpus" / f"{split}.txt.bz2"
+    if not path.is_file():
+        raise DataError(f"There is no split {split!r} of the corpus: expected 'train' or 'held_out'.")
+    lines = bz2.decompress(path.read_bytes()).decode().splitlines()
+    source, text = zip(*(line.split("\t", 1) for line in lines), strict=True)
+    return Dataset.from_dict({"source": source, "text": text})
 
 
 def take(dataset: "Dataset", rows: int, name: str = "train_rows") -> "Dataset":
