@@ -1,0 +1,71 @@
+"""The published numbers that the course prints, each with its source: data/facts.csv."""
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+from helpers.assets import DATA
+
+COLUMNS = ("id", "value", "unit", "what", "source", "year", "where", "basis", "caveat", "seen")
+
+
+class FactError(ValueError):
+    """A table of facts that cannot be read; the message says where and why."""
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A published number, a row of data/facts.csv.
+
+    Attributes
+    ----------
+    source : str
+        A key of references.bib; `where` is the place in it.
+    basis : str
+        measured, modelled, vendor-stated, stated, counted, survey, projected or derived.
+    seen : str
+        "P" read in the source, "A" known from its abstract or an excerpt, "D" derived by arithmetic.
+    """
+
+    id: str
+    value: float
+    unit: str
+    what: str
+    source: str
+    year: int
+    where: str
+    basis: str
+    caveat: str
+    seen: str
+
+
+def load(path: str | Path = DATA / "facts.csv") -> dict[str, Fact]:
+    """The published numbers that the course prints, by their id.
+
+    Raises
+    ------
+    FactError
+        If a column is missing, an id stands twice, or a value is not a number.
+
+    Examples
+    --------
+    >>> fact = load()["gpt3_energy"]
+    >>> print(f"{fact.value:,.0f} {fact.unit}, {fact.basis}, {fact.source}, {fact.where}")
+    1,287 MWh, modelled, patterson2021, Table 4
+    """
+    facts: dict[str, Fact] = {}
+    with Path(path).open(encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file)
+        if tuple(reader.fieldnames or ()) != COLUMNS:
+            raise FactError(
+                f"{Path(path).name} has the columns {reader.fieldnames}: expected {', '.join(COLUMNS)}."
+            )
+        for line, row in enumerate(reader, start=2):
+            try:
+                fact = Fact(**{**row, "value": float(row["value"]), "year": int(row["year"])})
+            except ValueError as error:
+                raise FactError(f"{Path(path).name}, line {line}: {error}. Write a plain number.") from error
+            if fact.id in facts:
+                raise FactError(f"{Path(path).name}, line {line}: {fact.id!r} stands there twice.")
+            facts[fact.id] = fact
+    return facts
