@@ -148,8 +148,12 @@ def take(dataset: "Dataset", rows: int, name: str = "train_rows") -> "Dataset":
 
 
 def tokenize(dataset: "Dataset", tokenizer: "PreTrainedTokenizerBase", max_length: int = 128) -> "Dataset":
-    """Add `input_ids` and `length` in tokens; nothing is padded, texts beyond `max_length` are cut."""
-    ids = tokenizer(dataset["text"][:], truncation=True, max_length=max_length, padding=False)["input_ids"]
+    """Add `input_ids` and `length` in tokens; nothing is padded, texts beyond `max_length` are cut.
+
+    Where the tokenizer says that its model reads less than `max_length`, they are cut there.
+    """
+    longest = min(max_length, tokenizer.model_max_length)
+    ids = tokenizer(dataset["text"][:], truncation=True, max_length=longest, padding=False)["input_ids"]
     columns = {"input_ids": ids, "length": [len(row) for row in ids]}
     dataset = dataset.remove_columns([name for name in columns if name in dataset.column_names])
     for name, values in columns.items():

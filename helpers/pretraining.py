@@ -1,0 +1,384 @@
+"""Pretraining a small BERT: a vocabulary, packed text, masks, and the loop of notebook 03.
+
+Like `training`, it knows nothing of energy.
+"""
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from helpers.training import TrainingError, _quiet, _require_range, best_precision, release_memory
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import (
+        BertConfig,
+        BertForMaskedLM,
+        DataCollatorForLanguageModeling,
+        PreTrainedTokenizerBase,
+    )
+
+ALPHABET = 200  # distinct characters that get pieces of their own; rarer ones become [UNK]
+MASKED_SHARE = 0.15
+BETAS = (0.9, 0.98)  # AdamW's; the second is lower than usual, as in RoBERTa: runs here are short
+EVALUATION_ROWS = 128  # sequences a batch where no gradient is kept
+
+
+@dataclass
+class PretrainingHistory:
+    """What happened in pretraining, as data.
+
+    Attributes
+    ----------
+    loss : list of float
+        Loss of every step, in nats a masked token.
+    tokens : int
+        Tokens read, masked or not.
+    seconds : float
+        On the clock.
+    stopped : str
+        "end" or "interrupted".
+    optimizer : torch.optim.Optimizer or None
+        To go on with in a later call.
+    """
+
+    loss: list[float] = field(default_factory=list)
+    tokens: int = 0
+    seconds: float = 0.0
+    stopped: str = "end"
+    optimizer: "torch.optim.Optimizer | None" = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class MaskedScore:
+    """How well a model restores masked tokens.
+
+    Attributes
+    ----------
+    loss : float
+        Mean cross-entropy in nats.
+    top1, top5 : float
+        Share of tokens that are the model's first guess, or one of its first five.
+    tokens : int
+        Masked tokens that were asked for.
+    """
+
+    loss: float
+    top1: float
+    top5: float
+    tokens: int
+
+    def __str__(self) -> str:
+        return (
+            f"loss {self.loss:.2f} nats, {self.top1:.1%} right at the first guess, {self.top5:.1%} in five "
+            f"({self.tokens:,} masked tokens)"
+        )
+
+
+def train_tokenizer(texts: Iterable[str], vocab_size: int) -> "PreTrainedTokenizerBase":
+    """Learn a WordPiece vocabulary of lower-case pieces, and return BERT's tokenizer with it.
+
+    Parameters
+    ----------
+    vocab_size : int
+        How many pieces, the five special tokens included.
+
+    Raises
+    ------
+    TrainingError
+        If the texts are empty, or their letters alone need more pieces than `vocab_size`.
+
+    Examples
+    --------
+    >>> tokenizer = train_tokenizer(["a film, a filming, a filmed play"] * 9, vocab_size=50)
+    >>> tokenizer.tokenize("Films!")
+    ['film', '[UNK]']
+    """
+    from tokenizers.implementations import BertWordPieceTokenizer
+    from transformers import BertTokenizer
+
+    learned = BertWordPieceTokenizer(lowercase=True)
+    learned.train_from_iterator(texts, vocab_size=vocab_size, limit_alphabet=ALPHABET, show_progress=False)
+    pieces = learned.get_vocab()
+    if len(pieces) <= 5:
+        raise TrainingError("There is no text to learn a vocabulary from: expected at least one word.")
+    if len(pieces) > vocab_size:
+        raise TrainingError(
+            f"vocab_size is {vocab_size}: the letters of these texts and the special tokens alone take "
+            f"{len(pieces)} pieces. Expected more than that; 8,000 is fair for a small model."
+        )
+    return BertTokenizer(vocab=pieces, do_lower_case=True)
+
+
+def pack(texts: Iterable[str], tokenizer: "PreTrainedTokenizerBase", length: int) -> "torch.Tensor":
+    """Cut texts, written one after another, into sequences of one length: nothing is padding.
+
+    Parameters
+    ----------
+    length : int
+        Tokens a sequence. Each begins with [CLS]; [SEP] stands where a text ends.
+
+    Returns
+    -------
+    torch.Tensor, int64, shape (sequences, length)
+        What is left over at the end is dropped.
+
+    Raises
+    ------
+    TrainingError
+        If the texts do not fill one sequence.
+    """
+    import torch
+
+    _require_range("length", length, 2, 100_000, whole=True)
+    texts, pieces = list(texts), []
+    for start in range(0, len(texts), 10_000):  # as Python's lists all ids at once would take 200 MB
+        rows = tokenizer(texts[start : start + 10_000], add_special_tokens=False, verbose=False)["input_ids"]
+        pieces.append(torch.tensor([token for row in rows for token in [*row, tokenizer.sep_token_id]]))
+    tokens = torch.cat(pieces) if pieces else torch.tensor([], dtype=torch.long)
+    rows = len(tokens) // (length - 1)
+    if rows == 0:
+        raise TrainingError(
+            f"The corpus has {len(tokens)} tokens: expected at least {length - 1}, enough for one sequence "
+            f"of {length}. Give more text."
+        )
+    start = torch.full((rows, 1), tokenizer.cls_token_id)
+    return torch.cat([start, tokens[: rows * (length - 1)].view(rows, length - 1)], dim=1)
+
+
+def new_model(
+    tokenizer: "PreTrainedTokenizerBase",
+    *,
+    length: int,
+    hidden_size: int,
+    num_hidden_layers: int,
+    num_attention_heads: int,
+    intermediate_size: int,
+) -> "BertForMaskedLM":
+    """Make a BERT with random weights for this vocabulary and sequences of up to `length` tokens.
+
+    Without dropout: a short run sees each text a few times, and has more to fear from learning too little.
+    """
+    from transformers import BertConfig, BertForMaskedLM
+
+    config = BertConfig(
+        vocab_size=len(tokenizer),
+        max_position_embeddings=length,
+        hidden_size=hidden_size,
+        num_hidden_layers=num_hidden_layers,
+        num_attention_heads=num_attention_heads,
+        intermediate_size=intermediate_size,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+    )
+    return BertForMaskedLM(config)
+
+
+def frequencies(sequences: "torch.Tensor", tokenizer: "PreTrainedTokenizerBase") -> "torch.Tensor":
+    """How often each piece occurs, as probabilities: the guess that looks at no context.
+
+    Returns
+    -------
+    torch.Tensor, float32, shape (vocabulary,)
+        A piece that never occurs counts as once, so that it is not impossible; special tokens, which are
+        never asked for, have 0.
+    """
+    import torch
+
+    counts = torch.bincount(sequences.flatten(), minlength=len(tokenizer)).clamp(min=1).float()
+    counts[tokenizer.all_special_ids] = 0
+    return counts / counts.sum()
+
+
+def start_from_frequencies(model: "BertForMaskedLM", shares: "torch.Tensor") -> None:
+    """Put the logarithm of the pieces' shares into the head's bias, in place: what counting knows."""
+    import torch
+
+    with torch.no_grad():
+        model.cls.predictions.bias.copy_(shares.clamp(min=1e-9).log())
+
+
+def masker(tokenizer: "PreTrainedTokenizerBase", seed: int) -> "DataCollatorForLanguageModeling":
+    """Transformers' masking as the notebook writes it out: 15 % of tokens, of these 80/10/10.
+
+    Returns
+    -------
+    callable
+        From a list of sequences to a dict of `input_ids` and `labels`, both (rows, length); a label
+        is -100 where nothing is asked.
+    """
+    from transformers import DataCollatorForLanguageModeling
+
+    return DataCollatorForLanguageModeling(tokenizer, mlm_probability=MASKED_SHARE, seed=seed)
+
+
+def masked_loss(
+    model: "BertForMaskedLM", input_ids: "torch.Tensor", labels: "torch.Tensor"
+) -> "torch.Tensor":
+    """Cross-entropy at the masked places, in nats. The head is computed there and nowhere else.
+
+    `model(input_ids, labels=labels).loss` is the same number at seven times the head's work.
+    """
+    return _head(model, input_ids, labels)[1]
+
+
+def _head(model: "BertForMaskedLM", input_ids: "torch.Tensor", labels: "torch.Tensor") -> tuple:
+    """Logits and loss at the masked places."""
+    from torch.nn import functional as F
+
+    masked = labels != -100
+    logits = model.cls(model.bert(input_ids).last_hidden_state[masked])
+    return logits, F.cross_entropy(logits.float(), labels[masked])
+
+
+def evaluate_masked(
+    model: "BertForMaskedLM", sequences: "torch.Tensor", tokenizer: "PreTrainedTokenizerBase", seed: int = 0
+) -> MaskedScore:
+    """Score a model on held-out sequences; with one seed, the same tokens are masked every time."""
+    import torch
+
+    _require_fit(model, sequences, tokenizer)
+    mask, was_training, device = masker(tokenizer, seed), model.training, next(model.parameters()).device
+    model.eval()
+    loss = top1 = top5 = tokens = 0.0
+    with torch.inference_mode():
+        for rows in sequences.split(EVALUATION_ROWS):
+            batch = {name: tensor.to(device) for name, tensor in mask(list(rows)).items()}
+            logits, mean = _head(model, **batch)
+            truth = batch["labels"][batch["labels"] != -100].unsqueeze(1)
+            right = logits.topk(5).indices == truth
+            loss, tokens = loss + mean.item() * len(truth), tokens + len(truth)
+            top1, top5 = top1 + right[:, 0].sum().item(), top5 + right.sum().item()
+    model.train(was_training)
+    return MaskedScore(loss / tokens, top1 / tokens, top5 / tokens, int(tokens))
+
+
+def flops_per_token(config: "BertConfig", length: int) -> float:
+    """Floating-point operations of training on one token: forward, and twice that backward.
+
+    Matrix products only: a weight costs one multiplication and one addition a token, attention
+    adds its two products over the sequence, and the head runs for the masked share.
+    """
+    hidden, inner, layers = config.hidden_size, config.intermediate_size, config.num_hidden_layers
+    weights = layers * (4 * hidden**2 + 2 * hidden * inner)
+    attention = layers * 2 * length * hidden
+    head = MASKED_SHARE * (hidden**2 + hidden * config.vocab_size)
+    return 6 * (weights + attention + head)
+
+
+def pretrain(
+    model: "BertForMaskedLM",
+    sequences: "torch.Tensor",
+    tokenizer: "PreTrainedTokenizerBase",
+    *,
+    steps: int,
+    batch_size: int = 32,
+    learning_rate: float = 2e-3,
+    warmup_steps: int = 0,
+    decay_steps: int = 0,
+    seed: int = 0,
+    precision: str | None = None,
+    optimizer: "torch.optim.Optimizer | None" = None,
+) -> PretrainingHistory:
+    """Masked language modeling in place: AdamW, the rate going up, staying, and going down.
+
+    A long run is made in parts: the first call warms up, each goes on with the optimizer of the one
+    before, and the last decays. An interrupt ends the call, and the model keeps what it learned.
+
+    Parameters
+    ----------
+    sequences : torch.Tensor, int64, shape (rows, length)
+        From `pack`. Batches are drawn in a random order, pass after pass.
+    warmup_steps, decay_steps : int
+        In how many of the steps the rate rises from 0 at the start, and falls to 0 at the end.
+    precision : str, optional
+        "bf16" or "no"; the faster of the two on this machine if not given.
+    optimizer : torch.optim.Optimizer, optional
+        Of an earlier call's history.
+
+    Raises
+    ------
+    TrainingError
+        If a setting is out of range, or model, tokenizer and sequences do not fit each other.
+    """
+    import torch
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
+    from tqdm.auto import tqdm
+
+    _require_fit(model, sequences, tokenizer)
+    _require_range("steps", steps, 1, 10_000_000, whole=True)
+    _require_range("batch_size", batch_size, 1, len(sequences), whole=True)
+    _require_range("learning_rate", learning_rate, 1e-8, 1)
+    _require_range("warmup_steps", warmup_steps, 0, steps, whole=True)
+    _require_range("decay_steps", decay_steps, 0, steps, whole=True)
+
+    AcceleratorState._reset_state()  # else the precision of the first call in this process would stay
+    accelerator = Accelerator(mixed_precision=precision or best_precision())
+    model.to(accelerator.device).train()
+    optimizer = optimizer or torch.optim.AdamW(model.parameters(), learning_rate, betas=BETAS, fused=True)
+    history = PretrainingHistory(optimizer=optimizer)
+    batches = masked_batches(sequences, tokenizer, batch_size, seed)
+    start = time.perf_counter()
+    try:
+        for step in tqdm(range(steps), desc="pretrain", unit="step", disable=_quiet(), leave=False):
+            share = min(1, (step + 1) / (warmup_steps + 1), (steps - step) / (decay_steps + 1))
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate * share
+            batch = {name: tensor.to(accelerator.device) for name, tensor in next(batches).items()}
+            with accelerator.autocast():
+                loss = masked_loss(model, **batch)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad()
+            history.loss.append(loss.item())
+            history.tokens += batch["input_ids"].numel()
+            history.seconds = time.perf_counter() - start
+    except KeyboardInterrupt:
+        history.stopped = "interrupted"
+    finally:
+        optimizer.zero_grad()
+        release_memory()
+    return history
+
+
+def masked_batches(
+    sequences: "torch.Tensor", tokenizer: "PreTrainedTokenizerBase", batch_size: int, seed: int
+) -> Iterable[dict]:
+    """Masked batches without end: each pass in another order, and with other masks."""
+    import torch
+    from torch.utils.data import DataLoader
+
+    generator = torch.Generator().manual_seed(seed)
+    mask = masker(tokenizer, seed)
+    loader = DataLoader(
+        sequences, batch_size, shuffle=True, drop_last=True, collate_fn=mask, generator=generator
+    )
+    while True:
+        yield from loader
+
+
+def _require_fit(
+    model: "BertForMaskedLM", sequences: "torch.Tensor", tokenizer: "PreTrainedTokenizerBase"
+) -> None:
+    """Refuse a model, sequences and a tokenizer that do not belong together."""
+    vocabulary, places = model.config.vocab_size, model.config.max_position_embeddings
+    if len(tokenizer) != vocabulary:
+        raise TrainingError(
+            f"The model knows {vocabulary:,} pieces, the tokenizer {len(tokenizer):,}: expected the one that "
+            "the model was made with. Load both from one folder."
+        )
+    if len(sequences) == 0:
+        raise TrainingError("The corpus is empty: expected at least one sequence, as from `pack`.")
+    if int(sequences.max()) >= vocabulary:
+        raise TrainingError(
+            f"The sequences hold piece {int(sequences.max()):,}, the model knows 0 to {vocabulary - 1:,}: "
+            "they were packed with another tokenizer. Pack the text with this one."
+        )
+    if sequences.shape[1] > places:
+        raise TrainingError(
+            f"The sequences are {sequences.shape[1]} tokens long, the model has {places} positions: "
+            f"pack with length={places} or less."
+        )
