@@ -1,0 +1,50 @@
+"""Measure what a block of code costs: time, energy with its method, carbon.
+
+CodeCarbon does the reading; this package says where each figure comes from. A component (CPU, GPU,
+RAM) is `measured` (a counter was read), `modelled` (maximum power times load) or `assumed` (a
+constant). A total is only as good as its weakest part, and what is unknown is None with a reason,
+never 0.
+
+    with energy.measure("fine-tune", country="USA") as meter:
+        train()
+    print(meter.result)
+"""
+
+from helpers.energy.comparing import Comparison, compare, repeat
+from helpers.energy.meter import Meter, idle, measure, start
+from helpers.energy.quality import Predictions, Training, per_1000, to_target
+from helpers.energy.records import (
+    FOREIGN_LOAD_LIMIT,
+    METHODS,
+    RANGES,
+    Component,
+    EnergyError,
+    Idle,
+    Measurement,
+    digits,
+)
+from helpers.energy.sources import MIN_SECONDS, carbon_intensity
+
+__all__ = [
+    "FOREIGN_LOAD_LIMIT",
+    "METHODS",
+    "MIN_SECONDS",
+    "RANGES",
+    "Comparison",
+    "Component",
+    "EnergyError",
+    "Idle",
+    "Measurement",
+    "Meter",
+    "Predictions",
+    "Training",
+    "carbon_intensity",
+    "compare",
+    "digits",
+    "idle",
+    "measure",
+    "per_1000",
+    "repeat",
+    "start",
+    "to_target",
+]

@@ -1,0 +1,216 @@
+"""Where a counter exists it is read, and the label says so: a made-up RAPL tree and a made-up NVML."""
+
+import threading
+import time
+import types
+
+import pytest
+
+from helpers import energy
+from helpers.energy import sources
+
+GPUS = 2
+GPU_W, CPU_W = 100.0, 40.0
+
+
+def busy(seconds):
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        pass
+
+
+@pytest.fixture(autouse=True)
+def fresh_hardware():
+    from codecarbon.core import hardware_cache
+
+    hardware_cache.clear_cache()
+    yield
+    hardware_cache.clear_cache()
+
+
+@pytest.fixture
+def rapl(tmp_path, monkeypatch):
+    """A counter that grows by CPU_W while the test runs."""
+    from codecarbon.core import cpu
+    from codecarbon.external import hardware
+
+    domain = tmp_path / "intel-rapl:0"
+    domain.mkdir()
+    (domain / "name").write_text("package-0\n")
+    (domain / "max_energy_range_uj").write_text("262143328850\n")
+    began, stop = time.perf_counter(), threading.Event()
+
+    def grow():
+        while not stop.is_set():
+            new = domain / "energy_uj.new"
+            new.write_text(f"{1_000_000 + (time.perf_counter() - began) * CPU_W * 1e6:.0f}\n")
+            new.replace(domain / "energy_uj")
+            stop.wait(0.01)
+
+    (domain / "energy_uj").write_text("1000000\n")
+    thread = threading.Thread(target=grow)
+    thread.start()
+    monkeypatch.setattr(cpu, "_get_candidate_bases", lambda folder: [str(tmp_path)])
+    defaults = hardware.CPU.__init__.__defaults__
+    monkeypatch.setattr(hardware.CPU.__init__, "__defaults__", (str(tmp_path), *defaults[1:]))
+    monkeypatch.setattr(sources, "RAPL", tmp_path)
+    yield domain
+    stop.set()
+    thread.join()
+
+
+class FakeNVML(types.SimpleNamespace):
+    """As much of NVML as CodeCarbon asks for; each GPU uses GPU_W."""
+
+    class NVMLError(Exception):
+        pass
+
+    NVMLError_NotSupported = NVMLError
+    NVML_TEMPERATURE_GPU = 0
+    others: tuple = ()
+    counter = True
+
+    def nvmlInit(self):
+        pass
+
+    def nvmlDeviceGetCount(self):
+        return GPUS
+
+    def nvmlDeviceGetHandleByIndex(self, index):
+        return index
+
+    def nvmlDeviceGetTotalEnergyConsumption(self, handle):
+        if not self.counter:
+            raise self.NVMLError("not supported")
+        return int(time.perf_counter() * GPU_W * (handle + 1) * 1_000)
+
+    def nvmlDeviceGetPowerUsage(self, handle):
+        return int(GPU_W * (handle + 1) * 1_000)
+
+    def nvmlDeviceGetName(self, handle):
+        return f"Made-up {handle}"
+
+    def nvmlDeviceGetUUID(self, handle):
+        return f"GPU-{handle}"
+
+    def nvmlDeviceGetMemoryInfo(self, handle):
+        return types.SimpleNamespace(free=1, total=2, used=1)
+
+    def nvmlDeviceGetEnforcedPowerLimit(self, handle):
+        return 300_000
+
+    def nvmlDeviceGetUtilizationRates(self, handle):
+        return types.SimpleNamespace(gpu=50)
+
+    def nvmlDeviceGetComputeRunningProcesses(self, handle):
+        return [types.SimpleNamespace(pid=pid, usedGpuMemory=1) for pid in self.others]
+
+
+@pytest.fixture
+def nvml(monkeypatch):
+    from codecarbon.core import gpu, gpu_nvidia
+
+    fake = FakeNVML()
+    monkeypatch.setattr(gpu_nvidia, "pynvml", fake)
+    monkeypatch.setattr(gpu, "pynvml", fake)
+    for module in (gpu, gpu_nvidia):
+        monkeypatch.setattr(module, "PYNVML_AVAILABLE", True)
+    monkeypatch.setattr(gpu, "is_nvidia_system", lambda: True)
+    return fake
+
+
+def parts(result):
+    return {part.name: part for part in result.components}
+
+
+def test_a_rapl_counter_is_read(rapl):
+    with energy.measure("counted", country="USA") as meter, meter.phase("inner") as inner:
+        busy(1.0)
+    cpu = parts(meter.result)["CPU"]
+    assert cpu.method == "measured" and cpu.source == "RAPL counter" and cpu.basis_w is None
+    assert cpu.energy_wh * 3_600 / meter.result.wall_s == pytest.approx(CPU_W, rel=0.2)
+    assert parts(inner.result)["CPU"].energy_wh == pytest.approx(cpu.energy_wh, rel=0.2)
+    assert meter.result.method == "assumed", "the RAM is a constant still"
+
+
+def test_a_closed_rapl_counter_says_how_to_open_it(rapl, monkeypatch):
+    from codecarbon.core import cpu
+
+    real = type(rapl).read_text
+
+    def closed(self, *args, **kwargs):
+        if self.name == "energy_uj":
+            raise PermissionError(13, "Permission denied", str(self))
+        return real(self, *args, **kwargs)
+
+    monkeypatch.setattr(type(rapl), "read_text", closed)
+    monkeypatch.setattr(cpu, "is_rapl_available", lambda: False)  # as CodeCarbon finds it then
+    with energy.measure("closed", country="USA") as meter:
+        busy(0.6)
+    part = parts(meter.result)["CPU"]
+    assert part.method == "modelled" and part.energy_wh > 0
+    assert f"sudo chmod o+r {rapl / 'energy_uj'}" in part.source
+
+
+def test_no_counter_no_hint(tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "RAPL", tmp_path / "nothing here")
+    assert sources.rapl_hint() == ""
+
+
+def test_a_counter_that_stands_still_is_unknown(rapl, monkeypatch):
+    from codecarbon.core.rapl import RAPLFile
+    from codecarbon.core.units import Energy
+
+    monkeypatch.setattr(RAPLFile, "_get_value", lambda self: Energy.from_ujoules(7))
+    with energy.measure("stuck", country="USA") as meter:
+        busy(0.6)
+    assert parts(meter.result)["CPU"].energy_wh is None
+    assert meter.result.energy_wh is None
+    assert "no reading from RAPL counter" in str(meter.result)
+
+
+def test_each_gpu_has_its_own_counter(nvml):
+    with energy.measure("two GPUs", country="USA") as meter:
+        time.sleep(0.5)
+        with meter.phase("second half") as half:
+            time.sleep(0.6)
+    found = parts(meter.result)
+    assert [name for name in found if name.startswith("GPU")] == ["GPU 0", "GPU 1"]
+    for index in range(GPUS):
+        part = found[f"GPU {index}"]
+        assert part.method == "measured" and part.source == f"energy counter of Made-up {index}"
+        for result in (meter.result, half.result):
+            watts = parts(result)[f"GPU {index}"].energy_wh * 3_600 / result.wall_s
+            assert watts == pytest.approx(GPU_W * (index + 1), rel=0.1)
+    rows = meter.result.breakdown()
+    assert sum(energy_wh for *_, energy_wh in rows) == pytest.approx(meter.result.energy_wh, rel=0.01)
+
+
+def test_a_gpu_without_a_counter_is_read_once_a_second(nvml):
+    nvml.counter = False
+    with energy.measure("old GPU", country="USA") as meter:
+        time.sleep(1.2)
+    part = parts(meter.result)["GPU 0"]
+    assert part.method == "measured" and "read once a second" in part.source
+    assert part.energy_wh * 3_600 / meter.result.wall_s == pytest.approx(GPU_W, rel=0.2)
+
+
+def test_other_processes_on_a_gpu_are_noted(nvml):
+    import os
+
+    nvml.others = (os.getpid(), 999_999_999)
+    with energy.measure("shared GPU", country="USA") as meter:
+        busy(0.6)
+    assert "1 other process on GPU 0 meanwhile" in str(meter.result)
+    nvml.others = (os.getpid(),)
+    with energy.measure("own GPU", country="USA") as meter:
+        busy(0.6)
+    assert meter.result.notes == () or "GPU" not in " ".join(meter.result.notes)
+
+
+def test_everything_counted_is_called_after_its_weakest_part(rapl, nvml):
+    with energy.measure("all", country="USA") as meter:
+        busy(0.6)
+    methods = {name: part.method for name, part in parts(meter.result).items()}
+    assert methods == {"CPU": "measured", "GPU 0": "measured", "GPU 1": "measured", "RAM": "assumed"}
+    assert meter.result.under(cpu=2.0).energy_wh == meter.result.energy_wh, "a counter is no guess"
