@@ -132,10 +132,11 @@ def export() -> None:
     if not receipt["final"]:
         raise SystemExit("The run is not finished: make a last sitting with --final first.")
     costs = [sitting["cost"] for sitting in receipt["sittings"]]
+    tokens = sum(sitting["tokens"] for sitting in receipt["sittings"])
     figures = {
         "minutes": f"{sum(cost['wall_s'] for cost in costs) / 60:.0f}",
-        "tokens": f"{sum(sitting['tokens'] for sitting in receipt['sittings']) / 1e6:.0f}",
-        "passes": f"{sum(sitting['tokens'] for sitting in receipt['sittings']) / receipt['corpus_tokens']:.0f}",
+        "tokens": f"{tokens / 1e6:.0f}",
+        "passes": f"{tokens / receipt['corpus_tokens']:.0f}",
         "energy_wh": f"{sum(cost['energy_wh'] for cost in costs):.1f}",
         "co2e_g": f"{sum(cost['co2e_g'] for cost in costs):.1f}",
         "method": costs[0]["method"],

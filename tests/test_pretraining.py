@@ -1,0 +1,316 @@
+"""Pretraining: vocabulary, packing, masks, the loop of notebook 03, and what is refused."""
+
+import math
+import re
+import signal
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import binomtest
+from torch.nn import functional as F
+
+from helpers import assets, data, pretraining
+from helpers.training import TrainingError
+
+SHAPE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+LENGTH = 16
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """More threads than one only slow so small a model down."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def texts():
+    return data.load_corpus("held_out")["text"][:600]
+
+
+@pytest.fixture(scope="module")
+def tokenizer(texts):
+    return pretraining.train_tokenizer(texts, 800)
+
+
+@pytest.fixture(scope="module")
+def sequences(texts, tokenizer):
+    return pretraining.pack(texts, tokenizer, LENGTH)
+
+
+@pytest.fixture
+def model(tokenizer):
+    return tiny(tokenizer)
+
+
+def tiny(tokenizer):
+    torch.manual_seed(0)
+    return pretraining.new_model(tokenizer, length=LENGTH, **SHAPE)
+
+
+def run(model, sequences, tokenizer, **settings):
+    settings = {"steps": 6, "batch_size": 8, "learning_rate": 1e-3, "precision": "no", **settings}
+    return pretraining.pretrain(model, sequences, tokenizer, **settings)
+
+
+def sentences(text):
+    parts = (" ".join(re.findall(r"\w+", part.lower())) for part in re.split(r"[.!?;]", text))
+    return {part for part in parts if len(part.split()) >= 4}
+
+
+def test_the_corpus_is_what_its_card_says():
+    train, held_out = data.load_corpus("train"), data.load_corpus("held_out")
+    sources = ["wordnet", "factbook", "austen", "wikipedia", "reviews"]
+    for split, low, high in ((train, 3.0e6, 3.5e6), (held_out, 5e4, 8e4)):
+        assert list(dict.fromkeys(split["source"][:])) == sources
+        assert low < sum(len(text.split()) for text in split["text"][:]) < high
+        assert all(text == " ".join(text.split()) and text for text in split["text"][:])
+    packed = sum(path.stat().st_size for path in (assets.DATA / "corpus").iterdir())
+    assert packed < 10e6
+    with pytest.raises(data.DataError, match="no split 'test' of the corpus: expected 'train' or 'held_out'"):
+        data.load_corpus("test")
+
+
+def test_no_held_out_sentence_is_in_training():
+    seen = {sentence for text in data.load_corpus("train")["text"][:] for sentence in sentences(text)}
+    held_out = {sentence for text in data.load_corpus("held_out")["text"][:] for sentence in sentences(text)}
+    assert len(held_out) > 3_000
+    assert not seen & held_out
+
+
+def test_no_review_that_is_tested_on_is_in_the_corpus():
+    corpus = {
+        " ".join(re.findall(r"\w+", text.lower()))
+        for split in ("train", "held_out")
+        for text in data.load_corpus(split)["text"][:]
+    }
+    for split in ("validation", "test"):
+        for text in data.load_reviews(split)["text"][:]:
+            assert " ".join(re.findall(r"\w+", text.lower())) not in corpus, text
+    own = [row["text"] for row in data.load_corpus("held_out") if row["source"] == "reviews"]
+    assert own and set(own) <= {" ".join(text.split()) for text in data.load_reviews("train")["text"][:]}
+
+
+def test_the_vocabulary(tokenizer, texts):
+    assert len(tokenizer) == 800
+    assert tokenizer.convert_ids_to_tokens(range(5)) == ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    assert tokenizer("The FILM [MASK].")["input_ids"][-3] == tokenizer.mask_token_id
+    assert tokenizer.tokenize("the FILM") == tokenizer.tokenize("The film")
+    again = pretraining.train_tokenizer(texts, 800)
+    assert again.get_vocab() == tokenizer.get_vocab()
+    long, short = (
+        len(pretraining.train_tokenizer(texts, size).tokenize(" ".join(texts))) for size in (400, 2_000)
+    )
+    assert long > short
+
+
+def test_packing_loses_only_the_end(tokenizer, texts, sequences):
+    assert sequences.dtype == torch.int64 and sequences.shape[1] == LENGTH
+    assert (sequences[:, 0] == tokenizer.cls_token_id).all()
+    assert (sequences != tokenizer.pad_token_id).all()
+    whole = [
+        token
+        for text in texts
+        for token in [*tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer.sep_token_id]
+    ]
+    packed = sequences[:, 1:].flatten().tolist()
+    assert packed == whole[: len(packed)] and len(whole) - len(packed) < LENGTH - 1
+
+
+def mask_by_hand(input_ids, tokenizer, generator):
+    """What notebook 03 writes out."""
+    special = torch.isin(input_ids, torch.tensor(tokenizer.all_special_ids))
+    chosen = torch.bernoulli(
+        torch.full(input_ids.shape, 0.15).masked_fill(special, 0.0), generator=generator
+    ).bool()
+    labels = input_ids.where(chosen, -100)
+    masked = input_ids.clone()
+    to_mask = torch.bernoulli(torch.full(input_ids.shape, 0.8), generator=generator).bool() & chosen
+    masked[to_mask] = tokenizer.mask_token_id
+    to_random = (
+        torch.bernoulli(torch.full(input_ids.shape, 0.5), generator=generator).bool() & chosen & ~to_mask
+    )
+    random = torch.randint(len(tokenizer), input_ids.shape, generator=generator)
+    masked[to_random] = random[to_random]
+    return masked, labels
+
+
+def test_the_helper_masks_as_the_notebook_does(tokenizer, sequences):
+    helper, generator = pretraining.masker(tokenizer, seed=3), torch.Generator().manual_seed(3)
+    for rows in sequences[:64].split(16):
+        batch = helper(list(rows))
+        input_ids, labels = mask_by_hand(rows, tokenizer, generator)
+        assert torch.equal(batch["input_ids"], input_ids) and torch.equal(batch["labels"], labels)
+
+
+def test_the_shares_of_masking(tokenizer, sequences):
+    original = sequences[:1_500]
+    batch = pretraining.masker(tokenizer, seed=0)(list(original))
+    special = torch.isin(original, torch.tensor(tokenizer.all_special_ids))
+    chosen = batch["labels"] != -100
+    assert not (chosen & special).any()
+    assert torch.equal(batch["input_ids"][~chosen], original[~chosen])
+    assert torch.equal(batch["labels"][chosen], original[chosen])
+    to_mask = batch["input_ids"][chosen] == tokenizer.mask_token_id
+    kept = batch["input_ids"][chosen] == original[chosen]
+    other, total = ~to_mask & ~kept, int(chosen.sum())
+    assert binomtest(total, int((~special).sum()), 0.15).pvalue > 1e-3
+    for part, share in ((to_mask, 0.8), (kept, 0.1), (other, 0.1)):
+        assert binomtest(int(part.sum()), total, share).pvalue > 1e-3
+
+
+def test_the_head_at_masked_places_is_the_head_everywhere(model, tokenizer, sequences):
+    batch = pretraining.masker(tokenizer, seed=0)(list(sequences[:8]))
+    few = pretraining.masked_loss(model, **batch)
+    few.backward()
+    gradients = [weight.grad.clone() for weight in model.parameters() if weight.grad is not None]
+    model.zero_grad()
+    everywhere = model(**batch).loss
+    everywhere.backward()
+    assert few.item() == pytest.approx(everywhere.item(), abs=1e-5)
+    for one, weight in zip(gradients, (w for w in model.parameters() if w.grad is not None), strict=True):
+        torch.testing.assert_close(one, weight.grad, atol=1e-5, rtol=1e-3)
+
+
+def test_it_is_the_loop_that_the_notebook_writes_out(tokenizer, sequences):
+    model = tiny(tokenizer)
+    optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.98))
+    batches = pretraining.masked_batches(sequences, tokenizer, 8, seed=5)
+    steps, warmup_steps, decay_steps, learning_rate = 8, 3, 4, 1e-3
+    losses = []
+    for step in range(steps):
+        share = min(1, (step + 1) / (warmup_steps + 1), (steps - step) / (decay_steps + 1))
+        optimizer.param_groups[0]["lr"] = learning_rate * share
+        batch = next(batches)
+        masked = batch["labels"] != -100
+        hidden = model.bert(batch["input_ids"]).last_hidden_state
+        loss = F.cross_entropy(model.cls(hidden[masked]), batch["labels"][masked])
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(loss.item())
+    history = run(tiny(tokenizer), sequences, tokenizer, steps=8, warmup_steps=3, decay_steps=4, seed=5)
+    np.testing.assert_allclose(history.loss, losses, atol=1e-4)
+    assert history.tokens == 8 * 8 * LENGTH and history.stopped == "end"
+
+
+def test_it_starts_at_the_logarithm_of_the_vocabulary(model, tokenizer, sequences):
+    score = pretraining.evaluate_masked(model, sequences, tokenizer)
+    assert score.loss == pytest.approx(math.log(800), abs=0.1)
+    assert score.top1 < 0.02 < 0.1 > score.top5 >= score.top1
+    assert str(score).startswith("loss 6.")
+
+
+def test_the_frequencies_are_the_unigram_baseline(model, tokenizer, sequences):
+    shares = pretraining.frequencies(sequences, tokenizer)
+    assert shares.sum().item() == pytest.approx(1, abs=1e-5)
+    assert shares[tokenizer.all_special_ids].tolist() == [0] * 5
+    batch = pretraining.masker(tokenizer, seed=0)(list(sequences))
+    baseline = -shares[batch["labels"][batch["labels"] != -100]].log().mean().item()
+    pretraining.start_from_frequencies(model, shares)
+    assert pretraining.evaluate_masked(model, sequences, tokenizer).loss == pytest.approx(baseline, abs=0.1)
+
+
+def test_it_learns_beyond_the_frequencies(tokenizer):
+    texts = ["the cat sat on the mat", "a dog ran in the park"] * 200
+    sequences = pretraining.pack(texts, tokenizer, LENGTH)
+    model = tiny(tokenizer)
+    shares = pretraining.frequencies(sequences, tokenizer)
+    unigram = -(shares * shares.clamp(min=1e-9).log()).sum().item()
+    run(model, sequences, tokenizer, steps=150, learning_rate=5e-3, warmup_steps=10, decay_steps=50)
+    assert pretraining.evaluate_masked(model, sequences, tokenizer).loss < unigram - 1
+
+
+def test_the_same_seed_gives_the_same_run(tokenizer, sequences):
+    losses = [run(tiny(tokenizer), sequences, tokenizer, seed=seed).loss for seed in (1, 1, 2)]
+    assert losses[0] == losses[1] != losses[2]
+
+
+def test_a_second_call_goes_on_with_the_optimizer(tokenizer, sequences):
+    model = tiny(tokenizer)
+    first = run(model, sequences, tokenizer)
+    steps_seen = [state["step"].item() for state in first.optimizer.state.values()]
+    second = run(model, sequences, tokenizer, optimizer=first.optimizer)
+    assert second.optimizer is first.optimizer
+    assert [state["step"].item() for state in second.optimizer.state.values()] == [s + 6 for s in steps_seen]
+
+
+def test_an_interrupt_keeps_what_was_learned(tokenizer, sequences, model):
+    forward, calls = model.bert.forward, iter(range(100))
+
+    def interrupting(*arguments, **names):
+        if next(calls) == 3:
+            signal.raise_signal(signal.SIGINT)
+        return forward(*arguments, **names)
+
+    model.bert.forward = interrupting
+    history = run(model, sequences, tokenizer)
+    assert history.stopped == "interrupted" and len(history.loss) == 3
+    whole = run(tiny(tokenizer), sequences, tokenizer)
+    assert history.loss == whole.loss[:3]
+
+
+def test_operations_are_counted_as_pytorch_counts_them(tokenizer):
+    from torch.utils.flop_counter import FlopCounterMode
+
+    model = pretraining.new_model(tokenizer, length=LENGTH, **SHAPE)
+    rows = 40
+    input_ids = torch.randint(5, 800, (rows, LENGTH))
+    labels = torch.full_like(input_ids, -100)
+    masked = round(pretraining.MASKED_SHARE * labels.numel())
+    labels.view(-1)[torch.randperm(labels.numel())[:masked]] = 7
+    model.set_attn_implementation("eager")
+    with FlopCounterMode(display=False) as counter:
+        pretraining.masked_loss(model, input_ids, labels).backward()
+    counted = counter.get_total_flops() / (rows * LENGTH)
+    assert pretraining.flops_per_token(model.config, LENGTH) == pytest.approx(counted, rel=0.02)
+
+
+@pytest.mark.parametrize("texts", [[], [""], ["   "]])
+def test_an_empty_corpus_is_refused(tokenizer, texts):
+    with pytest.raises(TrainingError, match="no text to learn a vocabulary from"):
+        pretraining.train_tokenizer(texts, 800)
+    with pytest.raises(TrainingError, match=r"The corpus has \d tokens: expected at least 15"):
+        pretraining.pack(texts, tokenizer, LENGTH)
+
+
+def test_a_vocabulary_smaller_than_the_alphabet_is_refused(texts):
+    with pytest.raises(TrainingError, match=r"vocab_size is 40: the letters .* alone take \d+ pieces"):
+        pretraining.train_tokenizer(texts, 40)
+
+
+def test_what_does_not_fit_is_refused(model, tokenizer, texts, sequences):
+    other = pretraining.train_tokenizer(texts, 900)
+    with pytest.raises(TrainingError, match="The model knows 800 pieces, the tokenizer 900"):
+        run(model, sequences, other)
+    with pytest.raises(TrainingError, match="packed with another tokenizer"):
+        run(model, pretraining.pack(texts, other, LENGTH), tokenizer)
+    with pytest.raises(
+        TrainingError, match="24 tokens long, the model has 16 positions: pack with length=16"
+    ):
+        run(model, pretraining.pack(texts, tokenizer, 24), tokenizer)
+    with pytest.raises(TrainingError, match="The corpus is empty"):
+        run(model, sequences[:0], tokenizer)
+    with pytest.raises(TrainingError, match="The model knows 800 pieces"):
+        pretraining.evaluate_masked(model, sequences, other)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("steps", 0),
+        ("steps", 1.5),
+        ("batch_size", 0),
+        ("batch_size", 10**6),
+        ("learning_rate", 0),
+        ("warmup_steps", 7),
+        ("decay_steps", -1),
+    ],
+)
+def test_settings_out_of_range_are_refused(model, tokenizer, sequences, setting, value):
+    with pytest.raises(TrainingError, match=f"{setting} is {re.escape(repr(value))}: expected"):
+        run(model, sequences, tokenizer, **{setting: value})
