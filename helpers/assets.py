@@ -35,6 +35,7 @@ MODEL_FILES = {
     "tokenizer_config.json": "acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b",
     "vocab.txt": "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
 }
+POCKET_BERT = "pocket-bert"  # the course's own, pretrained in notebook 03's way; ships in data/models
 MEGABYTES_NEEDED = 300  # the package, what is unpacked from it, and some air
 
 
@@ -212,7 +213,8 @@ def resolve_model(name: str) -> str:
     Parameters
     ----------
     name : str
-        "all-MiniLM-L6-v2", a folder with a config.json, or a hub name such as "bert-base-uncased".
+        "all-MiniLM-L6-v2", "pocket-bert" (the course's own, in data/models), a folder with a config.json,
+        or a hub name such as "bert-base-uncased".
 
     Raises
     ------
@@ -222,6 +224,10 @@ def resolve_model(name: str) -> str:
     """
     if name in (MODEL, HUB_NAME):
         return str(fetch_model())
+    if name == POCKET_BERT:
+        name = str(DATA / "models" / POCKET_BERT)
+        if not Path(name, "model.safetensors").is_file():
+            raise AssetError(f"{name} is missing: it ships with the repository. Run `git checkout -- data`.")
     if Path(name).is_dir():
         if not Path(name, "config.json").is_file():
             raise AssetError(f"The folder {name} holds no model: expected a config.json in it.")

@@ -1,0 +1,146 @@
+"""Records what pretraining buys on the film reviews, by number of labels.
+
+    python -m benchmarks.pretrain_labels --minutes 5    # as often as it takes; each goes on from the last
+
+One network, three starts: random weights, pocket-bert, and pocket-bert after a little more pretraining
+on the training reviews without their labels. Each is fine-tuned on the first n sentences of the training
+split and scored on the whole test split. Writes data/receipts/03_labels.json, which notebook 03 shows.
+The settings were chosen beforehand on the validation split.
+"""
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import time
+from importlib.metadata import version
+
+import torch
+import transformers
+from accelerate.utils import set_seed
+from cpuinfo import get_cpu_info
+
+from helpers import assets, data, energy, pretraining, training
+
+RECEIPT = assets.DATA / "receipts" / "03_labels.json"
+CONTINUED = assets.ROOT / "artifacts" / "pretrain-continued"
+COUNTRY = "USA"
+LENGTH = 64
+EPOCHS = {50: 20, 200: 12, 1_000: 4, 7_070: 2}  # few sentences need more passes
+SETTINGS = {"batch_size": 16, "learning_rate": 5e-4, "head_learning_rate": 1e-3}
+DROPOUT = 0.1
+CONTINUE = {"steps": 600, "batch_size": 16, "learning_rate": 5e-4, "warmup_steps": 30, "decay_steps": 570}
+STARTS = ("from scratch", "pocket-bert", "continued")
+SEEDS = {50: 3, 200: 5, 1_000: 5, 7_070: 1}
+
+
+def plan() -> list[tuple[str, int, int]]:
+    """Start, rows and seed of each run, the telling ones first; continued pretraining at two sizes."""
+    runs = [(start, rows, seed) for rows in (200, 1_000) for seed in range(SEEDS[rows]) for start in STARTS]
+    return runs + [
+        (start, rows, seed) for rows in (7_070, 50) for seed in range(SEEDS[rows]) for start in STARTS[:2]
+    ]
+
+
+def classifier(start: str, seed: int) -> torch.nn.Module:
+    """Make the network with a new head: the start's weights, or random ones."""
+    set_seed(seed)
+    path = CONTINUED if start == "continued" else assets.resolve_model("pocket-bert")
+    options = {"num_labels": 2, "hidden_dropout_prob": DROPOUT}
+    if start == "from scratch":
+        config = transformers.BertConfig.from_pretrained(path, **options)
+        return transformers.BertForSequenceClassification(config)
+    return transformers.BertForSequenceClassification.from_pretrained(path, **options)
+
+
+def continue_pretraining(tokenizer) -> dict:
+    """Pretrain a little more on the training reviews, and return what that cost and changed."""
+    model = transformers.BertForMaskedLM.from_pretrained(assets.resolve_model("pocket-bert"))
+    # The held-out reviews of the corpus stay out here as well, to score on.
+    texts = {
+        split: [row["text"] for row in data.load_corpus(split) if row["source"] == "reviews"]
+        for split in ("train", "held_out")
+    }
+    sequences = {split: pretraining.pack(rows, tokenizer, LENGTH) for split, rows in texts.items()}
+    before = pretraining.evaluate_masked(model, sequences["held_out"], tokenizer)
+    with energy.measure("continued pretraining", country=COUNTRY) as meter:
+        history = pretraining.pretrain(model, sequences["train"], tokenizer, **CONTINUE)
+    after = pretraining.evaluate_masked(model, sequences["held_out"], tokenizer)
+    model.save_pretrained(CONTINUED)
+    print(before, after, meter.result, sep=" | ", flush=True)
+    return {
+        "loss_before": before.loss,
+        "loss_after": after.loss,
+        "tokens": history.tokens,
+        "cost": meter.result.to_dict(),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--minutes", type=float, default=5.0, help="start no run later than this (default: 5)"
+    )
+    deadline = time.monotonic() + 60 * parser.parse_args().minutes
+    tokenizer = transformers.BertTokenizer.from_pretrained(assets.resolve_model("pocket-bert"))
+    train, validation, test = (
+        data.tokenize(data.load_reviews(split), tokenizer, LENGTH)
+        for split in ("train", "validation", "test")
+    )
+    watched = data.take(validation, 100, "validation rows")
+    receipt = json.loads(RECEIPT.read_text()) if RECEIPT.exists() else new_receipt()
+    if "continued" not in receipt or not CONTINUED.exists():
+        receipt["continued"] = continue_pretraining(tokenizer)
+    done = {(run["name"], run["train_rows"], run["seed"]) for run in receipt["runs"]}
+    for start, rows, seed in plan():
+        if (start, rows, seed) in done or time.monotonic() > deadline:
+            continue
+        model = classifier(start, seed)
+        with energy.measure(start, country=COUNTRY) as meter:
+            training.fine_tune(
+                model, data.take(train, rows), watched, tokenizer, epochs=EPOCHS[rows], seed=seed, **SETTINGS
+            )
+        result = training.evaluate(model, test, tokenizer)
+        print(start, rows, seed, result, meter.result, sep=" | ", flush=True)
+        receipt["runs"].append(
+            {"name": start, "train_rows": rows, "epochs": EPOCHS[rows], "seed": seed}
+            | {"accuracy": result.accuracy, "interval": result.interval, "f1": result.f1}
+            | meter.result.to_dict()
+        )
+        save(receipt)  # after each run, so that an interrupt loses only the one it cuts short
+    print(f"{len(plan()) - len(receipt['runs'])} runs are left")
+
+
+def new_receipt() -> dict:
+    precision, sums = training.best_precision(), assets.data_sums()
+    return {
+        "what": "test accuracy with and without pretraining, by number of labeled sentences",
+        "made_by": "python -m benchmarks.pretrain_labels",
+        "date": datetime.date.today().isoformat(),
+        "hardware": f"{os.cpu_count()} cores of {get_cpu_info()['brand_raw']}",
+        "precision": "fp32" if precision == "no" else precision,
+        "versions": {"python": platform.python_version()}
+        | {name: version(name) for name in ("torch", "transformers", "codecarbon")},
+        "data": {
+            name: sums[name]
+            for name in ("reviews/train.csv", "reviews/test.csv", "models/pocket-bert/model.safetensors")
+        },
+        "settings": {"epochs": EPOCHS, "dropout": DROPOUT, "continued": CONTINUE, **SETTINGS},
+        "runs": [],
+    }
+
+
+def save(receipt: dict) -> None:
+    """Write the receipt in one piece."""
+    new = RECEIPT.with_suffix(".new")
+    new.write_text(json.dumps(receipt, indent=1) + "\n")
+    new.rename(RECEIPT)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(os.cpu_count())
+    transformers.utils.logging.disable_progress_bar()
+    transformers.logging.set_verbosity_error()
+    os.environ["COURSE_STATIC"] = "1"
+    main()
