@@ -127,7 +127,7 @@ def score(labels: "np.ndarray", probabilities: "np.ndarray", seconds: float = ma
 
 
 def evaluate(
-    model: "torch.nn.Module", dataset: "Dataset", tokenizer: "PreTrainedTokenizerBase", batch_size: int = 64
+    model: "torch.nn.Module", dataset: "Dataset", tokenizer: "PreTrainedTokenizerBase", batch_size: int = 32
 ) -> Evaluation:
     """Predict every row of a tokenized dataset and compare with its labels.
 
@@ -152,6 +152,7 @@ def evaluate(
     in_order = torch.cat(probabilities)[torch.cat(rows).argsort()]
     seconds = time.perf_counter() - start
     model.train(was_training)
+    release_memory()
     return score(np.asarray(dataset["label"]), in_order.cpu().numpy(), seconds)
 
 
@@ -288,7 +289,7 @@ def fine_tune(
                 optimizer.zero_grad()
                 history.loss.append(loss.item())
                 if len(history.loss) % RETURN_MEMORY_STEPS == 0:
-                    _return_memory()
+                    release_memory(collect=False)
                 bar.update()
             accuracy = evaluate(model, validation, tokenizer).accuracy
             mean_loss = sum(history.loss[-per_epoch:]) / per_epoch
@@ -318,8 +319,7 @@ def fine_tune(
         model.zero_grad()
         del optimizer, schedule
         accelerator.free_memory()  # gradients and optimizer states are three times the model's size
-        gc.collect()
-        _return_memory()
+        release_memory()
     if checkpoint is not None and history.stopped != "interrupted":
         shutil.rmtree(checkpoint, ignore_errors=True)
     return history
@@ -343,8 +343,16 @@ def _require_range(name: str, value: float, low: float, high: float, whole: bool
         raise TrainingError(f"{name} is {value!r}: expected {kind} from {low:g} to {high:g}.")
 
 
-def _return_memory() -> None:
-    """Hand freed memory back to the system; glibc would keep it, and it would creep up with each batch."""
+def release_memory(collect: bool = True) -> None:
+    """Hand freed memory back to the system; glibc would keep it, and it would creep up with each batch.
+
+    Parameters
+    ----------
+    collect : bool
+        Free what only cycles of references keep alive first. It takes a moment: not for every step.
+    """
+    if collect:
+        gc.collect()
     if sys.platform == "linux":
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # other C libraries have none
         if trim is not None:
