@@ -84,6 +84,53 @@ def answer(logits, ids, mask):
         "answer = 0.05 / 3_600",
         "answer = '180'",
     ],
+    "nb03_word_vectors": [
+        "answer = 8_000 * 256 / 3_719_232",
+        "answer = 30_000 * 256 / 3_719_232",
+        "answer = 30_000 * 256 / (3_719_232 + 30_000 * 256)",
+        "answer = 82.0",
+        "answer = 0.5",
+    ],
+    "nb03_unigram": [
+        # a piece that never occurs
+        """
+def answer(train_ids, held_out_ids, vocab_size):
+    counts = torch.bincount(train_ids, minlength=vocab_size).float()
+    return -(counts / counts.sum())[held_out_ids].log().mean().item()
+""",
+        # one added to all
+        """
+def answer(train_ids, held_out_ids, vocab_size):
+    counts = torch.bincount(train_ids, minlength=vocab_size).float() + 1
+    return -(counts / counts.sum())[held_out_ids].log().mean().item()
+""",
+        # the sign
+        """
+def answer(train_ids, held_out_ids, vocab_size):
+    counts = torch.bincount(train_ids, minlength=vocab_size).clamp(min=1).float()
+    return (counts / counts.sum())[held_out_ids].log().mean().item()
+""",
+        # bits
+        """
+def answer(train_ids, held_out_ids, vocab_size):
+    counts = torch.bincount(train_ids, minlength=vocab_size).clamp(min=1).float()
+    return -(counts / counts.sum())[held_out_ids].log2().mean().item()
+""",
+        # the entropy of the held-out ids
+        """
+def answer(train_ids, held_out_ids, vocab_size):
+    p = torch.bincount(held_out_ids).float() / len(held_out_ids)
+    return -(p * p.clamp(min=1e-9).log()).sum().item()
+""",
+        "answer = 1.8",
+    ],
+    "nb03_break_even": [
+        "answer = 20 / 0.6",
+        "answer = 33",
+        "answer = 20 / 0.9",
+        "answer = 20 / 0.3",
+        "answer = 'after 34'",
+    ],
     "nb04_gaps": [
         "answer = {1, 2, 11}",
         "answer = {1, 2, 9, 10, 11, 16}",

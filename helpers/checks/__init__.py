@@ -12,6 +12,7 @@ from .nb02 import (
     nb02_temperature_gradient,
     nb02_untrained_loss,
 )
+from .nb03 import nb03_break_even, nb03_unigram, nb03_word_vectors
 from .nb04 import nb04_batch, nb04_gaps, nb04_steps
 
 __all__ = [
@@ -22,6 +23,9 @@ __all__ = [
     "nb02_causal_lm",
     "nb02_temperature_gradient",
     "nb02_untrained_loss",
+    "nb03_break_even",
+    "nb03_unigram",
+    "nb03_word_vectors",
     "nb04_batch",
     "nb04_gaps",
     "nb04_steps",
