@@ -1,8 +1,10 @@
 """The loop learns, repeats itself, stops where it should and goes on after an interrupt."""
 
+import platform
 import signal
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
@@ -212,3 +214,13 @@ def test_score_by_hand():
 def test_score_when_one_class_is_never_predicted():
     result = training.score(np.array([0, 1, 0]), np.array([[0.9, 0.1]] * 3))
     assert result.f1 == 0 and result.confusion.tolist() == [[2, 0], [1, 0]]
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries keep less, and have no trim")
+def test_freed_memory_goes_back_to_the_system():
+    blocks = [torch.ones(20_000) for _ in range(1_000)]  # 80 MB in pieces too small to be mapped one by one
+    last = torch.ones(20_000)  # holds the end of the heap, which would otherwise shrink by itself
+    del blocks
+    before = psutil.Process().memory_info().rss
+    training.release_memory()
+    assert last.sum() == 20_000 and before - psutil.Process().memory_info().rss > 60e6
