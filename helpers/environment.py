@@ -231,6 +231,15 @@ def look_at_gpu() -> Finding:
     return Finding(True, "gpu", ", ".join(names))
 
 
+def cpu_name() -> str:
+    """Give the processor's name as the system calls it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
 def nvidia_gpus() -> list[str]:
     """Give the names of the NVIDIA GPUs that the driver shows; none without a driver."""
     try:

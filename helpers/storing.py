@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import re
 import sys
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ from pathlib import Path
 
 import nbformat
 
-from helpers import execution, form, runner
+from helpers import environment, execution, form, runner
 
 README = runner.NOTEBOOKS.parent / "README.md"
 COSTS = "costs.json"
@@ -144,7 +143,7 @@ def _record(path: Path, notebook: nbformat.NotebookNode, seen: execution.Watched
         peak_memory_gb=round(seen.peak_memory_gb, 2),
         energy_wh=seen.energy_wh,
         energy_method=seen.energy_method,
-        cpu=_cpu_name(),
+        cpu=environment.cpu_name(),
         cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
         recorded=date.today().isoformat(),
     )
@@ -206,12 +205,3 @@ def _energy(cost: Cost) -> str:
         return "unknown"
     amount, method = execution.energy_text(cost.energy_wh, cost.energy_method).rsplit(" ", 1)
     return f"{amount} ({method})"
-
-
-def _cpu_name() -> str:
-    """Give the processor's name as the system calls it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()

@@ -1,0 +1,178 @@
+"""A receipt gives back what was put in, computes to the same figures, and shows any change."""
+
+import copy
+import json
+import re
+
+import pytest
+
+from helpers import assets, energy, receipts
+
+STORED = sorted(
+    path for path in (assets.DATA / "receipts").glob("*.json") if '"receipt": 1' in path.read_text()
+)
+
+
+def cost(label="x", cpu=1.0, ram=2.0, calls=1, method="modelled"):
+    parts = (
+        energy.Component("CPU", cpu, method, "8 W at most", 8.0),
+        energy.Component("RAM", ram, "assumed", "constant 20 W", 20.0),
+    )
+    return energy.Measurement(
+        label, 10.0, 12.0, parts, "USA", 369.0, "369 g/kWh, 2023", 0.02, work={"calls": calls}
+    )
+
+
+@pytest.fixture
+def figures():
+    runs = {"a": [cost("a", 1, 1)] * 5, "b": [cost("b", 2, 2)] * 5}
+    return {
+        "fine-tuning": cost("fine-tune"),
+        "duel": energy.compare(runs),
+        "predictions": energy.Predictions(cost(), 500, (0.1, 0.2, 0.15), 32, 80, 100),
+        "hit": energy.Training(cost(), 0.8, ((5.0, 0.7), (9.0, 0.85))),
+        "miss": energy.Training(cost(), 0.9, ((5.0, 0.7), (9.0, 0.85))),
+    }
+
+
+@pytest.fixture
+def receipt(figures):
+    return receipts.make(
+        "a test", figures, made_by="a test", seed=0, inputs=[assets.DATA / "reviews/test.csv"]
+    )
+
+
+def test_it_comes_back_as_it_was_saved(receipt, figures, tmp_path):
+    path = receipts.save(receipt, tmp_path / "one.json")
+    assert receipts.load(path) == receipt
+    again = receipts.replay(path)
+    assert again.ok and "all equal" in str(again)
+    assert again.figures == figures
+    assert [each.name for each in tmp_path.iterdir()] == ["one.json"], "nothing half-written stays"
+
+
+def test_it_says_what_it_rests_on(receipt):
+    assert receipt["inputs"] == {"data/reviews/test.csv": assets.data_sums()["reviews/test.csv"]}
+    assert receipt["method"] == {"CPU": "modelled: 8 W at most", "RAM": "assumed: constant 20 W"}
+    assert receipt["versions"]["codecarbon"] and receipt["hardware"]["cores"] >= 1
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d", receipt["recorded"])
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "shown"),
+    [
+        (("figures", "fine-tuning", "results", "energy_wh"), 1.0, "fine-tuning: energy_wh is stored as 1.0"),
+        (("figures", "fine-tuning", "raw", "wall_s"), 1.0, "digest does not fit"),
+        (("figures", "predictions", "raw", "count"), 5_000, "joules_per_1000"),
+        (("figures", "duel", "results", "winner"), "b", "duel: winner is stored as 'b'"),
+        (("figures", "miss", "results", "reached"), True, "miss: reached is stored as True"),
+        (("hardware", "cpu"), "a faster one", "digest does not fit"),
+        (("method", "CPU"), "measured: a counter", "The methods are"),
+    ],
+)
+def test_tampering_shows(receipt, place, value, shown):
+    changed = copy.deepcopy(receipt)
+    inner = changed
+    for name in place[:-1]:
+        inner = inner[name]
+    inner[place[-1]] = value
+    again = receipts.replay(changed)
+    assert not again.ok
+    assert "NOT EQUAL" in str(again) and shown in str(again)
+
+
+def test_a_new_digest_does_not_hide_a_changed_figure(receipt):
+    receipt["figures"]["fine-tuning"]["results"]["energy_wh"] *= 0.999
+    receipt["digest"] = receipts.digest(receipt)
+    assert "computes to" in str(receipts.replay(receipt))
+
+
+def test_a_last_bit_is_no_tampering(receipt):
+    """Another processor may round it differently."""
+    receipt["figures"]["fine-tuning"]["results"]["energy_wh"] *= 1 + 1e-15
+    receipt["digest"] = receipts.digest(receipt)
+    assert receipts.replay(receipt).ok
+
+
+@pytest.mark.parametrize(
+    ("change", "shown"),
+    [
+        (lambda receipt: receipt.pop("hardware"), "hardware"),
+        (lambda receipt: receipt["inputs"].update({"x": "12"}), "inputs.x"),
+        (lambda receipt: receipt["figures"]["hit"].update(kind="guess"), "figures.hit.kind"),
+        (lambda receipt: receipt.update(figures={}), "figures"),
+        (lambda receipt: receipt.update(receipt=2), "receipt"),
+    ],
+)
+def test_what_is_no_receipt_is_refused(receipt, tmp_path, change, shown):
+    change(receipt)
+    with pytest.raises(receipts.ReceiptError, match=shown):
+        receipts.save(receipt, tmp_path / "bad.json")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_cannot_be_read_says_so(tmp_path):
+    with pytest.raises(receipts.ReceiptError, match=r"no receipt gone.json"):
+        receipts.load(tmp_path / "gone.json")
+    (tmp_path / "half.json").write_text('{"receipt": 1, ')
+    with pytest.raises(receipts.ReceiptError, match="not JSON"):
+        receipts.load(tmp_path / "half.json")
+
+
+def test_raw_samples_that_make_no_figure_are_refused(receipt):
+    receipt["figures"]["predictions"]["raw"].pop("count")
+    with pytest.raises(receipts.ReceiptError, match=r"'predictions' make no predictions"):
+        receipts.replay(receipt)
+
+
+def test_other_things_are_no_figures():
+    with pytest.raises(receipts.ReceiptError, match="'x' is a float: expected one of measurement"):
+        receipts.make("a test", {"x": 1.0}, made_by="a test")
+
+
+def test_the_table_says_where_and_when(receipt):
+    table = receipts.table(receipt)
+    assert list(table.index) == ["fine-tuning", "duel", "predictions", "hit", "miss"]
+    assert set(table["method"]) == {"assumed"}
+    assert table["recorded"].str.contains(receipt["recorded"]).all()
+    assert table["figure"]["miss"] == "missed 90.0%"
+    assert table["figure"]["duel"].startswith("a uses less")
+    assert table["figure"]["predictions"].endswith("J per 1,000")
+
+
+def test_unknown_stays_unknown():
+    part = energy.Component("CPU", None, None, "too short to tell")
+    unknown = energy.Measurement("x", 0.1, 0.1, (part,), "USA", 369.0, "", 0.0)
+    receipt = receipts.make("a test", {"x": unknown}, made_by="a test")
+    assert receipts.replay(receipt).ok
+    assert receipts.table(receipt).loc["x", "figure"] == "unknown"
+    with pytest.raises(receipts.ReceiptError, match="unknown, which is not 0"):
+        receipts.card(receipt, "x")
+
+
+def test_the_model_card_takes_the_block(receipt):
+    from huggingface_hub import ModelCard, ModelCardData
+
+    block = receipts.card(receipt, "fine-tuning")
+    card = ModelCard(f"---\n{block}\n---\n# A model\n")
+    assert isinstance(card.data, ModelCardData)
+    emissions = card.data.to_dict()["co2_eq_emissions"]
+    assert emissions["emissions"] == pytest.approx(3.0 / 1_000 * 369, rel=0.01)
+    assert emissions["geographical_location"] == "USA" and "CPU modelled" in emissions["source"]
+    with pytest.raises(receipts.ReceiptError, match="no figure 'other'"):
+        receipts.card(receipt, "other")
+
+
+@pytest.mark.parametrize("path", STORED, ids=lambda path: path.stem)
+def test_stored_receipts_replay(path):
+    again = receipts.replay(path)
+    assert again.ok, str(again)
+    for name, digest in again.receipt["inputs"].items():
+        if (assets.ROOT / name).exists():
+            assert assets.sha256(assets.ROOT / name) == digest, f"{name} changed since: record it again"
+
+
+def test_the_schema_is_a_schema():
+    import jsonschema
+
+    jsonschema.Draft202012Validator.check_schema(json.loads(receipts.SCHEMA.read_text()))
