@@ -4,6 +4,32 @@ A source sets `answer`; it may use math, numpy as np, torch and F.
 """
 
 WRONG_ANSWERS = {
+    "nb01_flight": ["answer = 900 / 652", "answer = 72.4", "answer = 652 - 900", "answer = 1"],
+    "nb01_time_saved": [
+        "answer = 0.60",
+        "answer = 668 / 410 - 1",
+        "answer = 668 / 410",
+        "answer = 410 / 668",
+        "answer = 38.6",
+        "answer = 258",
+    ],
+    "nb01_intensity": [
+        "answer = 24.7 / 433_196",
+        "answer = 24.7e3 / 433_196",
+        "answer = 50.5e6 / 433_196",
+        "answer = 24.7e6 / 433.196",
+        "answer = 433_196 / 24.7",
+    ],
+    "nb01_training_energy": [
+        "answer = lambda n, d, rate, watts, pue: 6 * n * d / rate * watts * pue",  # joules
+        "answer = lambda n, d, rate, watts, pue: 6 * n * d / rate / 3_600 * watts * pue",  # Wh
+        "answer = lambda n, d, rate, watts, pue: 6 * n * d / rate * watts * pue / 1_000",
+        "answer = lambda n, d, rate, watts, pue: 2 * n * d / rate * watts * pue / 3.6e6",
+        "answer = lambda n, d, rate, watts, pue: 6 * n * d / rate * watts / 3.6e6",
+        "answer = lambda n, d, rate, watts, pue: 6 * n * d / rate * watts / pue / 3.6e6",
+        "answer = lambda n, d, rate, watts, pue: str(n)",
+        "answer = 160",
+    ],
     "nb02_untrained_loss": [
         "answer = 1 / 30_522",
         "answer = -math.log(30_522)",

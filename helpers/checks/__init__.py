@@ -6,6 +6,7 @@ works on any kernel state, and imports torch only when it is called.
 
 from .base import Verdict, check, not_yet, right
 from .nb00 import nb00_joules
+from .nb01 import nb01_flight, nb01_intensity, nb01_time_saved, nb01_training_energy
 from .nb02 import (
     nb02_adam_first_step,
     nb02_causal_lm,
@@ -19,6 +20,10 @@ __all__ = [
     "Verdict",
     "check",
     "nb00_joules",
+    "nb01_flight",
+    "nb01_intensity",
+    "nb01_time_saved",
+    "nb01_training_energy",
     "nb02_adam_first_step",
     "nb02_causal_lm",
     "nb02_temperature_gradient",
