@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 ALPHABET = 200  # distinct characters that get pieces of their own; rarer ones become [UNK]
 MASKED_SHARE = 0.15
 BETAS = (0.9, 0.98)  # AdamW's; the second is lower than usual, as in RoBERTa: runs here are short
+POSITION_STD = 0.04  # twice BERT's for random weights: words grow fast, and positions must not drown
 EVALUATION_ROWS = 128  # sequences a batch where no gradient is kept
 
 
@@ -159,7 +160,9 @@ def new_model(
     """Make a BERT with random weights for this vocabulary and sequences of up to `length` tokens.
 
     Without dropout: a short run sees each text a few times, and has more to fear from learning too little.
+    Positions start as `sinusoids` and are learned from there.
     """
+    import torch
     from transformers import BertConfig, BertForMaskedLM
 
     config = BertConfig(
@@ -172,7 +175,28 @@ def new_model(
         hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,
     )
-    return BertForMaskedLM(config)
+    model = BertForMaskedLM(config)
+    with torch.no_grad():
+        model.bert.embeddings.position_embeddings.weight.copy_(sinusoids(length, hidden_size))
+    return model
+
+
+def sinusoids(length: int, hidden_size: int) -> "torch.Tensor":
+    """Vectors for positions that are alike where positions are near (Vaswani et al., 2017).
+
+    From random vectors a short run never finds out which positions are neighbors, and without that a
+    sentence is a bag of words. The slowest wave is some six hundred positions long.
+
+    Returns
+    -------
+    torch.Tensor, float32, shape (length, hidden_size)
+        Sines, then cosines, with a standard deviation near `POSITION_STD`.
+    """
+    import torch
+
+    frequency = 100.0 ** (-torch.arange(0, hidden_size, 2) / hidden_size)
+    angle = torch.arange(length).unsqueeze(1) * frequency
+    return 2**0.5 * POSITION_STD * torch.cat([angle.sin(), angle.cos()], dim=1)
 
 
 def frequencies(sequences: "torch.Tensor", tokenizer: "PreTrainedTokenizerBase") -> "torch.Tensor":

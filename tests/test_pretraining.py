@@ -1,5 +1,6 @@
 """Pretraining: vocabulary, packing, masks, the loop of notebook 03, and what is refused."""
 
+import json
 import math
 import re
 import signal
@@ -99,8 +100,8 @@ def test_the_vocabulary(tokenizer, texts):
     assert tokenizer.convert_ids_to_tokens(range(5)) == ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     assert tokenizer("The FILM [MASK].")["input_ids"][-3] == tokenizer.mask_token_id
     assert tokenizer.tokenize("the FILM") == tokenizer.tokenize("The film")
-    again = pretraining.train_tokenizer(texts, 800)
-    assert again.get_vocab() == tokenizer.get_vocab()
+    again = pretraining.train_tokenizer(texts, 800)  # chance breaks ties, so nearly the same
+    assert len(again.get_vocab().keys() & tokenizer.get_vocab().keys()) > 0.95 * 800
     long, short = (
         len(pretraining.train_tokenizer(texts, size).tokenize(" ".join(texts))) for size in (400, 2_000)
     )
@@ -196,6 +197,13 @@ def test_it_is_the_loop_that_the_notebook_writes_out(tokenizer, sequences):
     history = run(tiny(tokenizer), sequences, tokenizer, steps=8, warmup_steps=3, decay_steps=4, seed=5)
     np.testing.assert_allclose(history.loss, losses, atol=1e-4)
     assert history.tokens == 8 * 8 * LENGTH and history.stopped == "end"
+
+
+def test_positions_start_alike_where_they_are_near(model):
+    vectors = model.bert.embeddings.position_embeddings.weight
+    assert torch.equal(vectors, pretraining.sinusoids(LENGTH, SHAPE["hidden_size"]))
+    alike = F.cosine_similarity(vectors[8], vectors, dim=1)
+    assert (alike[8:].diff() < 0).all() and (alike[:9].diff() > 0).all()
 
 
 def test_it_starts_at_the_logarithm_of_the_vocabulary(model, tokenizer, sequences):
@@ -314,3 +322,92 @@ def test_what_does_not_fit_is_refused(model, tokenizer, texts, sequences):
 def test_settings_out_of_range_are_refused(model, tokenizer, sequences, setting, value):
     with pytest.raises(TrainingError, match=f"{setting} is {re.escape(repr(value))}: expected"):
         run(model, sequences, tokenizer, **{setting: value})
+
+
+@pytest.fixture(scope="module")
+def pocket():
+    from transformers import BertForMaskedLM, BertTokenizer
+
+    path = assets.resolve_model("pocket-bert")
+    return BertForMaskedLM.from_pretrained(path), BertTokenizer.from_pretrained(path)
+
+
+def test_pocket_bert_is_as_good_as_its_receipt_says(pocket):
+    model, tokenizer = pocket
+    receipt = json.loads((assets.DATA / "models/pocket-bert/receipt.json").read_text())
+    held = pretraining.pack(data.load_corpus("held_out")["text"][:], tokenizer, 64)
+    score = pretraining.evaluate_masked(model, held[::4], tokenizer)
+    assert score.loss == pytest.approx(receipt["sittings"][-1]["held_out_loss"], abs=0.15)
+    assert score.loss < 6.3 and score.top5 > 0.25
+
+
+def test_pocket_bert_fills_gaps_with_words_of_the_right_kind(pocket):
+    model, tokenizer = pocket
+
+    def five(sentence):
+        batch = tokenizer(sentence, return_tensors="pt")
+        place = batch["input_ids"][0].tolist().index(tokenizer.mask_token_id)
+        with torch.inference_mode():
+            best = model.eval()(**batch).logits[0, place].topk(5).indices
+        return set(tokenizer.convert_ids_to_tokens(best))
+
+    assert five("she was [MASK] to see him again.") & {
+        "glad",
+        "happy",
+        "going",
+        "obliged",
+        "able",
+        "surprised",
+    }
+    assert five("a member [MASK] the family") & {"of"}
+    assert five("this is a [MASK] movie.") & {"good", "bad", "great", "funny", "new", "little", "small"}
+
+
+def test_its_card_and_receipt_say_what_it_cost():
+    import yaml
+
+    folder = assets.DATA / "models" / "pocket-bert"
+    receipt = json.loads((folder / "receipt.json").read_text())
+    card = yaml.safe_load((folder / "README.md").read_text().split("---")[1])
+    emissions = sum(sitting["cost"]["co2e_g"] for sitting in receipt["sittings"])
+    assert card["co2_eq_emissions"]["emissions"] == pytest.approx(emissions, rel=0.05)
+    assert "not measured" in card["co2_eq_emissions"]["source"] and card["license"] == "apache-2.0"
+    assert receipt["final"] and all(sitting["cost"]["energy_wh"] > 0 for sitting in receipt["sittings"])
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 25e6
+    losses = [loss for sitting in receipt["sittings"] for loss in sitting["loss"]]
+    assert losses[0] > losses[len(losses) // 2] > losses[-1]
+
+
+def test_the_script_makes_what_the_notebook_describes():
+    from benchmarks import pretrain
+    from helpers import form
+
+    parameters = form.parameters(form.read(assets.ROOT / "notebooks" / "03_pretrain_bert.ipynb"))
+    assert parameters["length"] == pretrain.LENGTH
+    assert parameters["hidden_size"] == pretrain.SHAPE["hidden_size"]
+    assert parameters["layers"] == pretrain.SHAPE["num_hidden_layers"]
+
+
+def test_notebook_03_says_what_it_shows():
+    """The claims of the prose, in the stored run and in the recorded ones."""
+    from helpers import form
+
+    notebook = form.read(assets.ROOT / "notebooks" / "03_pretrain_bert.ipynb")
+    printed = "".join(output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", []))
+
+    def number(pattern):
+        return float(re.search(pattern, printed)[1].replace(",", ""))
+
+    unigram = number(r"unigram baseline: loss ([\d.]+)")
+    losses = {
+        name: number(rf"{name} +loss ([\d.]+)")
+        for name in ("random weights", "frequencies", "the whole run", "recorded longer run")
+    }
+    assert losses["random weights"] == pytest.approx(math.log(8_000), abs=0.1)
+    assert losses["frequencies"] == pytest.approx(unigram, abs=0.1)
+    assert 1.5 < losses["random weights"] - unigram < 2.5, "counting gives about two nats"
+    assert losses["the whole run"] < unigram - 0.1, "the run must beat the baseline"
+    assert losses["recorded longer run"] < losses["the whole run"] - 0.3
+    assert number(r"GFLOP/s, ([\d.]+)% of the matrix rate") >= 50
+    assert number(r"([\d.]+)% of [\d,]+ pairs, by shared words") > 70
+    assert all(float(value) > 1e-3 for value in re.findall(r"p-value ([\d.]+)", printed))
