@@ -11,6 +11,7 @@ import html
 import io
 import json
 import re
+import shutil
 import subprocess
 import tarfile
 import zipfile
@@ -76,6 +77,8 @@ def distinct(lines: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
 
 def deb_files(package: str, downloads: Path) -> tarfile.TarFile:
     """The files in a Debian package: a `.deb` is an `ar` archive with a tar archive in it."""
+    if shutil.which("apt-get") is None:
+        raise SystemExit(f"{package} comes from Debian: expected apt-get here. Run this on Debian or Ubuntu.")
     folder = downloads / package
     folder.mkdir()
     subprocess.run(["apt-get", "download", "--quiet", "--quiet", package], check=True, cwd=folder)
