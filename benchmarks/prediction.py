@@ -54,18 +54,22 @@ def main():
     )
     comparison = energy.compare(runs)
     print(comparison, flush=True)
+    lengths = [len(ids) for ids in tokenizer(by_length, truncation=True, max_length=MAX_LENGTH)["input_ids"]]
+    batches = [lengths[at : at + BATCH_SIZE] for at in range(0, ROWS, BATCH_SIZE)]
+    padded = sum(max(batch) * len(batch) for batch in batches) / ROWS
     windows = {
-        NAIVE: (texts, 1, "max_length"),
-        FRUGAL: (by_length, BATCH_SIZE, "longest"),
+        NAIVE: (texts, 1, "max_length", MAX_LENGTH),
+        FRUGAL: (by_length, BATCH_SIZE, "longest", padded),
     }
     figures = {"comparison": comparison, "idle before": before.reading}
-    for name, (inputs, batch_size, padding) in windows.items():
+    for name, (inputs, batch_size, padding, tokens) in windows.items():
         figures[name] = energy.per_1000(
             name,
             lambda batch, padding=padding: predict(batch, padding),
             inputs,
             country=COUNTRY,
             batch_size=batch_size,
+            tokens=tokens,
             window_s=WINDOW_S,
         )
         print(figures[name], flush=True)

@@ -141,8 +141,9 @@ def test_joules_for_1000_predictions():
         return [value % 2 for value in batch]
 
     result = energy.per_1000(
-        "parity", predict, list(range(10)), [0] * 10, country="USA", batch_size=4, window_s=0.8
+        "parity", predict, list(range(10)), [0] * 10, country="USA", batch_size=4, tokens=27.3, window_s=0.8
     )
+    assert "batches of 4 x 27 tokens" in str(result)
     assert result.count == result.cost.work["predictions"]
     assert result.count == pytest.approx(0.8 / 0.01 * 10 / 3, rel=0.3), "batches of 4, 4 and 2"
     assert result.joules == pytest.approx(result.cost.energy_wh * 3_600 / result.count * 1_000)

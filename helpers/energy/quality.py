@@ -30,6 +30,8 @@ class Predictions:
         Inputs in a batch; the last batch of a pass may be smaller.
     right, scored : int or None
         How many of how many inputs were classified as labeled; None without labels.
+    tokens : float or None
+        Mean length of an input as the model saw it, padding included; None if not said.
     """
 
     cost: Measurement
@@ -38,6 +40,7 @@ class Predictions:
     batch_size: int
     right: int | None
     scored: int | None
+    tokens: float | None = None
 
     @property
     def joules(self) -> float | None:
@@ -76,6 +79,7 @@ class Predictions:
             "batch_size": self.batch_size,
             "right": self.right,
             "scored": self.scored,
+            "tokens": self.tokens,
         }
 
     def results(self) -> dict:
@@ -107,7 +111,8 @@ class Predictions:
         asked = f"a window of {self.cost.wall_s:.1f} s is short, {WINDOW_S:.0f} s are asked for"
         short = f" Note: {asked}." if self.short else ""
         notes = "".join(f" Note: {note}." for note in self.cost.notes)
-        batch = f"batches of {self.batch_size} in {self.p50_s * 1_000:.3g} ms (p50)"
+        length = "" if self.tokens is None else f" x {self.tokens:.0f} tokens"
+        batch = f"batches of {self.batch_size}{length} in {self.p50_s * 1_000:.3g} ms (p50)"
         return (
             f"{self.cost.label}: {energy}, {self.cost.wall_s / self.count * 1_000:.2f} s per 1,000, "
             f"{batch} and {self.p90_s * 1_000:.3g} ms (p90){accuracy}.{short}{notes}"
@@ -122,6 +127,7 @@ def per_1000(
     *,
     country: str,
     batch_size: int = 1,
+    tokens: float | None = None,
     window_s: float = WINDOW_S,
 ) -> Predictions:
     """Joules for 1,000 predictions, with latency and accuracy beside them.
@@ -136,6 +142,8 @@ def per_1000(
         has finished when it returns.
     labels : sequence of int, optional
         The right classes, in the order of `inputs`.
+    tokens : float, optional
+        Mean length of an input, padding included: it belongs beside the energy of a prediction.
 
     Raises
     ------
@@ -168,7 +176,7 @@ def per_1000(
             count += len(batch)
         meter.count(predictions=count)
     scored = None if labels is None else len(inputs)
-    return Predictions(meter.result, count, tuple(latencies), batch_size, right, scored)
+    return Predictions(meter.result, count, tuple(latencies), batch_size, right, scored, tokens)
 
 
 @dataclass(frozen=True)

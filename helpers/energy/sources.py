@@ -94,9 +94,11 @@ class Reader:
 
     def gpu_notes(self) -> list[str]:
         """A note for each GPU on which other processes are."""
-        notes = []
+        devices, notes = [] if self.failure else _gpus(self._tracker), []
+        if not devices:
+            return []
         own = {os.getpid()} | {child.pid for child in psutil.Process().children(recursive=True)}
-        for device in [] if self.failure else _gpus(self._tracker):
+        for device in devices:
             try:
                 pids = {entry["pid"] for entry in device._get_compute_processes()}
             except Exception:  # a driver that does not tell is not an error of the block
