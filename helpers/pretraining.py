@@ -93,8 +93,8 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> "PreTrainedTokeniz
     Examples
     --------
     >>> tokenizer = train_tokenizer(["a film, a filming, a filmed play"] * 9, vocab_size=50)
-    >>> tokenizer.tokenize("Films!")
-    ['film', '[UNK]']
+    >>> tokenizer.tokenize("A film!")
+    ['a', 'film', '[UNK]']
     """
     from tokenizers.implementations import BertWordPieceTokenizer
     from transformers import BertTokenizer

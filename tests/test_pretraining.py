@@ -203,7 +203,7 @@ def test_positions_start_alike_where_they_are_near(model):
     vectors = model.bert.embeddings.position_embeddings.weight
     assert torch.equal(vectors, pretraining.sinusoids(LENGTH, SHAPE["hidden_size"]))
     alike = F.cosine_similarity(vectors[8], vectors, dim=1)
-    assert (alike[8:].diff() < 0).all() and (alike[:9].diff() > 0).all()
+    assert set(alike.topk(5).indices.tolist()) == {6, 7, 8, 9, 10}
 
 
 def test_it_starts_at_the_logarithm_of_the_vocabulary(model, tokenizer, sequences):
@@ -278,12 +278,12 @@ def test_operations_are_counted_as_pytorch_counts_them(tokenizer):
     assert pretraining.flops_per_token(model.config, LENGTH) == pytest.approx(counted, rel=0.02)
 
 
-@pytest.mark.parametrize("texts", [[], [""], ["   "]])
-def test_an_empty_corpus_is_refused(tokenizer, texts):
+@pytest.mark.parametrize("nothing", [[], [""], ["   "]])
+def test_an_empty_corpus_is_refused(tokenizer, nothing):
     with pytest.raises(TrainingError, match="no text to learn a vocabulary from"):
-        pretraining.train_tokenizer(texts, 800)
+        pretraining.train_tokenizer(nothing, 800)
     with pytest.raises(TrainingError, match=r"The corpus has \d tokens: expected at least 15"):
-        pretraining.pack(texts, tokenizer, LENGTH)
+        pretraining.pack(nothing, tokenizer, LENGTH)
 
 
 def test_a_vocabulary_smaller_than_the_alphabet_is_refused(texts):
