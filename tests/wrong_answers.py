@@ -185,6 +185,26 @@ def answer(rows):
     return rows, [[int(token > 0) for token in row] for row in rows]
 """,
     ],
+    "nb05_cpu_model": [
+        "answer = lambda max_w, load, seconds: max_w * (0.1 + 0.9 * load**3) * seconds",
+        "answer = lambda max_w, load, seconds: max_w * (0.1 + 0.9 * load) * seconds / 3_600",
+        "answer = lambda max_w, load, seconds: max_w * 0.9 * load**3 * seconds / 3_600",
+        "answer = 0.2",
+    ],
+    "nb05_net": [
+        "answer = 21 * 6 / 3_600",
+        "answer = 0.050 - 21 * 6",
+        "answer = 0.050 + 21 * 6 / 3_600",
+        "answer = (0.050 - 21 * 6 / 3_600) * 3_600",
+    ],
+    "nb05_claims": [
+        'answer = {"A", "B", "E"}',
+        'answer = {"B"}',
+        'answer = {"E"}',
+        'answer = {"B", "D", "E"}',
+        'answer = {"B", "C", "E"}',
+        "answer = 5",
+    ],
     "nb04_steps": [
         "answer = 221",
         "answer = 3 * 7_070 / 32",

@@ -15,6 +15,7 @@ from .nb02 import (
 )
 from .nb03 import nb03_break_even, nb03_unigram, nb03_word_vectors
 from .nb04 import nb04_batch, nb04_gaps, nb04_steps
+from .nb05 import nb05_claims, nb05_cpu_model, nb05_net
 
 __all__ = [
     "Verdict",
@@ -34,6 +35,9 @@ __all__ = [
     "nb04_batch",
     "nb04_gaps",
     "nb04_steps",
+    "nb05_claims",
+    "nb05_cpu_model",
+    "nb05_net",
     "not_yet",
     "right",
 ]
