@@ -1,7 +1,7 @@
 """Pretrains the small BERT that ships in data/models/pocket-bert, a few minutes at a time.
 
     python -m benchmarks.pretrain --minutes 5            # as often as you like; each goes on from the last
-    python -m benchmarks.pretrain --minutes 5 --final    # the last: the learning rate falls to 0
+    python -m benchmarks.pretrain --minutes 6 --final    # the last: in its second half the rate falls to 0
     python -m benchmarks.pretrain --export               # writes data/models/pocket-bert
 
 Shape, vocabulary and loop are those of notebook 03. What each sitting cost is measured and kept, so
@@ -74,7 +74,7 @@ def sit(minutes: float, final: bool) -> None:
             tokenizer,
             steps=steps,
             warmup_steps=0 if sittings else min(WARMUP_STEPS, steps),
-            decay_steps=steps if final else 0,
+            decay_steps=steps // 2 if final else 0,
             seed=len(sittings),
             optimizer=optimizer,
             **SETTINGS,
