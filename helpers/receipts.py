@@ -291,7 +291,9 @@ def _value(figure: Figure) -> tuple[str, str]:
     results = figure.results()
     if isinstance(figure, energy.Comparison):
         low, high = figure.interval
-        return f"{figure.verdict}; ratio {figure.ratio:.3g}", f"{low:.3g} to {high:.3g}"
+        first, second = figure.names
+        verdict = {None: "undecided", first: "the first uses less", second: "the second uses less"}
+        return f"ratio {figure.ratio:.3g}: {verdict[figure.winner]}", f"{low:.3g} to {high:.3g}"
     if isinstance(figure, energy.Training) and not figure.reached:
         return f"missed {figure.target:.1%}", ""
     unit, names = "Wh", ("energy_wh", "low_wh", "high_wh")

@@ -136,7 +136,7 @@ def test_the_table_says_where_and_when(receipt):
     assert set(table["method"]) == {"assumed"}
     assert table["recorded"].str.contains(receipt["recorded"]).all()
     assert table["figure"]["miss"] == "missed 90.0%"
-    assert table["figure"]["duel"].startswith("a uses less")
+    assert table["figure"]["duel"] == "ratio 0.5: the first uses less"
     assert table["figure"]["predictions"].endswith("J per 1,000")
 
 

@@ -16,7 +16,7 @@ CPU_FACTORS = (0.5, 1.0, 2.0)  # of the maximum power, which is a guess wherever
 RAM_FACTORS = (1.0, 0.0)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Comparison:
     """Two candidates, measured in turns. Made by `compare`.
 
@@ -88,6 +88,8 @@ class Comparison:
             f"(95 % interval {low:.3g} to {high:.3g}, {len(self.ratios)} rounds, {self.method}); "
             f"{self.reason}.{marked}"
         )
+
+    __repr__ = __str__  # a dataclass would spell out every raw value
 
     def _repr_html_(self) -> str:
         rows = []

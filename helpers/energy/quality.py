@@ -14,7 +14,7 @@ WINDOW_S = 10.0  # shorter windows are marked
 JOULES = 3_600  # in a watt-hour
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Predictions:
     """What predicting costs, with what has to stand beside it. Made by `per_1000`.
 
@@ -118,6 +118,8 @@ class Predictions:
             f"{batch} and {self.p90_s * 1_000:.3g} ms (p90){accuracy}.{short}{notes}"
         )
 
+    __repr__ = __str__  # a dataclass would spell out every raw value
+
 
 def per_1000(
     label: str,
@@ -179,7 +181,7 @@ def per_1000(
     return Predictions(meter.result, count, tuple(latencies), batch_size, right, scored, tokens)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Training:
     """What it cost to reach a target, or that it was missed. Made by `to_target`.
 
@@ -230,6 +232,8 @@ class Training:
         if self.reached:
             return f"reached {self.target:.1%} after {len(self.curve)} rounds. {self.cost}"
         return f"missed {self.target:.1%}: {best:.1%} at best in {len(self.curve)} rounds. {self.cost}"
+
+    __repr__ = __str__  # a dataclass would spell out every raw value
 
 
 def to_target(label: str, rounds: Iterable[float], target: float, *, country: str) -> Training:

@@ -61,7 +61,7 @@ class Component:
         return f"{self.name} {digits(self.energy_wh)} Wh {self.method} ({self.source})"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Measurement:
     """What a block cost. Prints as one line, shows as a small table in a notebook.
 
@@ -240,6 +240,8 @@ class Measurement:
         notes = "".join(f" Note: {note}." for note in self.notes)
         return f"{self.label}: {self.wall_s:.1f} s, {self.cpu_s:.1f} CPU s, {energy}{net}{carbon}.{notes}"
 
+    __repr__ = __str__  # a dataclass would spell out every raw value
+
     def _range(self) -> str:
         return f"{digits(self.low_wh)} to {digits(self.high_wh)}"
 
@@ -266,7 +268,7 @@ class Measurement:
         return html_table((self.label, "", "range", "method", "where it comes from"), rows)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Idle:
     """What the machine uses when nothing of yours runs."""
 
@@ -293,6 +295,8 @@ class Idle:
         busy = f" Not idle: other programs used {self.reading.foreign_load:.0%} of it."
         power = f"{digits(self.power_w)} W {self.reading.method} ({parts})"
         return f"idle: {power}, over {self.reading.wall_s:.1f} s." + (busy if self.marked else "")
+
+    __repr__ = __str__  # a dataclass would spell out every raw value
 
 
 def html_table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
