@@ -134,7 +134,7 @@ def export() -> None:
     figures = {
         "minutes": f"{sum(cost['wall_s'] for cost in costs) / 60:.0f}",
         "tokens": f"{tokens / 1e6:.0f}",
-        "passes": f"{tokens / receipt['corpus_tokens']:.0f}",
+        "passes": f"{tokens / receipt['corpus_tokens']:.1f}",
         "energy_wh": f"{sum(cost['energy_wh'] for cost in costs):.1f}",
         "co2e_g": f"{sum(cost['co2e_g'] for cost in costs):.1f}",
         "method": costs[0]["method"],
