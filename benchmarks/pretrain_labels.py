@@ -58,10 +58,8 @@ def continue_pretraining(tokenizer) -> dict:
     """Pretrain a little more on the training reviews, and return what that cost and changed."""
     model = transformers.BertForMaskedLM.from_pretrained(assets.resolve_model("pocket-bert"))
     # The held-out reviews of the corpus stay out here as well, to score on.
-    texts = {
-        split: [row["text"] for row in data.load_corpus(split) if row["source"] == "reviews"]
-        for split in ("train", "held_out")
-    }
+    corpora = {split: data.load_corpus(split).to_pandas() for split in ("train", "held_out")}
+    texts = {split: table.loc[table["source"] == "reviews", "text"] for split, table in corpora.items()}
     sequences = {split: pretraining.pack(rows, tokenizer, LENGTH) for split, rows in texts.items()}
     before = pretraining.evaluate_masked(model, sequences["held_out"], tokenizer)
     with energy.measure("continued pretraining", country=COUNTRY) as meter:
