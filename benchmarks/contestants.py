@@ -4,7 +4,8 @@
 
 TF-IDF with logistic regression, a BERT from random weights and the pretrained one, trained on the
 first n sentences of the training split and scored on the whole test split. Writes
-data/receipts/04_contestants.json, which notebook 04 shows.
+data/receipts/04_contestants.json, which notebook 04 shows. A run that is there already, with the same
+settings on the same data, is kept: after an interrupt, the same call goes on. Delete the file to begin anew.
 """
 
 import datetime
@@ -27,8 +28,11 @@ from helpers import assets, data, energy, training
 RECEIPT = assets.DATA / "receipts" / "04_contestants.json"
 COUNTRY = "USA"
 EPOCHS = {100: 10, 1_000: 3, 3_000: 2, 7_070: 2}  # few sentences need more passes
-LEARNING_RATES = {"learning_rate": 1e-4, "head_learning_rate": 3e-4}
-DROPOUT = 0.0  # dropout slows a step by a tenth, and trainings this short do without
+SETTINGS = {  # dropout slows a step by a tenth, and fine-tuning as short as this does without
+    "TF-IDF": {},
+    "pretrained": {"learning_rate": 1e-4, "head_learning_rate": 3e-4, "dropout": 0.0},
+    "from scratch": {"learning_rate": 1e-4, "head_learning_rate": 1e-3, "dropout": 0.1},
+}
 BATCH_SIZE = 32
 
 
@@ -48,11 +52,13 @@ def fit(name, train, validation, tokenizer, seed):
         )
     set_seed(seed)
     path = assets.fetch_model()
-    settings = {"num_labels": 2, "hidden_dropout_prob": DROPOUT, "attention_probs_dropout_prob": DROPOUT}
+    settings = dict(SETTINGS[name])
+    dropout = settings.pop("dropout")
+    shape = {"num_labels": 2, "hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
     if name == "pretrained":
-        model = transformers.AutoModelForSequenceClassification.from_pretrained(path, **settings)
+        model = transformers.AutoModelForSequenceClassification.from_pretrained(path, **shape)
     else:
-        config = transformers.AutoConfig.from_pretrained(path, **settings)
+        config = transformers.AutoConfig.from_pretrained(path, **shape)
         model = transformers.AutoModelForSequenceClassification.from_config(config)
     epochs = EPOCHS[rows]
     with energy.measure(name, country=COUNTRY) as meter:
@@ -64,7 +70,7 @@ def fit(name, train, validation, tokenizer, seed):
             epochs=epochs,
             batch_size=BATCH_SIZE,
             seed=seed,
-            **LEARNING_RATES,
+            **settings,
         )
     return meter.result, epochs, lambda test: training.evaluate(model, test, tokenizer)
 
@@ -83,17 +89,39 @@ def main():
     plan += [("pretrained", rows, 0) for rows in (100, 1_000, 3_000)]
     plan += [("from scratch", rows, 0) for rows in (1_000, 3_000)]
     plan += [("pretrained", 7_070, 2)]
-    runs = []
+    runs = recorded()
+    done = {(run["name"], run["train_rows"], run["seed"]) for run in runs}
     for name, rows, seed in plan:
+        if (name, rows, seed) in done:
+            continue
         cost, epochs, evaluate = fit(name, data.take(train, rows), watched, tokenizer, seed)
         result = evaluate(test)
         print(name, rows, seed, result, cost, sep=" | ", flush=True)
         runs.append(
-            {"name": name, "train_rows": rows, "epochs": epochs, "seed": seed}
+            {"name": name, "train_rows": rows, "epochs": epochs, "seed": seed, "settings": SETTINGS[name]}
             | {"accuracy": result.accuracy, "interval": result.interval, "f1": result.f1}
             | cost.to_dict()
         )
         save(runs)  # after each run, so that an interrupt loses only the one it cuts short
+
+
+def hardware():
+    """Return what the runs are made on, for a label."""
+    return f"{os.cpu_count()} cores of {get_cpu_info()['brand_raw']}"
+
+
+def recorded():
+    """Return the runs of an earlier call that still hold: the same machine, data, settings and epochs."""
+    if not RECEIPT.is_file():
+        return []
+    receipt, sums = json.loads(RECEIPT.read_text()), assets.data_sums()
+    if receipt["hardware"] != hardware() or any(sums[file] != was for file, was in receipt["data"].items()):
+        return []
+    return [
+        run
+        for run in receipt["runs"]
+        if run["settings"] == SETTINGS[run["name"]] and run["epochs"] in (None, EPOCHS.get(run["train_rows"]))
+    ]
 
 
 def save(runs):
@@ -104,12 +132,12 @@ def save(runs):
         "what": "test accuracy of three classifiers by number of labeled sentences",
         "made_by": "python -m benchmarks.contestants",
         "date": datetime.date.today().isoformat(),
-        "hardware": f"{os.cpu_count()} cores of {get_cpu_info()['brand_raw']}",
+        "hardware": hardware(),
         "precision": "fp32" if precision == "no" else precision,
         "versions": {"python": platform.python_version()}
         | {name: version(name) for name in ("torch", "transformers", "codecarbon", "scikit-learn")},
         "data": {name: sums[name] for name in ("reviews/train.csv", "reviews/test.csv")},
-        "settings": {"epochs": EPOCHS, "batch_size": BATCH_SIZE, "dropout": DROPOUT, **LEARNING_RATES},
+        "settings": {"epochs": EPOCHS, "batch_size": BATCH_SIZE},
         "runs": runs,
     }
     new = RECEIPT.with_suffix(".new")

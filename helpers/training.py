@@ -12,6 +12,7 @@ import os
 import shutil
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
 
-RETURN_MEMORY_STEPS = 5  # often enough that little piles up, seldom enough to cost little time
+RETURN_MEMORY_STEPS = 20  # often enough that little piles up, seldom enough to cost little time
 
 
 class TrainingError(ValueError):
@@ -192,6 +193,7 @@ def fine_tune(
     seed: int = 0,
     precision: str | None = None,
     checkpoint: str | Path | None = None,
+    compute_loss: "Callable[[torch.nn.Module, dict], torch.Tensor] | None" = None,
 ) -> History:
     """Fine-tune a classifier in place: AdamW, warm-up then linear decay, validation after each epoch.
 
@@ -217,6 +219,9 @@ def fine_tune(
     checkpoint : path, optional
         Folder to keep the state in after each epoch and on an interrupt. A call that finds one
         there goes on from it; it is removed once training has ended.
+    compute_loss : callable, optional
+        Takes the model and a batch of `data.batches`, and returns what to minimize. The model's own
+        loss if not given.
 
     Raises
     ------
@@ -244,6 +249,7 @@ def fine_tune(
             f"precision is {precision!r}: expected 'bf16', 'no' (fp32) or None (the faster of the two)."
         )
     precision = precision or best_precision()
+    compute_loss = compute_loss or _own_loss
 
     AcceleratorState._reset_state()  # else the precision of the first call in this process would stay
     accelerator = Accelerator(mixed_precision=precision)
@@ -280,8 +286,7 @@ def fine_tune(
             )
             model.train()
             for batch in skip_first_batches(loader, len(history.loss) - epoch * per_epoch):
-                del batch["index"]
-                loss = model(**batch).loss
+                loss = compute_loss(model, batch)
                 accelerator.backward(loss)
                 accelerator.clip_grad_norm_(parameters, 1.0)
                 optimizer.step()
@@ -323,6 +328,11 @@ def fine_tune(
     if checkpoint is not None and history.stopped != "interrupted":
         shutil.rmtree(checkpoint, ignore_errors=True)
     return history
+
+
+def _own_loss(model: "torch.nn.Module", batch: dict) -> "torch.Tensor":
+    del batch["index"]
+    return model(**batch).loss
 
 
 def _split_head(model: "torch.nn.Module") -> tuple[list, list]:

@@ -106,6 +106,18 @@ def test_it_is_the_loop_that_the_notebook_writes_out(rows, tokenizer):
     np.testing.assert_allclose(history.loss, losses, atol=1e-4)
 
 
+def test_another_loss_takes_the_place_of_the_models_own(rows, tokenizer):
+    seen = []
+
+    def doubled(model, batch):
+        seen.extend(batch.pop("index").tolist())
+        return 2 * model(**batch).loss
+
+    history = fit(tiny(tokenizer), rows, tokenizer, epochs=1, compute_loss=doubled)
+    assert sorted(seen) == list(range(len(rows)))
+    assert history.loss[0] == pytest.approx(2 * fit(tiny(tokenizer), rows, tokenizer, epochs=1).loss[0])
+
+
 def test_it_stops_at_the_target(model, rows, tokenizer):
     history = fit(model, rows, tokenizer, epochs=10, target=0.9)
     assert history.stopped == "target"
