@@ -1,0 +1,149 @@
+"""Distillation: a small model learns from a large one's probabilities."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from helpers import training
+from helpers.compression.models import CompressionError, copy_of, encoder_layers, require_range
+
+if TYPE_CHECKING:
+    import torch
+    from datasets import Dataset
+    from transformers import BertPreTrainedModel, PreTrainedTokenizerBase
+
+SMALLEST_PROBABILITY = 1e-37  # near float32's smallest: a probability that became 0 has no logarithm
+
+
+def distillation_loss(
+    student_logits: "torch.Tensor",
+    teacher_logits: "torch.Tensor",
+    labels: "torch.Tensor",
+    *,
+    temperature: float,
+    share: float,
+) -> "torch.Tensor":
+    """Loss of a student that listens to its teacher and to the labels (Hinton, Vinyals and Dean 2015).
+
+    loss = share T² KL(p ‖ q) + (1 − share) CE(labels, student)
+
+    p = softmax(teacher_logits / T) and q = softmax(student_logits / T). The temperature T > 1 makes
+    both softer, so that the teacher's small probabilities count too; it also divides the gradient of
+    the first term by about T², which the factor makes good. CE, the cross-entropy, takes T = 1.
+
+    Parameters
+    ----------
+    student_logits, teacher_logits : torch.Tensor, float, shape (batch, classes)
+    labels : torch.Tensor, int64, shape (batch,)
+    temperature : float
+        T, 0.1 to 100.
+    share : float
+        Of the teacher's term: 0 is the labels alone, 1 the teacher alone.
+
+    Returns
+    -------
+    torch.Tensor
+        A scalar, in nats.
+
+    Examples
+    --------
+    >>> import torch
+    >>> logits, labels = torch.tensor([[2.0, 0.0]]), torch.tensor([0])
+    >>> distillation_loss(logits, logits, labels, temperature=4, share=1).item()  # the student agrees
+    0.0
+    """
+    from torch.nn import functional as F
+
+    require_range("temperature", temperature, 0.1, 100)
+    require_range("share", share, 0, 1)
+    log_p = F.log_softmax(teacher_logits / temperature, dim=-1)
+    log_q = F.log_softmax(student_logits / temperature, dim=-1)
+    teacher_term = F.kl_div(log_q, log_p, reduction="batchmean", log_target=True)
+    label_term = F.cross_entropy(student_logits, labels)
+    return share * temperature**2 * teacher_term + (1 - share) * label_term
+
+
+def student(teacher: "BertPreTrainedModel", layers: Sequence[int]) -> "BertPreTrainedModel":
+    """A model of some of the teacher's layers, with its embeddings and its classifier.
+
+    Starting from the teacher's own weights is what lets a student learn in an epoch or two (Sanh et
+    al. 2019). The teacher stays as it was.
+
+    Parameters
+    ----------
+    layers : sequence of int
+        Which to keep, from 0 up, in rising order: [0, 2, 5] is a student of three layers.
+
+    Raises
+    ------
+    CompressionError
+        If the teacher is no BERT, or has no such layers.
+    """
+    model = copy_of(teacher)
+    there, kept = encoder_layers(model), list(layers) if isinstance(layers, Sequence) else []
+    if not kept or kept != sorted(set(kept) & set(range(len(there)))):
+        raise CompressionError(
+            f"layers is {layers!r}: expected one or more different numbers from 0 to {len(there) - 1}, "
+            f"in rising order, such as {list(range(0, len(there), 2))}."
+        )
+    model.base_model.encoder.layer = type(there)(there[number] for number in kept)
+    for number, layer in enumerate(encoder_layers(model)):
+        layer.attention.self.layer_idx = number
+    model.config.num_hidden_layers = len(kept)
+    return model
+
+
+def distil(
+    student: "torch.nn.Module",
+    teacher: "torch.nn.Module",
+    train: "Dataset",
+    validation: "Dataset",
+    tokenizer: "PreTrainedTokenizerBase",
+    *,
+    temperature: float,
+    share: float,
+    **settings,
+) -> training.History:
+    """Train the student in place with `distillation_loss`, in the loop of `training.fine_tune`.
+
+    The teacher predicts the training rows once, before the first step, without dropout: its answers
+    do not change from epoch to epoch, so asking again would only cost energy. The history's seconds
+    leave that out; measure around this call to have it in.
+
+    Parameters
+    ----------
+    student : torch.nn.Module
+        From `student`, or any classifier that the tokenizer fits.
+    teacher : torch.nn.Module
+        What `training.evaluate` takes; it stays as it was.
+    temperature, share : float
+        Of `distillation_loss`.
+    **settings
+        Of `training.fine_tune`: epochs, batch_size, learning_rate and so on, but no checkpoint.
+
+    Raises
+    ------
+    CompressionError
+        If a setting is out of range, or student and teacher tell different classes apart.
+    """
+    import torch
+
+    require_range("temperature", temperature, 0.1, 100)
+    require_range("share", share, 0, 1)
+    if "checkpoint" in settings:
+        raise CompressionError("distil keeps no checkpoint: leave it out, and save the student at the end.")
+    probabilities = torch.from_numpy(training.evaluate(teacher, train, tokenizer).probabilities)
+    if probabilities.shape[1] != student.config.num_labels:
+        raise CompressionError(
+            f"The teacher tells {probabilities.shape[1]} classes apart, the student "
+            f"{student.config.num_labels}: expected as many. Make the student from the teacher."
+        )
+    # These are the logits but for one constant a row, which every softmax takes out again.
+    teacher_logits = probabilities.clamp_min(SMALLEST_PROBABILITY).log()
+
+    def loss(model: "torch.nn.Module", batch: dict) -> "torch.Tensor":
+        index, labels = batch.pop("index"), batch.pop("labels")
+        logits = model(**batch).logits
+        taught = teacher_logits[index.cpu()].to(logits.device)
+        return distillation_loss(logits, taught, labels, temperature=temperature, share=share)
+
+    return training.fine_tune(student, train, validation, tokenizer, compute_loss=loss, **settings)

@@ -1,0 +1,301 @@
+"""Quantization: numbers of 8 bits or fewer, by hand for one tensor, with ONNX Runtime for a model."""
+
+import contextlib
+import logging
+import tempfile
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from helpers.compression.models import CompressionError, copy_of, require_range
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import BertPreTrainedModel
+    from transformers.modeling_outputs import SequenceClassifierOutput
+
+INPUTS = ("input_ids", "attention_mask")
+TOLERANCE = 1e-4  # between PyTorch's logits and ONNX Runtime's, which adds in another order
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """A tensor as whole numbers: weight ≈ scale (values − zero_point).
+
+    Attributes
+    ----------
+    values : torch.Tensor, int8 or uint8
+        int8 if symmetric, else uint8.
+    scale : float
+        How much one step is.
+    zero_point : int
+        The value that stands for 0; 0 if symmetric.
+    error : float
+        The largest difference from the weight. No more than half a step.
+    """
+
+    values: "torch.Tensor"
+    scale: float
+    zero_point: int
+    error: float
+
+    def dequantize(self) -> "torch.Tensor":
+        """The weight as the values give it back, float32."""
+        return _dequantize(self.values, self.scale, self.zero_point)
+
+
+def quantize_tensor(weight: "torch.Tensor", bits: int = 8, symmetric: bool = True) -> Quantized:
+    """Round a tensor to whole numbers of a few bits: values = round(weight / scale) + zero_point.
+
+    Symmetric, the values go from −(2^(bits−1) − 1) to 2^(bits−1) − 1 and scale is the largest |weight|
+    over that. Else they go from 0 to 2^bits − 1, and the range of the weight, with 0 in it, is laid
+    over all of them: finer steps where the weight is mostly of one sign.
+
+    Parameters
+    ----------
+    weight : torch.Tensor, float
+        Of any shape.
+    bits : int
+        2 to 8.
+
+    Raises
+    ------
+    CompressionError
+        If `bits` is out of range, or the weight is empty or not finite.
+
+    Examples
+    --------
+    >>> import torch
+    >>> small = quantize_tensor(torch.tensor([-1.0, 0.2, 0.6]), bits=3)
+    >>> small.values.tolist(), round(small.scale, 3), round(small.error, 3)
+    ([-3, 1, 2], 0.333, 0.133)
+    """
+    import torch
+
+    require_range("bits", bits, 2, 8, whole=True)
+    weight = weight.detach().float()
+    if not weight.numel() or not weight.isfinite().all():
+        raise CompressionError("The weight is empty or holds inf or nan: expected finite numbers.")
+    if symmetric:
+        high = 2 ** (bits - 1) - 1
+        low, dtype = -high, torch.int8
+        scale = weight.abs().max().item() / high
+    else:
+        low, high, dtype = 0, 2**bits - 1, torch.uint8
+        scale = (weight.max().clamp_min(0) - weight.min().clamp_max(0)).item() / high
+    scale = scale or 1.0  # all zeros: any scale will do
+    zero_point = 0 if symmetric else round(-min(weight.min().item(), 0) / scale)
+    values = ((weight / scale).round() + zero_point).clamp(low, high).to(dtype)
+    error = (weight - _dequantize(values, scale, zero_point)).abs().max().item()
+    return Quantized(values, scale, zero_point, error)
+
+
+def _dequantize(values: "torch.Tensor", scale: float, zero_point: int) -> "torch.Tensor":
+    return scale * (values.float() - zero_point)
+
+
+class OnnxClassifier:
+    """A classifier in an ONNX file, called as one of PyTorch is, run by ONNX Runtime on the CPU.
+
+    It predicts and does not learn: `train` and `eval` are there for those who call them, and change
+    nothing. It uses as many threads as PyTorch does when it is made.
+
+    Parameters
+    ----------
+    path : path
+        What `export` or `quantize` wrote.
+
+    Raises
+    ------
+    CompressionError
+        If there is no such file, or it holds something else.
+    """
+
+    training = False
+
+    def __init__(self, path: str | Path) -> None:
+        import torch
+        from onnxruntime import InferenceSession, SessionOptions
+
+        self.path, self.device = Path(path), torch.device("cpu")
+        if not self.path.is_file():
+            raise CompressionError(
+                f"There is no file {path}: expected one that export() or quantize() wrote."
+            )
+        options = SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        try:
+            self._session = InferenceSession(self.path, options, providers=["CPUExecutionProvider"])
+            names = {node.name for node in self._session.get_inputs()}
+        except Exception as error:  # ONNX Runtime has one class for each of its reasons
+            raise CompressionError(f"{path} cannot be read as an ONNX file: {error}") from error
+        if names != set(INPUTS):
+            raise CompressionError(
+                f"{path} takes {', '.join(sorted(names))}: expected {' and '.join(INPUTS)}. "
+                "Make the file with export()."
+            )
+
+    def __call__(
+        self,
+        input_ids: "torch.Tensor",
+        attention_mask: "torch.Tensor | None" = None,
+        token_type_ids: "torch.Tensor | None" = None,
+    ) -> "SequenceClassifierOutput":
+        """The logits of a batch.
+
+        Parameters
+        ----------
+        input_ids, attention_mask : torch.Tensor, int64, shape (batch, length)
+            All tokens count if no mask is given.
+        token_type_ids : torch.Tensor, optional
+            Taken because BERT's tokenizer makes it, but zeros alone: the file knows no pairs of texts.
+
+        Returns
+        -------
+        SequenceClassifierOutput
+            With `logits`, float32, shape (batch, classes).
+        """
+        import torch
+        from transformers.modeling_outputs import SequenceClassifierOutput
+
+        if token_type_ids is not None and token_type_ids.any():
+            raise CompressionError("token_type_ids has ones: expected single texts, not pairs.")
+        if attention_mask is None:
+            attention_mask = torch.ones_like(input_ids)
+        arrays = (tensor.cpu().numpy() for tensor in (input_ids, attention_mask))
+        (logits,) = self._session.run(["logits"], dict(zip(INPUTS, arrays, strict=True)))
+        return SequenceClassifierOutput(logits=torch.from_numpy(logits))
+
+    def train(self, mode: bool = True) -> "OnnxClassifier":
+        """Change nothing."""
+        return self
+
+    def eval(self) -> "OnnxClassifier":
+        """Change nothing."""
+        return self
+
+    def parameters(self) -> Iterator["torch.Tensor"]:
+        """One empty tensor: it says where the model is. Its weights are the file's."""
+        import torch
+
+        yield torch.empty(0, device=self.device)
+
+
+def export(model: "BertPreTrainedModel", path: str | Path) -> OnnxClassifier:
+    """Write a classifier as an ONNX file of fp32 weights, and open it.
+
+    The file takes any number of sentences of any length that the model reads. It has its final name
+    only once ONNX Runtime gave the same logits as PyTorch for a padded batch.
+
+    Raises
+    ------
+    CompressionError
+        If the model is no BERT classifier, or the logits differ.
+    """
+    import torch
+
+    copied = copy_of(model).cpu().float().eval()
+    if not hasattr(copied, "classifier"):
+        raise CompressionError(
+            f"{type(model).__name__} has no classifier: expected BertForSequenceClassification."
+        )
+
+    class Logits(torch.nn.Module):
+        """The model with tensors alone going in and out, which is all that ONNX knows."""
+
+        def __init__(self):
+            super().__init__()
+            self.model = copied
+
+        def forward(self, input_ids: "torch.Tensor", attention_mask: "torch.Tensor") -> "torch.Tensor":
+            return self.model(input_ids=input_ids, attention_mask=attention_mask).logits
+
+    logits = Logits().eval()
+    rows = torch.export.Dim("rows")
+    length = torch.export.Dim("length", max=copied.config.max_position_embeddings)
+    with _written(path) as new:
+        with _quiet_exporter():
+            torch.onnx.export(
+                logits,
+                _sample(copied, length=7),
+                new,
+                input_names=INPUTS,
+                output_names=["logits"],
+                dynamic_shapes=[{0: rows, 1: length}] * 2,
+                dynamo=True,
+                external_data=False,  # one file, as long as it stays below 2 GB
+                verbose=False,
+            )
+        sample = _sample(copied, length=11)
+        with torch.inference_mode():
+            expected = logits(*sample)
+        difference = (OnnxClassifier(new)(*sample).logits - expected).abs().max().item()
+        if not difference <= TOLERANCE * max(1, expected.abs().max().item()):
+            raise CompressionError(
+                f"ONNX Runtime's logits differ from PyTorch's by {difference:.2g}: expected {TOLERANCE:g} or "
+                "less. Nothing was written; try the versions in requirements.txt."
+            )
+    return OnnxClassifier(path)
+
+
+def quantize(onnx_path: str | Path, out_path: str | Path) -> OnnxClassifier:
+    """Write an exported model with 8-bit weights, word embeddings too, and open it.
+
+    Dynamic quantization: the weights are rounded here, once; the activations each time, from their own
+    range, so no data is needed.
+
+    Raises
+    ------
+    CompressionError
+        If `onnx_path` is not what `export` wrote.
+    """
+    import onnx
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    OnnxClassifier(onnx_path)  # says so if it is none
+    with _written(out_path) as new:
+        prepared = new.with_name("prepared.onnx")
+        quant_pre_process(onnx_path, prepared, skip_symbolic_shape=True)
+        graph = onnx.load(prepared)
+        graph.graph.ClearField("value_info")  # shapes of weights that the next step transposes
+        # Unsigned: without VNNI, two products of uint8 and int8 are added in 16 bits, which can overflow.
+        quantize_dynamic(graph, new, weight_type=QuantType.QUInt8)
+    return OnnxClassifier(out_path)
+
+
+def _sample(model: "BertPreTrainedModel", length: int) -> tuple["torch.Tensor", "torch.Tensor"]:
+    """Two sentences of any words, the second one shorter: `input_ids` and `attention_mask`."""
+    import torch
+
+    input_ids = torch.arange(2 * length).reshape(2, length) % model.config.vocab_size
+    attention_mask = torch.ones_like(input_ids)
+    attention_mask[1, length // 2 :] = 0
+    return input_ids, attention_mask
+
+
+@contextlib.contextmanager
+def _quiet_exporter() -> Iterator[None]:
+    """Leave out what the exporter says of packages that it does without, and of names of axes."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+@contextlib.contextmanager
+def _written(path: str | Path) -> Iterator[Path]:
+    """A file to write beside `path`; it takes its place if nothing goes wrong."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+        new = Path(folder, path.name)
+        yield new
+        new.replace(path)
