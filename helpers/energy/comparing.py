@@ -84,8 +84,8 @@ class Comparison:
         low, high = self.interval
         marked = f" Marked rounds: {', '.join(map(str, self.marked))}." if self.marked else ""
         return (
-            f"{self.verdict}: {self.names[0]} / {self.names[1]} = {self.ratio:.3g} "
-            f"(95 % interval {low:.3g} to {high:.3g}, {len(self.ratios)} rounds, {self.method}); "
+            f"{self.verdict}: {self.names[0]} / {self.names[1]} = {self.ratio:.3f} "
+            f"(95 % interval {low:.3f} to {high:.3f}, {len(self.ratios)} rounds, {self.method}); "
             f"{self.reason}.{marked}"
         )
 
@@ -99,7 +99,7 @@ class Comparison:
             rows.append((name, f"{digits(self.medians_wh[name])} Wh", span, self.method))
         low, high = self.interval
         rows.append(
-            (f"{self.names[0]} / {self.names[1]}", f"{self.ratio:.3g}", f"{low:.3g} to {high:.3g}", "")
+            (f"{self.names[0]} / {self.names[1]}", f"{self.ratio:.3f}", f"{low:.3f} to {high:.3f}", "")
         )
         rows.append(("verdict", self.verdict, self.reason, ""))
         if self.marked:

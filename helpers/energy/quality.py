@@ -229,9 +229,10 @@ class Training:
 
     def __str__(self) -> str:
         best = max((quality for _, quality in self.curve), default=math.nan)
+        rounds = f"{len(self.curve)} round{'s' if len(self.curve) != 1 else ''}"
         if self.reached:
-            return f"reached {self.target:.1%} after {len(self.curve)} rounds. {self.cost}"
-        return f"missed {self.target:.1%}: {best:.1%} at best in {len(self.curve)} rounds. {self.cost}"
+            return f"reached {self.target:.1%} after {rounds}. {self.cost}"
+        return f"missed {self.target:.1%}: {best:.1%} at best in {rounds}. {self.cost}"
 
     __repr__ = __str__  # a dataclass would spell out every raw value
 
