@@ -5,7 +5,7 @@
 One network, three starts: random weights, pocket-bert, and pocket-bert after a little more pretraining
 on the training reviews without their labels. Each is fine-tuned on the first n sentences of the training
 split and scored on the whole test split. Writes data/receipts/03_labels.json, which notebook 03 shows.
-The settings were chosen beforehand on the validation split.
+Each of the first two gets the learning rate that does best on the validation split.
 """
 
 import argparse
@@ -28,10 +28,12 @@ CONTINUED = assets.ROOT / "artifacts" / "pretrain-continued"
 COUNTRY = "USA"
 LENGTH = 64
 EPOCHS = {200: 10, 1_000: 4, 7_070: 2}  # few sentences need more passes
-SETTINGS = {"batch_size": 16, "learning_rate": 5e-4, "head_learning_rate": 1e-3}
+RATES = (5e-4, 1e-3, 2e-3)
+SETTINGS = {"batch_size": 16, "head_learning_rate": 1e-3}
+TUNING_ROWS = 1_000
 CONTINUE = {"steps": 300, "batch_size": 16, "learning_rate": 5e-4, "warmup_steps": 15, "decay_steps": 285}
 STARTS = ("from scratch", "pocket-bert", "continued")
-SEEDS = {1_000: 4, 200: 4, 7_070: 1}
+SEEDS = {1_000: 3, 200: 3, 7_070: 1}
 
 
 def plan() -> list[tuple[str, int, int]]:
@@ -75,6 +77,28 @@ def continue_pretraining(tokenizer) -> dict:
     }
 
 
+def fit(start: str, train, watched, tokenizer, rate: float, seed: int) -> tuple:
+    """Train one classifier; return it and what that cost."""
+    model, epochs = classifier(start, seed), EPOCHS[len(train)]
+    with energy.measure(start, country=COUNTRY) as meter:
+        training.fine_tune(
+            model, train, watched, tokenizer, epochs=epochs, learning_rate=rate, seed=seed, **SETTINGS
+        )
+    return model, meter.result
+
+
+def best_rates(train, validation, watched, tokenizer) -> dict:
+    """Accuracy on validation by start and learning rate; continued pretraining gets its parent's rate."""
+    found = {}
+    for start in STARTS[:2]:
+        for rate in RATES:
+            model, _ = fit(start, data.take(train, TUNING_ROWS), watched, tokenizer, rate, seed=0)
+            accuracy = training.evaluate(model, validation, tokenizer).accuracy
+            found.setdefault(start, {})[str(rate)] = accuracy
+            print(start, rate, accuracy, "on validation", sep=" | ", flush=True)
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
@@ -86,25 +110,27 @@ def main() -> None:
         data.tokenize(data.load_reviews(split), tokenizer, LENGTH)
         for split in ("train", "validation", "test")
     )
-    watched = data.take(validation, 100, "validation rows")
+    watched = data.take(validation, 20, "validation rows")
     receipt = json.loads(RECEIPT.read_text()) if RECEIPT.exists() else new_receipt()
     if "continued" not in receipt or not CONTINUED.exists():
         receipt["continued"] = continue_pretraining(tokenizer)
+    if "tuning" not in receipt:
+        receipt["tuning"] = best_rates(train, validation, watched, tokenizer)
+        save(receipt)
+    rates = {start: float(max(found, key=found.get)) for start, found in receipt["tuning"].items()}
+    rates["continued"] = rates["pocket-bert"]
     done = {(run["name"], run["train_rows"], run["seed"]) for run in receipt["runs"]}
     for start, rows, seed in plan():
         if (start, rows, seed) in done or time.monotonic() > deadline:
             continue
-        model = classifier(start, seed)
-        with energy.measure(start, country=COUNTRY) as meter:
-            training.fine_tune(
-                model, data.take(train, rows), watched, tokenizer, epochs=EPOCHS[rows], seed=seed, **SETTINGS
-            )
+        model, cost = fit(start, data.take(train, rows), watched, tokenizer, rates[start], seed)
         result = training.evaluate(model, test, tokenizer)
-        print(start, rows, seed, result, meter.result, sep=" | ", flush=True)
+        print(start, rows, seed, result, cost, sep=" | ", flush=True)
         receipt["runs"].append(
             {"name": start, "train_rows": rows, "epochs": EPOCHS[rows], "seed": seed}
+            | {"learning_rate": rates[start]}
             | {"accuracy": result.accuracy, "interval": result.interval, "f1": result.f1}
-            | meter.result.to_dict()
+            | cost.to_dict()
         )
         save(receipt)  # after each run, so that an interrupt loses only the one it cuts short
     print(f"{len(plan()) - len(receipt['runs'])} runs are left")

@@ -351,16 +351,10 @@ def test_pocket_bert_fills_gaps_with_words_of_the_right_kind(pocket):
             best = model.eval()(**batch).logits[0, place].topk(5).indices
         return set(tokenizer.convert_ids_to_tokens(best))
 
-    assert five("she was [MASK] to see him again.") & {
-        "glad",
-        "happy",
-        "going",
-        "obliged",
-        "able",
-        "surprised",
-    }
-    assert five("a member [MASK] the family") & {"of"}
-    assert five("this is a [MASK] movie.") & {"good", "bad", "great", "funny", "new", "little", "small"}
+    assert "states" in five("united [MASK] of america")
+    assert "who" in five("a person [MASK] writes books")
+    assert "to" in five("of or relating [MASK] the heart")
+    assert five("a small island in the [MASK] ocean") & {"north", "south", "west", "southern"}
 
 
 def test_its_card_and_receipt_say_what_it_cost():
@@ -411,3 +405,23 @@ def test_notebook_03_says_what_it_shows():
     assert number(r"GFLOP/s, ([\d.]+)% of the matrix rate") >= 50
     assert number(r"([\d.]+)% of [\d,]+ pairs, by shared words") > 70
     assert all(float(value) > 1e-3 for value in re.findall(r"p-value ([\d.]+)", printed))
+    assert number(r"occur at most ([\d,]+) times") < 1_000
+
+
+def test_a_little_pretraining_buys_nothing_and_a_lot_buys_most_labels():
+    folder = assets.DATA / "receipts"
+    small, large = (
+        json.loads((folder / f"{name}.json").read_text())["runs"] for name in ("03_labels", "04_contestants")
+    )
+
+    def mean(runs, name, rows):
+        return np.mean([run["accuracy"] for run in runs if (run["name"], run["train_rows"]) == (name, rows)])
+
+    for rows in (200, 1_000):
+        seeds = {run["seed"] for run in small if (run["name"], run["train_rows"]) == ("pocket-bert", rows)}
+        assert len(seeds) >= 3
+        assert mean(small, "pocket-bert", rows) < mean(small, "from scratch", rows) + 0.03
+        assert 0.5 < mean(small, "from scratch", rows) < 0.70
+    assert mean(small, "pocket-bert", 7_070) < mean(small, "from scratch", 7_070)
+    assert abs(mean(small, "continued", 1_000) - mean(small, "pocket-bert", 1_000)) < 0.03
+    assert mean(large, "pretrained", 1_000) > mean(small, "from scratch", 7_070) + 0.02
