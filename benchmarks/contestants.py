@@ -99,6 +99,7 @@ def main():
         print(name, rows, seed, result, cost, sep=" | ", flush=True)
         runs.append(
             {"name": name, "train_rows": rows, "epochs": epochs, "seed": seed, "settings": SETTINGS[name]}
+            | {"date": datetime.date.today().isoformat()}
             | {"accuracy": result.accuracy, "interval": result.interval, "f1": result.f1}
             | cost.to_dict()
         )
@@ -131,7 +132,6 @@ def save(runs):
     receipt = {
         "what": "test accuracy of three classifiers by number of labeled sentences",
         "made_by": "python -m benchmarks.contestants",
-        "date": datetime.date.today().isoformat(),
         "hardware": hardware(),
         "precision": "fp32" if precision == "no" else precision,
         "versions": {"python": platform.python_version()}

@@ -80,7 +80,7 @@ def test_its_cost_is_the_recorded_one(path, notebook):
     stored = notebook.cells[0].source.split(opening)[1].split(closing)[0]
     assert stored == str(storing.Cost(**recorded[path.stem]))
     assert recorded[path.stem]["wall_s"] < 240, "a notebook takes less than 4 minutes on 2 cores"
-    assert recorded[path.stem]["peak_memory_gb"] < 2, "Binder ends a kernel that takes more"
+    assert recorded[path.stem]["peak_memory_gb"] < 1.5, "a laptop has a browser open too, and Binder ends at 2"
 
 
 def test_its_solutions_are_folded_and_tagged(notebook):
@@ -226,8 +226,8 @@ def test_pretraining_decides():
     full = [run for run in receipt["runs"] if run["train_rows"] == 7_070]
     pretrained = [run for run in full if run["name"] == "pretrained"]
     others = {run["name"]: run["accuracy"] for run in full if run["name"] != "pretrained"}
-    assert len(pretrained) >= 2 and set(others) == {"TF-IDF", "from scratch"}
-    assert statistics.mean(run["accuracy"] for run in pretrained) > 0.87
+    assert len(pretrained) >= 3 and set(others) == {"TF-IDF", "from scratch"}
+    assert statistics.mean(run["accuracy"] for run in pretrained) >= 0.88
     assert all(run["wall_s"] < 240 for run in pretrained)
     assert max(others.values()) < 0.83
 
