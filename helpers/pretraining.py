@@ -8,7 +8,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from helpers.training import TrainingError, _quiet, _require_range, best_precision, release_memory
+from helpers.training import (
+    RETURN_MEMORY_STEPS,
+    TrainingError,
+    _quiet,
+    _require_range,
+    best_precision,
+    release_memory,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -358,6 +365,8 @@ def pretrain(
             optimizer.step()
             optimizer.zero_grad()
             history.loss.append(loss.item())
+            if len(history.loss) % RETURN_MEMORY_STEPS == 0:
+                release_memory(collect=False)
             history.tokens += batch["input_ids"].numel()
             history.seconds = time.perf_counter() - start
     except KeyboardInterrupt:
