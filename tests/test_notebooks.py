@@ -80,7 +80,7 @@ def test_its_cost_is_the_recorded_one(path, notebook):
     stored = notebook.cells[0].source.split(opening)[1].split(closing)[0]
     assert stored == str(storing.Cost(**recorded[path.stem]))
     assert recorded[path.stem]["wall_s"] < 240, "a notebook takes less than 4 minutes on 2 cores"
-    assert recorded[path.stem]["peak_memory_gb"] < 1.5, "a laptop has a browser open too, and Binder ends at 2"
+    assert recorded[path.stem]["peak_memory_gb"] < 1.5, "a laptop has a browser open too; Binder ends at 2"
 
 
 def test_its_solutions_are_folded_and_tagged(notebook):
