@@ -76,8 +76,8 @@ RECIPES = {
     "early stop": FRUGAL | {"look_steps": 40},
 }
 # Padding is masked, so "padded to the batch" is naive's training but for what dropout happens to draw: its
-# further seeds stand for naive's accuracy, at a third of the time.
-SEEDS = {"naive": (0,), "padded to the batch": (0, 1, 2), "frugal": (0, 1, 2)}
+# two seeds are naive's second and third as far as accuracy goes, at a third of the time.
+SEEDS = {"naive": (0,), "padded to the batch": (1, 2), "frugal": (0, 1, 2)}
 
 
 def new_model(settings: dict) -> torch.nn.Module:
