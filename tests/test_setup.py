@@ -122,7 +122,7 @@ def test_environment_has_every_dependency():
     from_conda = {canonicalize_name(CONDA_NAMES.get(name, name)) for name in names}
     from_pip = {canonicalize_name(Requirement(line).name): Requirement(line) for line in under_pip}
     assert from_conda | from_pip.keys() == runtime.keys()
-    assert {"codecarbon", "jupyterquiz", "mlcommons-loadgen"} == from_pip.keys()
+    assert {"captum", "codecarbon", "jupyterquiz", "mlcommons-loadgen"} == from_pip.keys()
     for name, requirement in from_pip.items():
         assert requirement.specifier == runtime[name].specifier
 
