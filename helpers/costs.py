@@ -463,6 +463,55 @@ def best_start(intensities: Sequence[float], duration_h: float, deadline_h: floa
     return Start(best, means[best], 1 - means[best] / means[0] if means[0] else 0.0)
 
 
+@dataclass(frozen=True)
+class Pauses:
+    """The hours to run in, counted from now, their mean intensity, and the share saved against now."""
+
+    hours: tuple[int, ...]
+    intensity_g_per_kwh: float
+    saving: float
+
+
+def best_hours(intensities: Sequence[float], duration_h: float, deadline_h: int | None = None) -> Pauses:
+    """The hours in which a job of constant power emits least, if it may pause and must end by a deadline.
+
+    Pausing is taken to cost nothing; where a resumed job repeats work, its energy grows by that share.
+
+    Parameters
+    ----------
+    intensities : sequence of float
+        Grams per kWh, hour by hour from now.
+    duration_h : float
+        How long the job runs in all; a part of an hour is taken in the worst of its hours.
+    deadline_h : int, optional
+        Hours from now by which it has ended; the end of `intensities` if not given.
+
+    Returns
+    -------
+    Pauses
+        `saving` is against starting now without a pause.
+
+    Raises
+    ------
+    CostError
+        If the job does not fit.
+
+    Examples
+    --------
+    >>> best_hours([300, 100, 500, 100, 400], duration_h=2)
+    Pauses(hours=(1, 3), intensity_g_per_kwh=100.0, saving=0.5)
+    """
+    now = best_start(intensities, duration_h, duration_h).intensity_g_per_kwh
+    end_h = len(intensities) if deadline_h is None else deadline_h
+    best_start(intensities, math.ceil(duration_h), math.floor(end_h))  # refuses what does not fit
+    cheapest = sorted(range(math.floor(end_h)), key=lambda hour: (intensities[hour], hour))
+    hours = cheapest[: math.ceil(duration_h)]
+    lengths = [1.0] * int(duration_h) + ([duration_h % 1] if duration_h % 1 else [])
+    emitted = sum(length * intensities[hour] for length, hour in zip(lengths, hours, strict=True))
+    mean = emitted / duration_h
+    return Pauses(tuple(sorted(hours)), mean, 1 - mean / now if now else 0.0)
+
+
 def _require(name: str, value: object, low: float, high: float = math.inf, above: bool = False) -> None:
     number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     if number and (low < value if above else low <= value) and value <= high:

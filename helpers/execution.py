@@ -34,7 +34,8 @@ class Watched:
     wall_s : float
         Seconds on the clock, the kernel's start included.
     peak_memory_gb : float
-        Largest sum of the resident memory of the kernel and its children, in GB (1e9 bytes).
+        Largest sum of the resident memory of the kernel and its children, in GB (1e9 bytes); what they
+        share counts once where the system tells.
     energy_wh : float or None
         Energy of the machine meanwhile in watt-hours; None where it is unknown.
     energy_method : str or None
@@ -71,7 +72,7 @@ def watch(label: str, work: Callable[[], object]) -> Watched:
         finally:
             wall_s = time.perf_counter() - started
             sampler.stop()
-            _end(set(psutil.Process().children(recursive=True)) - before)
+            end(set(psutil.Process().children(recursive=True)) - before)
     result = meter.result
     return Watched(wall_s, sampler.peak_bytes / 1e9, result.energy_wh, result.method, error)
 
@@ -137,6 +138,18 @@ def energy_text(energy_wh: float | None, method: str | None) -> str:
     return f"{energy_wh:.0f} Wh {method}" if energy_wh >= 10 else f"{energy_wh:.2g} Wh {method}"
 
 
+def end(processes: set[psutil.Process]) -> None:
+    """End processes: ask, wait a moment, then insist."""
+    for stop in ("terminate", "kill"):
+        for process in processes:
+            try:
+                getattr(process, stop)()
+            except psutil.Error:  # gone already
+                continue
+        _, alive = psutil.wait_procs(processes, timeout=3)
+        processes = set(alive)
+
+
 class _Sampler(threading.Thread):
     """Follow the memory of the processes started since, and show it on a terminal."""
 
@@ -149,11 +162,8 @@ class _Sampler(threading.Thread):
     def run(self) -> None:
         started = time.perf_counter()
         while not self.done.wait(SAMPLE_S):
-            used = sum(
-                _resident(process)
-                for process in psutil.Process().children(recursive=True)
-                if self.new(process)
-            )
+            running = [each for each in psutil.Process().children(recursive=True) if self.new(each)]
+            used = sum(_resident(process, shares=len(running) > 1) for process in running)
             self.peak_bytes = max(self.peak_bytes, used)
             if self.live:
                 line = f"{self.label:24} {clock(time.perf_counter() - started):>7}  {used / 1e9:4.1f} GB"
@@ -169,21 +179,17 @@ class _Sampler(threading.Thread):
             print(f"\r{'':60}\r", end="", flush=True)
 
 
-def _resident(process: psutil.Process) -> int:
-    """Give a process's resident memory in bytes; 0 once it has ended."""
+def _resident(process: psutil.Process, shares: bool) -> int:
+    """Give a process's resident memory in bytes; 0 once it has ended.
+
+    Of pages that several processes share, such as those of a library, each has its part (PSS): in a sum they
+    count once, as they do in a container's limit. Only Linux tells, and it takes a moment.
+    """
+    try:
+        return process.memory_full_info().pss if shares else process.memory_info().rss
+    except (psutil.Error, AttributeError):
+        pass
     try:
         return process.memory_info().rss
     except psutil.Error:
         return 0
-
-
-def _end(processes: set[psutil.Process]) -> None:
-    """End processes: ask, wait a moment, then insist."""
-    for stop in ("terminate", "kill"):
-        for process in processes:
-            try:
-                getattr(process, stop)()
-            except psutil.Error:  # gone already
-                continue
-        _, alive = psutil.wait_procs(processes, timeout=3)
-        processes = set(alive)

@@ -209,6 +209,38 @@ def test_waiting_longer_never_hurts():
     assert costs.best_start([100, 100, 100], 3) == costs.Start(0, 100, 0)
 
 
+@pytest.mark.parametrize("duration_h", [1, 3, 3.5, 12, 24])
+@pytest.mark.parametrize("deadline_h", [24, 30, 48])
+def test_pausing_emits_no_more_than_the_best_start(duration_h, deadline_h):
+    intensities = [value for _, value in costs.grid_forecast()]
+    paused = costs.best_hours(intensities, duration_h, deadline_h)
+    assert (
+        paused.intensity_g_per_kwh
+        <= costs.best_start(intensities, duration_h, deadline_h).intensity_g_per_kwh
+    )
+    assert len(paused.hours) == len(set(paused.hours)) == math.ceil(duration_h)
+    assert min(paused.hours) >= 0 and max(paused.hours) < deadline_h
+    now = costs.best_start(intensities, duration_h, duration_h).intensity_g_per_kwh
+    assert paused.saving == pytest.approx(1 - paused.intensity_g_per_kwh / now)
+
+
+def test_pausing_takes_the_part_of_an_hour_in_the_worst_one():
+    assert costs.best_hours([400, 100, 200], 1.5) == costs.Pauses(
+        (1, 2), pytest.approx((100 + 0.5 * 200) / 1.5), pytest.approx(1 - 400 / 3 / ((400 + 50) / 1.5))
+    )
+
+
+def test_with_no_time_to_spare_nothing_is_saved():
+    assert costs.best_hours([300, 100, 200], 3).saving == 0
+    assert costs.best_hours([0, 0], 1).saving == 0
+
+
+@pytest.mark.parametrize(("duration_h", "deadline_h"), [(4, None), (2, 1), (1.5, 1), (0, 2), (1, 9)])
+def test_pausing_refuses_what_does_not_fit(duration_h, deadline_h):
+    with pytest.raises(CostError):
+        costs.best_hours([300, 100, 200], duration_h, deadline_h)
+
+
 @pytest.mark.parametrize(
     ("duration_h", "deadline_h", "message"),
     [

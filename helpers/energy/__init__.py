@@ -11,6 +11,7 @@ never 0.
 """
 
 from helpers.energy.comparing import Comparison, compare, repeat
+from helpers.energy.machines import Reading, across, machine_id, on_this_machine
 from helpers.energy.meter import Meter, idle, measure, start
 from helpers.energy.quality import Predictions, Training, per_1000, to_target
 from helpers.energy.records import (
@@ -37,12 +38,16 @@ __all__ = [
     "Measurement",
     "Meter",
     "Predictions",
+    "Reading",
     "Training",
+    "across",
     "carbon_intensity",
     "compare",
     "digits",
     "idle",
+    "machine_id",
     "measure",
+    "on_this_machine",
     "per_1000",
     "repeat",
     "start",

@@ -1,0 +1,132 @@
+"""A small BERT classifier in plain PyTorch, with its data, for programs that several processes run at once.
+
+Importing Transformers' BERT takes a process about 150 MB and several seconds; two processes and their
+launcher on a small machine have neither to spare. The network is the same: a test holds its answers equal to
+those of `pretraining.mean_classifier`.
+"""
+
+import csv
+import json
+import os
+import sys
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+from torch.nn.utils.rnn import pad_sequence
+from torch.utils.data import DataLoader
+
+from helpers.assets import DATA, POCKET_BERT
+
+FOLDER = DATA / "models" / POCKET_BERT
+Sentences = Sequence[tuple[torch.Tensor, int]]
+
+
+class Bert(nn.Module):
+    """BERT's encoder and a new head for two classes on the mean of its tokens' vectors.
+
+    Parameters
+    ----------
+    config : dict
+        As in a BERT's config.json.
+    """
+
+    def __init__(self, config: dict) -> None:
+        super().__init__()
+        hidden = config["hidden_size"]
+        self.words = nn.Embedding(config["vocab_size"], hidden)
+        self.places = nn.Embedding(config["max_position_embeddings"], hidden)
+        self.parts = nn.Embedding(config["type_vocab_size"], hidden)  # first or second sentence
+        self.norm = nn.LayerNorm(hidden, config["layer_norm_eps"])
+        self.layers = nn.ModuleList(
+            nn.TransformerEncoderLayer(
+                hidden,
+                config["num_attention_heads"],
+                config["intermediate_size"],
+                dropout=0.0,
+                activation=config["hidden_act"],
+                layer_norm_eps=config["layer_norm_eps"],
+                batch_first=True,
+            )
+            for _ in range(config["num_hidden_layers"])
+        )
+        self.classifier = nn.Linear(hidden, 2)
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        """Logits (float, batch x 2) of token ids and their mask (int64, batch x length)."""
+        places = torch.arange(input_ids.shape[1], device=input_ids.device)
+        vectors = self.words(input_ids) + self.places(places) + self.parts(torch.zeros_like(input_ids))
+        vectors = self.norm(vectors)
+        for layer in self.layers:
+            vectors = layer(vectors, src_key_padding_mask=attention_mask == 0)
+        real = attention_mask.unsqueeze(-1).to(vectors.dtype)
+        return self.classifier((vectors * real).sum(dim=1) / real.sum(dim=1))
+
+
+def spare_memory() -> None:
+    """In one of several processes, keep Accelerate from importing Datasets, 100 MB that nothing here uses.
+
+    It looks whether the package is there, and takes it in to ask if the data are of its kind.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        sys.modules.setdefault("datasets", None)  # what Python keeps for a package that isn't there
+
+
+def load(seed: int) -> Bert:
+    """The course's own pretrained BERT, pocket-bert, with a head drawn from `seed`.
+
+    Examples
+    --------
+    >>> model = load(seed=0)
+    >>> model(torch.tensor([[2, 70, 3]]), torch.tensor([[1, 1, 1]])).shape
+    torch.Size([1, 2])
+    """
+    from safetensors.torch import load_file
+
+    torch.manual_seed(seed)
+    model = Bert(json.loads((FOLDER / "config.json").read_text()))
+    stored = load_file(FOLDER / "model.safetensors")
+    names = {"words": "word_embeddings", "places": "position_embeddings", "parts": "token_type_embeddings"}
+    weights = {f"{ours}.weight": stored[f"bert.embeddings.{name}.weight"] for ours, name in names.items()}
+    norms = {"norm": "bert.embeddings.LayerNorm"}
+    for place in range(len(model.layers)):
+        ours, theirs = f"layers.{place}", f"bert.encoder.layer.{place}"
+        norms |= {
+            f"{ours}.self_attn.out_proj": f"{theirs}.attention.output.dense",
+            f"{ours}.norm1": f"{theirs}.attention.output.LayerNorm",
+            f"{ours}.linear1": f"{theirs}.intermediate.dense",
+            f"{ours}.linear2": f"{theirs}.output.dense",
+            f"{ours}.norm2": f"{theirs}.output.LayerNorm",
+        }
+        for kind in ("weight", "bias"):  # query, key and value are one matrix here
+            three = [stored[f"{theirs}.attention.self.{name}.{kind}"] for name in ("query", "key", "value")]
+            weights[f"{ours}.self_attn.in_proj_{kind}"] = torch.cat(three)
+    for ours, theirs in norms.items():
+        weights |= {f"{ours}.{kind}": stored[f"{theirs}.{kind}"] for kind in ("weight", "bias")}
+    head = {f"classifier.{kind}": value for kind, value in model.classifier.state_dict().items()}
+    model.load_state_dict(weights | head)
+    return model
+
+
+def read(split: str, rows: int, max_length: int = 64) -> Sentences:
+    """The first `rows` sentences of the film reviews: token ids (int64) and a label each."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(FOLDER / "tokenizer.json"))
+    tokenizer.enable_truncation(max_length)
+    with (DATA / "reviews" / f"{split}.csv").open(encoding="utf-8", newline="") as file:
+        first = [row for row, _ in zip(csv.DictReader(file), range(rows), strict=False)]
+    return [(torch.tensor(tokenizer.encode(row["text"]).ids), int(row["label"])) for row in first]
+
+
+def pad(sentences: Sentences) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """One batch: `input_ids` and `attention_mask` (int64, batch x longest), and labels (int64, batch)."""
+    ids, labels = zip(*sentences, strict=True)
+    mask = pad_sequence([torch.ones_like(row) for row in ids], batch_first=True)
+    return pad_sequence(ids, batch_first=True), mask, torch.tensor(labels)
+
+
+def batches(sentences: Sentences, batch_size: int, seed: int) -> DataLoader:
+    """Batches in random order, each padded to its own longest sentence."""
+    draw = torch.Generator().manual_seed(seed)
+    return DataLoader(sentences, batch_size, shuffle=True, collate_fn=pad, generator=draw)
