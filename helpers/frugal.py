@@ -46,6 +46,7 @@ def first_position_only(model: "BertForSequenceClassification") -> "BertForSeque
         def __init__(self, layer: nn.Module) -> None:
             super().__init__()
             self.attention, self.intermediate, self.output = layer.attention, layer.intermediate, layer.output
+            self.train(layer.training)  # a new module is in training mode, and would drop attention out
 
         def forward(self, hidden_states, attention_mask=None, *_, **__):
             attention, first = self.attention.self, hidden_states[:, :1]

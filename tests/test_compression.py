@@ -15,7 +15,7 @@ from transformers import (
 )
 from transformers import set_seed as seed_everything
 
-from helpers import assets, compression, data, training
+from helpers import assets, compression, data, frugal, training
 from helpers.compression import CompressionError
 
 LAYERS, HEADS, HEAD_SIZE, HIDDEN, UNITS = 2, 4, 8, 32, 64
@@ -210,6 +210,21 @@ def test_the_teacher_is_asked_once_for_each_row(fitted, model, rows, tokenizer):
     assert not any(was_training for _, was_training in asked)
 
 
+def test_a_teacher_may_have_answered_before(fitted, rows, tokenizer):
+    answers = training.evaluate(fitted, rows, tokenizer).probabilities
+    losses = []
+    for teacher in (fitted, answers):
+        run = settings_of_a_run(epochs=1)
+        student = tiny(tokenizer, seed=3)
+        history = compression.distil(student, teacher, rows, rows, tokenizer, temperature=2, share=0.7, **run)
+        losses.append(history.loss)
+    assert losses[0] == losses[1]
+    with pytest.raises(CompressionError, match=r"\(59, 2\): expected \(60, classes\)"):
+        compression.distil(student, answers[1:], rows, rows, tokenizer, temperature=2, share=1)
+    with pytest.raises(CompressionError, match="1 classes apart, the student 2"):
+        compression.distil(student, answers[:, :1], rows, rows, tokenizer, temperature=2, share=1)
+
+
 def test_a_student_that_agrees_has_nothing_to_learn(tokenizer, rows):
     teacher = tiny(tokenizer, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
     student = compression.student(teacher, range(LAYERS))
@@ -383,6 +398,59 @@ def test_without_heads_lost_any_bert_can_load_it(model, tmp_path):
         BertForSequenceClassification.from_pretrained(tmp_path / "heads")
 
 
+def test_a_trimmed_model_knows_the_words_it_saw_and_no_others(fitted, rows, tokenizer, tmp_path):
+    before = weights(fitted)
+    small = compression.trim(fitted, rows, tokenizer)
+    inputs = next(iter(data.batches(rows, tokenizer, 16, shuffle=False)))
+    del inputs["index"], inputs["labels"]
+    assert torch.equal(logits(small, **inputs), logits(fitted, **inputs))
+    new, unknown = ({"input_ids": torch.tensor([[101, token, 102]])} for token in (20_000, 100))
+    assert torch.equal(logits(small, **new), logits(fitted, **unknown))
+    assert parameters(small) < parameters(fitted) / 5 and same(weights(fitted), before)
+
+    compression.save(small, tmp_path / "model")
+    loaded = compression.load(tmp_path / "model")
+    assert same(weights(loaded), weights(small))
+    assert torch.equal(logits(loaded), logits(small))
+    exported = compression.export(small, tmp_path / "small.onnx")
+    torch.testing.assert_close(exported(**batch()).logits, logits(small), atol=1e-4, rtol=1e-4)
+    compression.quantize(exported.path, tmp_path / "int8.onnx")
+    whole = compression.export(fitted, tmp_path / "whole.onnx")
+    assert exported.path.stat().st_size < whole.path.stat().st_size / 3
+
+
+def test_a_trimmed_model_learns(fitted, rows, tokenizer):
+    small = compression.student(compression.trim(fitted, rows, tokenizer), [1])
+    history = training.fine_tune(small, rows, rows, tokenizer, **settings_of_a_run())
+    assert history.epochs[-1]["accuracy"] > 0.9
+
+
+def test_what_cannot_be_trimmed_is_refused(fitted, rows, tokenizer):
+    small = compression.trim(fitted, rows, tokenizer)
+    with pytest.raises(CompressionError, match="was trimmed before"):
+        compression.trim(small, rows, tokenizer)
+    few = BertForSequenceClassification(BertConfig(vocab_size=200, hidden_size=32, num_attention_heads=2))
+    with pytest.raises(CompressionError, match="the model has 200: expected rows of its own tokenizer"):
+        compression.trim(few, rows, tokenizer)
+
+
+def test_what_computes_the_first_position_alone_is_compressed_like_any_other(
+    fitted, rows, tokenizer, tmp_path
+):
+    teacher = frugal.first_position_only(compression.student(fitted, range(LAYERS)))
+    small = compression.student(compression.shrink(teacher, heads=3, units=16), [0, 1])
+    plain = compression.shrink(fitted, heads=3, units=16)
+    torch.testing.assert_close(logits(small), logits(plain), atol=1e-5, rtol=1e-4)
+    exported = compression.export(small, tmp_path / "small.onnx")
+    torch.testing.assert_close(exported(**batch()).logits, logits(plain), atol=1e-4, rtol=1e-4)
+    compression.save(small, tmp_path / "model")
+    loaded = compression.load(tmp_path / "model")  # as a plain model, with the same weights
+    assert same(weights(loaded), weights(plain))
+    found = compression.importance(teacher, rows, tokenizer)
+    expected = compression.importance(fitted, rows, tokenizer)
+    torch.testing.assert_close(found.units, expected.units, atol=1e-6, rtol=1e-3)
+
+
 def test_what_is_no_model_is_neither_replaced_nor_loaded(model, tmp_path):
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter.txt").write_text("years of work")
@@ -398,11 +466,14 @@ OTHERS = [
     lambda model, path: compression.prune(model, 0.5),
     lambda model, path: compression.importance(model),
     lambda model, path: compression.shrink(model, heads=1),
+    lambda model, path: compression.trim(model, None, None),
     lambda model, path: compression.export(model, path / "model.onnx"),
 ]
 
 
-@pytest.mark.parametrize("compress", OTHERS, ids=["student", "prune", "importance", "shrink", "export"])
+@pytest.mark.parametrize(
+    "compress", OTHERS, ids=["student", "prune", "importance", "shrink", "trim", "export"]
+)
 def test_another_family_is_refused(compress, tmp_path):
     config = DistilBertConfig(vocab_size=100, dim=32, n_layers=1, n_heads=2, hidden_dim=64)
     for model, family in (

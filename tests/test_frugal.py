@@ -71,6 +71,13 @@ def test_dropout_still_drops(batch):
     assert torch.equal(model(**batch).logits, model(**batch).logits)
 
 
+def test_a_model_that_evaluates_goes_on_evaluating(batch):
+    model = tiny(dropout=0.5).eval()
+    before = model(**batch).logits
+    assert torch.allclose(frugal.first_position_only(model)(**batch).logits, before, atol=1e-6)
+    assert frugal.first_position_only(tiny().train()).bert.encoder.layer[-1].training
+
+
 def test_another_head_is_refused():
     config = BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8)
     with pytest.raises(ValueError, match=r"BertForMaskedLM: expected a BERT whose head reads the pooler"):

@@ -12,7 +12,7 @@ way, so `training.evaluate` takes them all. What a smaller model saves is for `e
 
 from helpers.compression.distilling import distil, distillation_loss, student
 from helpers.compression.models import CompressionError
-from helpers.compression.pruning import Importance, importance, load, prune, save, shrink, zeros
+from helpers.compression.pruning import Importance, importance, load, prune, save, shrink, trim, zeros
 from helpers.compression.quantizing import OnnxClassifier, Quantized, export, quantize, quantize_tensor
 
 __all__ = [
@@ -31,5 +31,6 @@ __all__ = [
     "save",
     "shrink",
     "student",
+    "trim",
     "zeros",
 ]

@@ -7,6 +7,7 @@ from helpers import training
 from helpers.compression.models import CompressionError, copy_of, encoder_layers, require_range
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
     from datasets import Dataset
     from transformers import BertPreTrainedModel, PreTrainedTokenizerBase
@@ -94,7 +95,7 @@ def student(teacher: "BertPreTrainedModel", layers: Sequence[int]) -> "BertPreTr
 
 def distil(
     student: "torch.nn.Module",
-    teacher: "torch.nn.Module",
+    teacher: "torch.nn.Module | np.ndarray",
     train: "Dataset",
     validation: "Dataset",
     tokenizer: "PreTrainedTokenizerBase",
@@ -113,8 +114,9 @@ def distil(
     ----------
     student : torch.nn.Module
         From `student`, or any classifier that the tokenizer fits.
-    teacher : torch.nn.Module
-        What `training.evaluate` takes; it stays as it was.
+    teacher : torch.nn.Module or array of float, shape (rows, classes)
+        What `training.evaluate` takes; it stays as it was. Or its probabilities for the training rows,
+        in their order, if it was asked before: one teacher can have several students.
     temperature, share : float
         Of `distillation_loss`.
     **settings
@@ -123,15 +125,24 @@ def distil(
     Raises
     ------
     CompressionError
-        If a setting is out of range, or student and teacher tell different classes apart.
+        If a setting is out of range, student and teacher tell different classes apart, or the
+        probabilities are not those of the training rows.
     """
+    import numpy as np
     import torch
 
     require_range("temperature", temperature, 0.1, 100)
     require_range("share", share, 0, 1)
     if "checkpoint" in settings:
         raise CompressionError("distil keeps no checkpoint: leave it out, and save the student at the end.")
-    probabilities = torch.from_numpy(training.evaluate(teacher, train, tokenizer).probabilities)
+    if not isinstance(teacher, np.ndarray):
+        teacher = training.evaluate(teacher, train, tokenizer).probabilities
+    probabilities = torch.as_tensor(teacher, dtype=torch.float32)
+    if probabilities.ndim != 2 or len(probabilities) != len(train):
+        raise CompressionError(
+            f"The teacher's probabilities have the shape {tuple(probabilities.shape)}: expected "
+            f"({len(train)}, classes), one row for each training row."
+        )
     if probabilities.shape[1] != student.config.num_labels:
         raise CompressionError(
             f"The teacher tells {probabilities.shape[1]} classes apart, the student "

@@ -1,4 +1,4 @@
-"""Pruning: weights set to zero, or heads and units taken out, so that the matrices get smaller."""
+"""Pruning: weights set to zero; or heads, units and words taken out, so that the matrices get smaller."""
 
 import shutil
 from dataclasses import dataclass
@@ -160,6 +160,47 @@ def shrink(
     return copied
 
 
+def trim(
+    model: "BertPreTrainedModel", rows: "Dataset", tokenizer: "PreTrainedTokenizerBase"
+) -> "BertPreTrainedModel":
+    """A copy that keeps the vectors of the tokens in some rows; all others read as [UNK].
+
+    It takes the same tokens as before and does as much work; what gets smaller is the table of word
+    vectors, half of a small BERT. Save and load it with this module: other libraries expect a row for
+    each token.
+
+    Parameters
+    ----------
+    rows : datasets.Dataset
+        From `data.tokenize`. The tokenizer's special tokens stay as well.
+
+    Raises
+    ------
+    CompressionError
+        If the model is no BERT, was trimmed before, or has other tokens than the rows.
+    """
+    import torch
+
+    copied = copy_of(model)
+    embeddings = copied.base_model.embeddings
+    if hasattr(copied.config, "kept_tokens"):
+        raise CompressionError("The model was trimmed before: expected one with all its tokens. Trim that.")
+    table = embeddings.word_embeddings.weight.detach()
+    kept = sorted({token for row in rows["input_ids"][:] for token in row} | set(tokenizer.all_special_ids))
+    if kept[-1] >= len(table):
+        raise CompressionError(
+            f"The rows hold token {kept[-1]}, the model has {len(table)}: expected rows of its own tokenizer."
+        )
+    words = _words(len(kept), *table.shape)
+    words.place.fill_(kept.index(tokenizer.unk_token_id))
+    words.place[kept] = torch.arange(len(kept))
+    words.weight.data = table[kept]
+    words.weight.requires_grad_(embeddings.word_embeddings.weight.requires_grad)
+    embeddings.word_embeddings = words.to(table.device)
+    copied.config.kept_tokens = len(kept)
+    return copied
+
+
 def save(model: "BertPreTrainedModel", folder: str | Path) -> None:
     """Write a model, shrunk or not, for `load`; one that is there is replaced.
 
@@ -195,11 +236,31 @@ def load(folder: str | Path) -> "BertPreTrainedModel":
         raise CompressionError(f"{folder} holds no model.safetensors: expected a folder that save() wrote.")
     config = transformers.BertConfig.from_pretrained(folder)
     model = getattr(transformers, config.architectures[0])(config)
+    if hasattr(config, "kept_tokens"):
+        shape = (config.vocab_size, config.hidden_size)
+        model.base_model.embeddings.word_embeddings = _words(config.kept_tokens, *shape)
     kept_heads = torch.arange(getattr(config, "kept_heads", config.num_attention_heads))
     for layer in encoder_layers(model):
         _keep_heads(layer, kept_heads)
     load_model(model, path)
     return model.eval()
+
+
+def _words(count: int, tokens: int, hidden_size: int) -> "torch.nn.Module":
+    """Fewer word vectors than there are tokens: `place` says which row is a token's."""
+    import torch
+    from torch.nn import functional as F
+
+    class Words(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("place", torch.zeros(tokens, dtype=torch.int64))
+            self.weight = torch.nn.Parameter(torch.empty(count, hidden_size))
+
+        def forward(self, input_ids: "torch.Tensor") -> "torch.Tensor":
+            return F.embedding(self.place[input_ids], self.weight)
+
+    return Words()
 
 
 def _linears(model: "BertPreTrainedModel") -> list["torch.nn.Linear"]:
