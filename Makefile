@@ -12,10 +12,15 @@ SHELL := bash
 .DEFAULT_GOAL := help
 
 ifeq ($(OS),Windows_NT)
-BIN := $(VENV)/Scripts
+PROGRAMS := Scripts
 else
-BIN := $(VENV)/bin
+PROGRAMS := bin
 endif
+BIN := $(VENV)/$(PROGRAMS)
+
+# The optional TensorFlow notebook, with an environment of its own.
+EXTRA := extras/tensorflow
+EXTRA_BIN := $(EXTRA)/.venv/$(PROGRAMS)
 
 # In a container one is often root, which Jupyter refuses unless told.
 AS_ROOT = $(if $(filter 0,$(shell id -u)),--allow-root)
@@ -23,7 +28,7 @@ AS_ROOT = $(if $(filter 0,$(shell id -u)),--allow-root)
 LAB_SETTINGS := $(VENV)/share/jupyter/lab/settings
 QUIET_LAB := {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": false}}
 
-.PHONY: help setup lab run test validate notebooks check clean
+.PHONY: help setup lab run test validate notebooks extras check clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -49,6 +54,9 @@ validate: $(VENV)/.ready-test setup ## run the stored notebooks again and compar
 
 notebooks: $(VENV)/.ready-test setup ## execute the notebooks for storage, and record what each cost
 	@$(BIN)/python -m helpers store
+
+extras: $(EXTRA)/.venv/.ready setup ## run the optional TensorFlow notebook, in an environment of its own
+	@$(EXTRA_BIN)/python $(EXTRA)/run.py
 
 clean: ## remove what the commands wrote, except .venv and the model
 	@rm -rf build .pytest_cache .ruff_cache
@@ -80,4 +88,14 @@ $(VENV)/.ready-test: requirements-test.txt $(VENV)/.ready
 	@rm -f $@
 	@echo "Adding what the tests need."
 	@$(BIN)/python -I helpers/installing.py requirements-test.txt
+	@touch $@
+
+$(EXTRA)/.venv/.ready: $(EXTRA)/requirements.txt $(VENV)/.ready
+	@rm -f $@
+	@[ -x $(EXTRA_BIN)/python ] && $(EXTRA_BIN)/python -m pip --version >/dev/null 2>&1 \
+		|| $(BIN)/python -m venv $(EXTRA)/.venv
+	@echo "Setting up $(EXTRA)/.venv: about 0.4 GB to download, 2 GB on disk."
+	@$(EXTRA_BIN)/python -I helpers/installing.py $(EXTRA)/requirements.txt \
+		|| { echo "TensorFlow was not set up. Nothing else in the course needs it."; exit 1; }
+	@$(EXTRA_BIN)/python -m ipykernel install --prefix $(VENV) --name tensorflow --display-name TensorFlow >/dev/null
 	@touch $@
