@@ -6,7 +6,6 @@ import os
 import subprocess
 import threading
 import time
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -84,7 +83,7 @@ class Job:
         self._process.wait()
 
     def __exit__(self, *_: object) -> None:
-        others = set(_started_by(self._process.pid))
+        others = set(self.processes()[1:])
         if self.returncode is None:
             self._process.terminate()
         end(others)
@@ -97,9 +96,11 @@ class Job:
 
     def processes(self) -> list[psutil.Process]:
         """The command's process and all that it has started, as far as they run."""
-        if self.returncode is not None:
+        try:
+            first = psutil.Process(self._process.pid)
+            return [first, *first.children(recursive=True)]
+        except psutil.NoSuchProcess:
             return []
-        return [psutil.Process(self._process.pid), *_started_by(self._process.pid)]
 
 
 def run(command: Sequence[str | Path], *, threads: int = 1) -> list[str]:
@@ -148,7 +149,7 @@ def end_with_owner() -> None:
     def watch() -> None:
         while alive():
             time.sleep(CHECK_S)
-        end(set(_started_by(os.getpid())))
+        end(set(psutil.Process().children(recursive=True)))
         os._exit(1)
 
     threading.Thread(target=watch, name="end with owner", daemon=True).start()
@@ -163,18 +164,3 @@ def bytes_sent() -> int | None:
     counters = psutil.net_io_counters(pernic=True)
     loopback = [counters[name].bytes_sent for name in counters if name.startswith("lo")]
     return loopback[0] if loopback else None
-
-
-def _started_by(pid: int) -> list[psutil.Process]:
-    """List what runs of what a process has started, and what those have started.
-
-    psutil's own `children` leaves out a child that looks older than its parent, as one can where the clock
-    of a virtual machine is being set.
-    """
-    children = defaultdict(list)
-    for process in psutil.process_iter(["ppid"]):
-        children[process.info["ppid"]].append(process)
-    found = list(children[pid])
-    for process in found:  # grows while it is read
-        found += children[process.pid]
-    return found

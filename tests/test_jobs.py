@@ -15,7 +15,7 @@ WORKER = """
 import os, time
 from helpers import jobs
 jobs.end_with_owner()
-print(os.getpid(), flush=True)
+print(f"{os.getpid()}\\n", end="", flush=True)  # one write, so that two lines don't mix
 time.sleep(60)
 """
 LAUNCHER = f"""

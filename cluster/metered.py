@@ -1,0 +1,40 @@
+"""Run a command with one energy meter around it: start it once on each machine, never once a process.
+
+python cluster/metered.py --country USA --folder energy -- torchrun ... cluster/train.py
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # finds `helpers` from any folder
+
+from helpers import energy, jobs
+
+
+def main() -> int:
+    """Run the command, write this machine's reading to the folder, and return the command's exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--country", required=True, help="ISO 3166 code, such as USA")
+    parser.add_argument("--folder", type=Path, required=True, help="where the readings of all machines go")
+    parser.add_argument("command", nargs="+", help="after --")
+    chosen = parser.parse_args()
+    ended = []
+    reading = energy.on_this_machine(
+        "training", lambda: ended.append(subprocess.run(chosen.command)), country=chosen.country
+    )
+    chosen.folder.mkdir(parents=True, exist_ok=True)
+    # A run that was killed and its resumption are two readings of one machine.
+    path = chosen.folder / f"{reading.machine}-{reading.started:.0f}-{os.getpid()}.json"
+    new = path.with_suffix(".new")
+    new.write_text(json.dumps(reading.raw()))
+    new.rename(path)
+    return ended[0].returncode
+
+
+if __name__ == "__main__":
+    jobs.end_with_owner()
+    sys.exit(main())

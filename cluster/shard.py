@@ -1,0 +1,74 @@
+"""What each process holds in memory: all of the model, or its share. Notebook 08 explains it.
+
+torchrun --standalone --nproc-per-node=2 cluster/shard.py
+"""
+
+import json
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # finds `helpers` from any folder
+
+import torch
+from torch import distributed
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor
+from torch.nn import functional as F
+from torch.nn.parallel import DistributedDataParallel
+
+from helpers import bare, jobs
+
+STEPS, ROWS = 3, 8
+
+
+def held(tensors) -> int:
+    """Add up the bytes of what is in this process; of a sharded tensor that is a part."""
+    here = [tensor.to_local() if isinstance(tensor, DTensor) else tensor for tensor in tensors]
+    return sum(tensor.numel() * tensor.element_size() for tensor in here)
+
+
+def train(sharded: bool) -> dict:
+    """Take a few steps, and return the losses and the bytes that this process holds after them."""
+    model = bare.load(seed=0)
+    if sharded:
+        mesh = init_device_mesh("cpu", (distributed.get_world_size(),))
+        for layer in model.layers:  # a layer is gathered when its turn comes, then let go
+            fully_shard(layer, mesh=mesh)
+        fully_shard(model, mesh=mesh)
+    else:
+        model = DistributedDataParallel(model)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
+    mine = bare.read("train", STEPS * ROWS * distributed.get_world_size())
+    mine = mine[distributed.get_rank() :: distributed.get_world_size()]  # other sentences in each process
+    losses = []
+    for step in range(STEPS):
+        input_ids, attention_mask, labels = bare.pad(mine[step * ROWS : (step + 1) * ROWS])
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(input_ids, attention_mask), labels)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    weights = list(model.parameters())
+    states = [state[name] for state in optimizer.state.values() for name in ("exp_avg", "exp_avg_sq")]
+    return {
+        "sharded": sharded,
+        "process": distributed.get_rank(),
+        "losses": losses,
+        "parameters": sum(weight.numel() for weight in weights),  # of the whole model, sharded or not
+        "weights": held(weights),
+        "gradients": held(weight.grad for weight in weights),
+        "optimizer": held(states),
+    }
+
+
+if __name__ == "__main__":
+    jobs.end_with_owner()
+    distributed.init_process_group("gloo")
+    for sharded in (False, True):
+        seen = [None] * distributed.get_world_size()
+        distributed.all_gather_object(seen, train(sharded))
+        if distributed.get_rank() == 0:
+            for each in seen:
+                print(json.dumps(each), flush=True)
+    distributed.destroy_process_group()

@@ -1,0 +1,132 @@
+"""Notebook 04's loop for any number of processes, with a checkpoint. Notebook 08 explains it.
+
+python cluster/train.py                                   # one process
+accelerate launch --multi_gpu --num_processes=2 --main_process_port=0 cluster/train.py  # two, no GPU needed
+torchrun --standalone --nproc-per-node=2 cluster/train.py  # two
+"""
+
+import argparse
+import json
+import math
+import os
+import shutil
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # finds `helpers` from any folder
+
+import torch
+from accelerate import Accelerator, skip_first_batches
+from accelerate.utils import DataLoaderConfiguration
+from torch.nn import functional as F
+from torch.optim.lr_scheduler import LambdaLR
+from torch.utils.data import DataLoader
+
+from helpers import bare, jobs
+
+
+def options(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description="Fine-tune a BERT on one process or several.")
+    parser.add_argument("--rows", type=int, default=640, help="sentences to train on")
+    parser.add_argument("--batch-size", type=int, default=32, help="sentences in a step, of all processes")
+    parser.add_argument("--steps", type=int, default=20, help="steps in all")
+    parser.add_argument("--learning-rate", type=float, default=1e-4)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--checkpoint", type=Path, help="folder to keep the state in, and to go on from")
+    parser.add_argument("--every", type=int, default=10, help="steps between two checkpoints")
+    parser.add_argument("--result", type=Path, help="JSON file for what happened")
+    return parser.parse_args(arguments)
+
+
+def prepare(chosen: argparse.Namespace) -> tuple:
+    """Return the accelerator, model, optimizer, schedule and batches of one process among several."""
+    # split_batches: a batch of 32 stays one of 32, and each of two processes takes 16 of it.
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # processes on this machine
+    accelerator = Accelerator(
+        cpu=torch.cuda.device_count() < here,  # a GPU for each of them, or none
+        dataloader_config=DataLoaderConfiguration(split_batches=True),
+    )
+    train = bare.read("train", chosen.rows)
+    model = bare.load(chosen.seed)  # every process draws the same head
+    optimizer = torch.optim.AdamW(model.parameters(), lr=chosen.learning_rate, fused=True)
+    warm_up = max(1, chosen.steps // 10)  # the rate rises, then falls to 0, as in notebook 04
+    rate = lambda step: min((step + 1) / warm_up, (chosen.steps - step) / (chosen.steps - warm_up + 1))  # noqa: E731
+    model, optimizer, schedule = accelerator.prepare(model, optimizer, LambdaLR(optimizer, rate))
+
+    def batches(epoch: int) -> DataLoader:  # another order in each epoch, and the same one after a restart
+        return accelerator.prepare(bare.batches(train, chosen.batch_size, chosen.seed + epoch))
+
+    return accelerator, model, optimizer, schedule, batches
+
+
+def main(chosen: argparse.Namespace) -> None:
+    """Train, from the checkpoint if there is one."""
+    accelerator, model, optimizer, schedule, batches = prepare(chosen)
+    here, processes = accelerator.process_index, accelerator.num_processes
+    # In one write with its line's end, or the lines of two processes mix.
+    print(f"process {here} of {processes} has the number {os.getpid()}\n", end="", flush=True)
+    done = load(accelerator, chosen.checkpoint) if chosen.checkpoint else 0
+    per_epoch = math.ceil(chosen.rows / chosen.batch_size)
+    losses, step_s, optimizer_s = [], [], 0.0
+    accelerator.print(f"training starts at step {done}", flush=True)
+    start = time.perf_counter()
+
+    model.train()
+    while done < chosen.steps:
+        epoch, into = divmod(done, per_epoch)
+        for input_ids, attention_mask, labels in skip_first_batches(batches(epoch), into):
+            loss = F.cross_entropy(model(input_ids, attention_mask), labels)
+            accelerator.backward(loss)  # and here the processes take the mean of their gradients
+            accelerator.clip_grad_norm_(model.parameters(), 1.0)
+            before = time.perf_counter()
+            optimizer.step()
+            optimizer_s += time.perf_counter() - before
+            schedule.step()
+            optimizer.zero_grad()
+            losses.append(accelerator.reduce(loss.detach(), "mean").item())
+            done += 1
+            step_s.append(time.perf_counter() - start - sum(step_s))
+            accelerator.print(f"step {done}: loss {losses[-1]:.6f}", flush=True)
+            if chosen.checkpoint and done % chosen.every == 0:
+                save(accelerator, chosen.checkpoint, done)
+            if done == chosen.steps:
+                break
+
+    accelerator.print("training ended", flush=True)
+    if chosen.result and accelerator.is_main_process:
+        seen = {"processes": processes, "losses": losses, "step_s": step_s, "optimizer_s": optimizer_s}
+        chosen.result.write_text(json.dumps(seen))
+    accelerator.end_training()
+
+
+def save(accelerator: Accelerator, folder: Path, done: int) -> None:
+    """Write the state under another name, then rename it: at any moment, a whole one is there."""
+    new = folder / ".new"
+    if accelerator.is_main_process:
+        shutil.rmtree(new, ignore_errors=True)
+        new.mkdir(parents=True)
+    accelerator.wait_for_everyone()
+    accelerator.save_state(str(new))  # each process its random state, the first one all the rest
+    accelerator.wait_for_everyone()
+    if accelerator.is_main_process:
+        new.rename(folder / f"step-{done}")
+        for old in folder.glob("step-*"):
+            if old.name != f"step-{done}":
+                shutil.rmtree(old)
+
+
+def load(accelerator: Accelerator, folder: Path) -> int:
+    """Load the newest state in `folder`, and return its steps; 0 if there is none."""
+    steps = [int(path.name.removeprefix("step-")) for path in folder.glob("step-*")]
+    if not steps:
+        return 0
+    accelerator.load_state(str(folder / f"step-{max(steps)}"))
+    return max(steps)
+
+
+if __name__ == "__main__":
+    jobs.end_with_owner()
+    bare.spare_memory()
+    main(options())
