@@ -97,5 +97,6 @@ $(EXTRA)/.venv/.ready: $(EXTRA)/requirements.txt $(VENV)/.ready
 	@echo "Setting up $(EXTRA)/.venv: about 0.4 GB to download, 2 GB on disk."
 	@$(EXTRA_BIN)/python -I helpers/installing.py $(EXTRA)/requirements.txt \
 		|| { echo "TensorFlow was not set up. Nothing else in the course needs it."; exit 1; }
-	@$(EXTRA_BIN)/python -m ipykernel install --prefix $(VENV) --name tensorflow --display-name TensorFlow >/dev/null
+	@$(EXTRA_BIN)/python -m ipykernel install --prefix $(VENV) --name tensorflow --display-name TensorFlow \
+		>$(EXTRA)/.venv/kernel.log 2>&1 || { cat $(EXTRA)/.venv/kernel.log; exit 1; }
 	@touch $@
