@@ -19,7 +19,6 @@ def small(monkeypatch, tmp_path):
     def tiny(_path, **settings):
         shape = {
             "hidden_size": 16,
-            "num_hidden_layers": 4,
             "num_attention_heads": 2,
             "intermediate_size": 16,
         }
@@ -45,7 +44,7 @@ def record(monkeypatch, *arguments):
 
 
 def test_a_receipt_holds_what_each_run_was_and_cost(monkeypatch):
-    names = ["naive", "2 layers frozen", "LoRA"]
+    names = ["naive", "frugal", "LoRA"]
     receipt = record(monkeypatch, *names[::-1])
     assert [run["name"] for run in receipt["runs"]] == names  # in the order of the recipes
     assert receipt["target"] == recipes.find_target(receipt["runs"])
@@ -66,8 +65,9 @@ def test_what_is_frozen_is_not_trained():
         model = recipes.new_model(settings)
         weights[name] = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
     assert weights["LoRA"] < weights["embeddings frozen"]
-    assert weights["4 layers frozen"] < weights["2 layers frozen"] < weights["embeddings frozen"]
-    assert weights["frugal"] == weights["embeddings frozen"] < weights["better rate"]
+    assert weights["2 layers frozen"] < weights["frugal"] < weights["[CLS] alone"]
+    assert weights["4 layers frozen"] < weights["[CLS] alone"]
+    assert weights["[CLS] alone"] == weights["embeddings frozen"] < weights["better rate"]
     assert weights["better rate"] == weights["naive"]
 
 
