@@ -67,20 +67,23 @@ def naive_against_frugal() -> dict:
     return ratio("a training step, naive / frugal", energy.repeat(works, ROUNDS, country=COUNTRY))
 
 
-def whole_runs() -> list[str]:
-    """Lines on the recorded runs of both recipes to one target."""
+def whole_runs() -> dict:
+    """Ratios and accuracies of the recorded runs of both recipes; the runs of frugal are averaged."""
     receipt = json.loads(recipes.RECEIPT.read_text())
     runs = {name: [run for run in receipt["runs"] if run["name"] == name] for name in recipes.RECIPES}
-    naive, frugal = runs["naive"][0]["to_target"], [run["to_target"] for run in runs["frugal"]]
-    lines = [f"recorded on {receipt['hardware']}, {receipt['date']}, target {receipt['target']:.0%}:"]
-    for what in ("seconds", "energy_wh"):
-        each = [naive[what] / run[what] if run else None for run in frugal]
-        shown = ", ".join("missed" if value is None else f"{value:.1f}" for value in each)
-        lines.append(f"  naive / frugal to the target, {what}: {shown} (seeds of frugal)")
-    for name in ("naive", "padded to the batch", "frugal"):
-        tests = [run["test_accuracy"] for run in runs[name]]
-        lines.append(f"  test accuracy of {name!r}: {statistics.mean(tests):.1%} over {len(tests)} seeds")
-    return lines
+    [naive], ends = runs["naive"], [run["to_target"] for run in runs["frugal"]]
+    found = {key: receipt[key] for key in ("hardware", "date", "target")} | {"missed": ends.count(None)}
+    if None not in ends:
+        whole = {"seconds": naive["cost"]["wall_s"], "energy_wh": naive["results"]["energy_wh"]}
+        for name, old in (("as written", whole), ("stopped at the target", naive["to_target"])):
+            found[f"naive {name} / frugal"] = {
+                what: old[what] / statistics.mean(end[what] for end in ends) for what in whole
+            }
+    padding_is_masked = runs["naive"] + runs["padded to the batch"]
+    for name, some in (("naive", padding_is_masked), ("frugal", runs["frugal"])):
+        found[f"test accuracy of {name}"] = statistics.mean(run["test_accuracy"] for run in some)
+        found[f"seeds of {name}"] = len(some)
+    return found
 
 
 def in_turns(first: tuple[str, int], second: tuple[str, int]) -> dict:
@@ -192,7 +195,14 @@ def main() -> None:
         marked = f" other programs ran in {len(found['marked_rounds'])} rounds" * bool(found["marked_rounds"])
         print(f"{found['pair']:36} {spans[0]:>24} {spans[1]:>24}  {peaks}{marked}", flush=True)
     if recipes.RECEIPT.is_file():
-        print("\n" + "\n".join(whole_runs()))
+        record["whole_runs"] = found = whole_runs()
+        print(f"\nwhole runs, recorded on {found['hardware']}, {found['date']}, target {found['target']:.0%}")
+        for name in found:
+            if " / " in name:
+                print(f"  {name}: time {found[name]['seconds']:.1f}, energy {found[name]['energy_wh']:.1f}")
+        for name in ("naive", "frugal"):
+            accuracy = found[f"test accuracy of {name}"]
+            print(f"  test accuracy of {name}: {accuracy:.1%} over {found[f'seeds of {name}']} seeds")
     print("\nshare of this machine's own matrix rate, a training step of 32 in fp32")
     record["matrix_rate"] = {name: share_of_matrix_rate(length) for name, length in LENGTHS.items()}
     for name, found in record["matrix_rate"].items():
