@@ -16,6 +16,7 @@ from .nb02 import (
 from .nb03 import nb03_break_even, nb03_unigram, nb03_word_vectors
 from .nb04 import nb04_batch, nb04_gaps, nb04_steps
 from .nb05 import nb05_claims, nb05_cpu_model, nb05_net
+from .nb06 import nb06_halving, nb06_lora, nb06_tokens
 
 __all__ = [
     "Verdict",
@@ -38,6 +39,9 @@ __all__ = [
     "nb05_claims",
     "nb05_cpu_model",
     "nb05_net",
+    "nb06_halving",
+    "nb06_lora",
+    "nb06_tokens",
     "not_yet",
     "right",
 ]
