@@ -1,4 +1,4 @@
-"""The stored record of `python -m benchmarks`: where it comes from, and what the course says of its own speed."""
+"""The stored record of `python -m benchmarks`: on what it was made, and what the course says of its speed."""
 
 import json
 from pathlib import Path
