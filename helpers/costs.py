@@ -445,13 +445,7 @@ def best_start(intensities: Sequence[float], duration_h: float, deadline_h: floa
     >>> best_start([300, 200, 100, 150, 400], duration_h=2)
     Start(hour=2, intensity_g_per_kwh=125.0, saving=0.5)
     """
-    _require("duration_h", duration_h, 0, above=True)
-    end_h = len(intensities) if deadline_h is None else deadline_h
-    _require("deadline_h", end_h, 0, len(intensities))
-    if duration_h > end_h:
-        raise CostError(f"A job of {duration_h:g} h does not end within {end_h:g} h: move the deadline.")
-    for value in intensities:
-        _require("intensities", value, 0)
+    end_h = _deadline(intensities, duration_h, deadline_h)
     whole = int(duration_h)
 
     def mean_from(hour: int) -> float:
@@ -501,15 +495,28 @@ def best_hours(intensities: Sequence[float], duration_h: float, deadline_h: int 
     >>> best_hours([300, 100, 500, 100, 400], duration_h=2)
     Pauses(hours=(1, 3), intensity_g_per_kwh=100.0, saving=0.5)
     """
-    now = best_start(intensities, duration_h, duration_h).intensity_g_per_kwh
-    end_h = len(intensities) if deadline_h is None else deadline_h
-    best_start(intensities, math.ceil(duration_h), math.floor(end_h))  # refuses what does not fit
-    cheapest = sorted(range(math.floor(end_h)), key=lambda hour: (intensities[hour], hour))
-    hours = cheapest[: math.ceil(duration_h)]
+    _require("duration_h", duration_h, 0, above=True)
+    needed = math.ceil(duration_h)
+    end_h = math.floor(_deadline(intensities, needed, deadline_h))
+    now = best_start(intensities[:needed], duration_h).intensity_g_per_kwh
+    cheapest = sorted(range(end_h), key=lambda hour: (intensities[hour], hour))
+    hours = cheapest[:needed]
     lengths = [1.0] * int(duration_h) + ([duration_h % 1] if duration_h % 1 else [])
     emitted = sum(length * intensities[hour] for length, hour in zip(lengths, hours, strict=True))
     mean = emitted / duration_h
     return Pauses(tuple(sorted(hours)), mean, 1 - mean / now if now else 0.0)
+
+
+def _deadline(intensities: Sequence[float], duration_h: float, deadline_h: float | None) -> float:
+    """Hours from now by which a job must end; an error if it cannot."""
+    _require("duration_h", duration_h, 0, above=True)
+    end_h = len(intensities) if deadline_h is None else deadline_h
+    _require("deadline_h", end_h, 0, len(intensities))
+    if duration_h > end_h:
+        raise CostError(f"A job of {duration_h:g} h does not end within {end_h:g} h: move the deadline.")
+    for value in intensities:
+        _require("intensities", value, 0)
+    return end_h
 
 
 def _require(name: str, value: object, low: float, high: float = math.inf, above: bool = False) -> None:
