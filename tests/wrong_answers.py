@@ -252,4 +252,191 @@ def answer(lengths, batch_size):
         "answer = 3 * 7_070 / 32",
         "answer = 3 * 7_070",
     ],
+    "nb08_average": [
+        "answer = lambda gradients, rows: sum(gradients) / len(gradients)",
+        "answer = lambda gradients, rows: sum(r * g for r, g in zip(rows, gradients))",
+        "answer = lambda gradients, rows: sum(r * g for r, g in zip(rows, gradients)) / len(rows)",
+        "answer = lambda gradients, rows: sum(gradients)",
+        "answer = lambda gradients, rows: gradients[0]",
+        # changes what it is given
+        """
+def answer(gradients, rows):
+    for row, gradient in zip(rows, gradients):
+        gradient *= row
+    return sum(gradients) / sum(rows)
+""",
+        "answer = 0.5",
+    ],
+    "nb08_machines": [
+        "answer = lambda n, p: 1 / ((1 - p) + p / n)",
+        "answer = lambda n, p: (1 - p) + p / n",
+        "answer = lambda n, p: n",
+        "answer = lambda n, p: n * p + 1 - p",
+        "answer = lambda n, p: 1",
+        "answer = 1.9",
+    ],
+    "nb08_hours": [
+        "answer = lambda intensities, duration_h: sum(intensities[:duration_h]) / duration_h",
+        "answer = lambda intensities, duration_h: sum(sorted(intensities)[:duration_h])",
+        "answer = lambda intensities, duration_h: sum(sorted(intensities)[-duration_h:]) / duration_h",
+        "answer = lambda intensities, duration_h: min(intensities)",
+        "answer = lambda intensities, duration_h: 120",
+        # the cleanest stretch without a pause
+        """
+def answer(intensities, duration_h):
+    starts = range(len(intensities) - duration_h + 1)
+    return min(sum(intensities[start : start + duration_h]) for start in starts) / duration_h
+""",
+        # sorts the list that it is given
+        """
+def answer(intensities, duration_h):
+    intensities.sort()
+    return sum(intensities[:duration_h]) / duration_h
+""",
+    ],
+    "nb08_shares": [
+        "answer = 5",
+        "answer = 6",
+        "answer = 2",
+        "answer = 4",
+        "answer = 3",
+        "answer = 6.2",
+        "answer = 112",
+    ],
+    "nb09_path": [
+        "answer = 6",
+        "answer = 2",
+        "answer = 1",
+        "answer = 0",
+        "answer = 1.5",
+        "answer = 'half of it'",
+    ],
+    "nb09_clip": [
+        "answer = lambda g, C: g.mean(axis=0)",
+        "answer = lambda g, C: g.clip(-C, C).mean(axis=0)",
+        # short rows stretched
+        """
+def answer(g, C):
+    length = np.linalg.norm(g, axis=1, keepdims=True)
+    return (g * C / np.maximum(length, 1e-12)).mean(axis=0)
+""",
+        # the zeros divided by their length
+        """
+def answer(g, C):
+    with np.errstate(all="ignore"):
+        return (g * (C / np.linalg.norm(g, axis=1, keepdims=True))).mean(axis=0)
+""",
+        # clipped after the mean
+        """
+def answer(g, C):
+    mean = g.mean(axis=0)
+    return mean * min(1, C / np.linalg.norm(mean))
+""",
+        # the sum
+        """
+def answer(g, C):
+    length = np.linalg.norm(g, axis=1, keepdims=True)
+    return (g * np.minimum(1, C / np.maximum(length, 1e-12))).sum(axis=0)
+""",
+        # not averaged
+        """
+def answer(g, C):
+    length = np.linalg.norm(g, axis=1, keepdims=True)
+    return g * np.minimum(1, C / np.maximum(length, 1e-12))
+""",
+        # in place
+        """
+def answer(g, C):
+    length = np.linalg.norm(g, axis=1, keepdims=True)
+    g *= np.minimum(1, C / np.maximum(length, 1e-12))
+    return g.mean(axis=0)
+""",
+        # for one C alone
+        """
+def answer(g, C):
+    length = np.linalg.norm(g, axis=1, keepdims=True)
+    return (g * np.minimum(1, 2 / np.maximum(length, 1e-12))).mean(axis=0)
+""",
+        "answer = lambda g: g.mean(axis=0)",
+        "answer = 0.3",
+    ],
+    "nb09_invariance": [
+        "answer = lambda praise, template, words: max(praise([template.format(word) for word in words]))",
+        "answer = lambda praise, template, words: np.std(praise([template.format(word) for word in words]))",
+        "answer = lambda praise, template, words: np.ptp(praise([template + word for word in words]))",
+        "answer = lambda praise, template, words: np.ptp(praise(words))",
+        "answer = lambda praise, template, words: np.ptp([praise(template.format(word)) for word in words])",
+        # with the first alone
+        """
+def answer(praise, template, words):
+    first, *others = praise([template.format(word) for word in words])
+    return max(abs(other - first) for other in others)
+""",
+        # whether a verdict changes
+        """
+def answer(praise, template, words):
+    return len({p > 0.5 for p in praise([template.format(word) for word in words])}) - 1
+""",
+        # the lowest minus the highest
+        """
+def answer(praise, template, words):
+    p = praise([template.format(word) for word in words])
+    return min(p) - max(p)
+""",
+        "answer = 0.7",
+    ],
+    "nb09_rebound": [
+        "answer = 0.25",
+        "answer = 0.75",
+        "answer = 0.8",
+        "answer = 0.5",
+        "answer = 15 / 16 - 3 / 4",
+        "answer = 20",
+        "answer = 4",
+        "answer = '20 %'",
+    ],
+    "nb10_job": [
+        "answer = lambda train_wh, joules, n: train_wh + joules * n / 1_000",
+        "answer = lambda train_wh, joules, n: train_wh + joules * n / 3_600",
+        "answer = lambda train_wh, joules, n: train_wh + joules / 3_600",
+        "answer = lambda train_wh, joules, n: joules * n / 1_000 / 3_600",
+        "answer = lambda train_wh, joules, n: (train_wh + joules / 3_600) * n / 1_000",
+        "answer = lambda train_wh, joules, n: 3_600 * train_wh + joules * n / 1_000",
+        "answer = lambda train_wh, joules, n: 0.9",
+        "answer = 0.9",
+    ],
+    "nb10_front": [
+        "answer = {'A', 'B', 'C', 'E'}",
+        "answer = {'A', 'C', 'D', 'E'}",
+        "answer = {'A', 'C', 'E', 'F'}",
+        "answer = {'C'}",
+        "answer = {'C', 'E'}",
+        "answer = {'A', 'G'}",
+        "answer = set()",
+    ],
+    "nb10_caught": [
+        "answer = {'A', 'B', 'C', 'D'}",
+        "answer = {'A', 'B', 'C', 'E'}",
+        "answer = {'A', 'B', 'C', 'F'}",
+        "answer = {'B', 'C'}",
+        "answer = {'A', 'C'}",
+        "answer = {'A', 'B'}",
+        "answer = 'all'",
+    ],
+    "nb10_train": [
+        "answer = lambda train_set, validation_set: None",
+        "answer = lambda train_set: lambda texts: [0] * len(texts)",
+        "answer = lambda train_set, validation_set: lambda texts: [0] * len(texts)",
+        "answer = lambda train_set, validation_set: lambda texts: ['positive'] * len(texts)",
+        "answer = lambda train_set, validation_set: lambda texts: 1",
+        "answer = lambda train_set, validation_set: lambda texts: np.zeros((len(texts), 2))",
+        # depends on the company
+        "answer = lambda train_set, valid: lambda texts: [(len(texts) + i) % 2 for i, _ in enumerate(texts)]",
+        # swapped
+        """
+def answer(train_set, validation_set):
+    right = dict(zip(validation_set["text"], validation_set["label"]))
+    return lambda texts: [1 - right[text] for text in texts]
+""",
+    ],
 }
