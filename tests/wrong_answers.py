@@ -247,6 +247,64 @@ def answer(lengths, batch_size):
         "answer = 16",
         "answer = 7",
     ],
+    "nb07_scale": [
+        "answer = lambda low, high, bits: ((high - low) / 2**bits, round(-low / ((high - low) / 2**bits)))",
+        "answer = lambda low, high, bits: (max(-low, high) / (2 ** (bits - 1) - 1), 0)",
+        "answer = lambda low, high, bits: (high / (2**bits - 1), round(-low / (high / (2**bits - 1))))",
+        "answer = lambda low, high, bits: ((2**bits - 1) / (high - low), 6)",
+        "answer = lambda low, high, bits: ((high - low) / 255, round(-low / ((high - low) / 255)))",
+        "answer = lambda low, high, bits: ((high - low) / 15, -low / ((high - low) / 15))",
+        "answer = lambda low, high, bits: ((high - low) / 15, round(low / ((high - low) / 15)))",
+        "answer = lambda low, high, bits: ((high - low) / 15, 0)",
+        # right for this range alone
+        "answer = lambda low, high, bits: (1.6 / 15, 6)",
+        "answer = lambda low, high, bits: (high - low) / (2**bits - 1)",
+        "answer = 0.1",
+    ],
+    "nb07_cascade": [
+        # the share that stays
+        """
+def answer(sure, cheap_right, large_right, threshold):
+    stays = sure >= threshold
+    return np.where(stays, cheap_right, large_right).mean(), stays.mean()
+""",
+        # who is exactly as sure is passed on
+        """
+def answer(sure, cheap_right, large_right, threshold):
+    stays = sure > threshold
+    return np.where(stays, cheap_right, large_right).mean(), 1 - stays.mean()
+""",
+        # the wrong way round
+        """
+def answer(sure, cheap_right, large_right, threshold):
+    asked = sure < threshold
+    return np.where(asked, cheap_right, large_right).mean(), asked.mean()
+""",
+        # counts instead of shares
+        """
+def answer(sure, cheap_right, large_right, threshold):
+    stays = sure >= threshold
+    return np.where(stays, cheap_right, large_right).sum(), (~stays).sum()
+""",
+        # the large one alone is scored
+        """
+def answer(sure, cheap_right, large_right, threshold):
+    asked = sure < threshold
+    return large_right[asked].mean(), asked.mean()
+""",
+        "answer = lambda sure, cheap_right, large_right, threshold: (0.6, 0.4)",
+        "answer = lambda sure, cheap_right, large_right, threshold: 0.6",
+        "answer = (0.6, 0.4)",
+    ],
+    "nb07_break_even": [
+        "answer = 1.5 * 3_600 / 150 * 1_000",
+        "answer = 1.5 * 3_600 / (150 - 30)",
+        "answer = 1.5 / (150 - 30) * 1_000",
+        "answer = 1.5 * 60 / (150 - 30) * 1_000",
+        "answer = 1.5 * 3_600 / 30 * 1_000",
+        "answer = 1.5 * 3_600 / (150 + 30) * 1_000",
+        "answer = 1_000",
+    ],
     "nb04_steps": [
         "answer = 221",
         "answer = 3 * 7_070 / 32",

@@ -17,6 +17,7 @@ from .nb03 import nb03_break_even, nb03_unigram, nb03_word_vectors
 from .nb04 import nb04_batch, nb04_gaps, nb04_steps
 from .nb05 import nb05_claims, nb05_cpu_model, nb05_net
 from .nb06 import nb06_halving, nb06_lora, nb06_tokens
+from .nb07 import nb07_break_even, nb07_cascade, nb07_scale
 from .nb08 import nb08_average, nb08_hours, nb08_machines, nb08_shares
 from .nb09 import nb09_clip, nb09_invariance, nb09_path, nb09_rebound
 from .nb10 import nb10_caught, nb10_front, nb10_job, nb10_train
@@ -45,6 +46,9 @@ __all__ = [
     "nb06_halving",
     "nb06_lora",
     "nb06_tokens",
+    "nb07_break_even",
+    "nb07_cascade",
+    "nb07_scale",
     "nb08_average",
     "nb08_hours",
     "nb08_machines",
