@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
 
+LARGE_BLOCK_BYTES = 8_000_000  # of which a batch's activations have dozens; smaller ones are worth keeping
 RETURN_MEMORY_STEPS = 20  # often enough that little piles up, seldom enough to cost little time
 
 
@@ -63,27 +64,53 @@ class Evaluation:
 
     Attributes
     ----------
-    accuracy, f1 : float
-        Share that is right; harmonic mean of precision and recall of class 1 (macro average for
-        more than two classes).
-    interval : tuple of float
-        95 % Wilson interval of the accuracy: what other test sentences might have given.
-    confusion : numpy.ndarray of int, shape (classes, classes)
-        Rows are the truth, columns the prediction.
+    labels : numpy.ndarray of int, shape (rows,)
     probabilities : numpy.ndarray of float, shape (rows, classes)
         In the order of the data.
     seconds : float
         Time to predict.
     """
 
-    accuracy: float
-    f1: float
-    interval: tuple[float, float]
-    confusion: "np.ndarray"
     labels: "np.ndarray"
-    predictions: "np.ndarray"
     probabilities: "np.ndarray"
     seconds: float
+
+    @property
+    def predictions(self) -> "np.ndarray":
+        """The likeliest class of each row (int)."""
+        return self.probabilities.argmax(axis=1)
+
+    @property
+    def accuracy(self) -> float:
+        """Share that is right."""
+        return int((self.predictions == self.labels).sum()) / len(self.labels)
+
+    # What follows asks SciPy or scikit-learn, which take 100 MB of memory: a training that looks at the
+    # accuracy alone does without them.
+
+    @functools.cached_property
+    def interval(self) -> tuple[float, float]:
+        """95 % Wilson interval of the accuracy: what other test sentences might have given."""
+        from scipy.stats import binomtest
+
+        right = int((self.predictions == self.labels).sum())
+        found = binomtest(right, len(self.labels)).proportion_ci(method="wilson")
+        return float(found.low), float(found.high)
+
+    @functools.cached_property
+    def f1(self) -> float:
+        """Harmonic mean of precision and recall of class 1; for more than two classes the macro average."""
+        from sklearn.metrics import f1_score
+
+        average = "binary" if self.probabilities.shape[1] == 2 else "macro"
+        return float(f1_score(self.labels, self.predictions, average=average, zero_division=0))
+
+    @functools.cached_property
+    def confusion(self) -> "np.ndarray":
+        """Counts (int, classes x classes): rows are the truth, columns the prediction."""
+        from sklearn.metrics import confusion_matrix
+
+        return confusion_matrix(self.labels, self.predictions, labels=range(self.probabilities.shape[1]))
 
     def __str__(self) -> str:
         low, high = self.interval
@@ -107,24 +134,7 @@ def score(labels: "np.ndarray", probabilities: "np.ndarray", seconds: float = ma
     >>> print(score(np.array([0, 1, 1, 0]), np.array([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3], [0.6, 0.4]]), 0.1))
     accuracy 75.0% (95 % interval 30.1% to 95.4%), F1 0.667, 4 rows in 0.1 s
     """
-    from scipy.stats import binomtest
-    from sklearn.metrics import confusion_matrix, f1_score
-
-    predictions = probabilities.argmax(axis=1)
-    right, classes = int((predictions == labels).sum()), probabilities.shape[1]
-    interval = binomtest(right, len(labels)).proportion_ci(method="wilson")
-    return Evaluation(
-        accuracy=right / len(labels),
-        f1=float(
-            f1_score(labels, predictions, average="binary" if classes == 2 else "macro", zero_division=0)
-        ),
-        interval=(float(interval.low), float(interval.high)),
-        confusion=confusion_matrix(labels, predictions, labels=range(classes)),
-        labels=labels,
-        predictions=predictions,
-        probabilities=probabilities,
-        seconds=seconds,
-    )
+    return Evaluation(labels=labels, probabilities=probabilities, seconds=seconds)
 
 
 def evaluate(
@@ -153,7 +163,7 @@ def evaluate(
     in_order = torch.cat(probabilities)[torch.cat(rows).argsort()]
     seconds = time.perf_counter() - start
     model.train(was_training)
-    release_memory()
+    release_memory(collect=False)
     return score(np.asarray(dataset["label"]), in_order.cpu().numpy(), seconds)
 
 
@@ -275,6 +285,7 @@ def fine_tune(
         _load_checkpoint(accelerator, Path(checkpoint), settings)
         history.stopped = "end"
 
+    release_memory(collect=False)
     start = time.perf_counter() - (history.epochs[-1]["seconds"] if history.epochs else 0)
     bar = tqdm(
         total=steps, initial=len(history.loss), desc="fine-tune", unit="step", disable=quiet(), leave=False
@@ -364,6 +375,9 @@ def require_range(
 def release_memory(collect: bool = True) -> None:
     """Hand freed memory back to the system; glibc would keep it, and it would creep up with each batch.
 
+    From the first call on, blocks above `LARGE_BLOCK_BYTES` go back as soon as they are freed: between
+    batches of different lengths, glibc would leave holes of their sizes.
+
     Parameters
     ----------
     collect : bool
@@ -372,9 +386,10 @@ def release_memory(collect: bool = True) -> None:
     if collect:
         gc.collect()
     if sys.platform == "linux":
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # other C libraries have none
-        if trim is not None:
-            trim(0)
+        libc = ctypes.CDLL(None)
+        if hasattr(libc, "malloc_trim"):  # other C libraries have neither
+            libc.mallopt(-3, LARGE_BLOCK_BYTES)  # M_MMAP_THRESHOLD
+            libc.malloc_trim(0)
 
 
 def quiet() -> bool:
