@@ -17,6 +17,18 @@ def test_importing_loads_nothing_heavy(statement):
     assert done.stdout.strip() == "[]"
 
 
+def test_an_accuracy_alone_needs_no_statistics():
+    """SciPy's and scikit-learn's take 100 MB, in each training that looks at the accuracy after an epoch."""
+    code = (
+        "import sys; import numpy as np; from helpers import training\n"
+        "found = training.score(np.array([0, 1]), np.array([[0.9, 0.1], [0.8, 0.2]]))\n"
+        "assert found.accuracy == 0.5\n"
+        "print([name for name in ('sklearn', 'scipy.stats') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 def test_check_starts_without_torch():
     """A kernel without torch gets a line that says so, not a traceback."""
     code = (
