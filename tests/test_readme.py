@@ -1,7 +1,9 @@
 """What the README points at is there, and its picture is the one that notebook 04 drew."""
 
 import importlib.util
+import json
 import re
+import statistics
 
 import pytest
 
@@ -20,6 +22,26 @@ def test_every_command_it_names_exists():
     makefile = (assets.ROOT / "Makefile").read_text()
     for target in set(re.findall(r"`?make (\w+)", README)) - {"it"}:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_its_ratios_are_the_recorded_ones():
+    whole = json.loads((assets.ROOT / "benchmarks" / "record.json").read_text())["whole_runs"]
+    training = [
+        whole[f"naive {how} / frugal"]["energy_wh"] for how in ("as written", "stopped at the target")
+    ]
+    right = [whole[f"test accuracy of {name}"] for name in ("frugal", "naive")]
+    receipt = json.loads((assets.DATA / "receipts" / "07_compression.json").read_text())
+    joules = {name: found[0] for name, found in receipt["serving"]["joules_per_1000"].items()}
+    chosen = joules[f"cascade {receipt['cascade']['chosen']:.2f}"]
+    teachers = [run for run in receipt["runs"] if run["name"] == "teacher"]
+    answering = [joules[rival] / chosen for rival in ("one by one, padded to 128", "like lengths")]
+    answers = [
+        statistics.mean(run["test_accuracy"] for run in some)
+        for some in (receipt["cascade"]["seeds"], teachers)
+    ]
+    for ratios, digits, (ours, theirs) in ((training, 0, right), (answering, 1, answers)):
+        ends = f"{ours:.1%} right instead of {theirs:.1%} | {ratios[1]:.{digits}f} times"
+        assert f"| {ratios[0]:.0f} times less; {ends}".replace("%", " %") in README
 
 
 def test_the_picture_is_the_stored_one():
