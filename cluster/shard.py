@@ -72,3 +72,4 @@ if __name__ == "__main__":
             for each in seen:
                 print(json.dumps(each), flush=True)
     distributed.destroy_process_group()
+    jobs.leave()

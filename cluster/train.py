@@ -130,3 +130,4 @@ if __name__ == "__main__":
     jobs.end_with_owner()
     bare.spare_memory()
     main(options())
+    jobs.leave()

@@ -18,3 +18,4 @@ if __name__ == "__main__":
         bare = accelerator.unwrap_model(model)
         torch.save({name: weight.grad for name, weight in bare.named_parameters()}, out)
     accelerator.end_training()
+    train["jobs"].leave()
