@@ -145,3 +145,13 @@ def test_the_loopback_counts():
     for each in (client, accepted, server):
         each.close()
     assert jobs.bytes_sent() - before >= 1_000_000
+
+
+def test_a_worker_leaves_with_all_its_lines_and_before_python_is_taken_down():
+    code = (
+        "import atexit; from helpers import jobs\n"
+        "atexit.register(print, 'taken down')\n"
+        "print('last line', end=''); jobs.leave()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=jobs.ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "last line", "")
