@@ -111,6 +111,15 @@ def test_check_never_raises(name, answer):
     assert verdict.message.startswith(("Not yet: ", "Not answered yet: "))
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_check_names_an_answer_of_the_wrong_kind(name):
+    """A function where a value is asked for, or the other way around."""
+    given = {"your answer is a function": print, "your answer is of type float": 0.5}
+    assert any(
+        getattr(checks, name)(answer).message.startswith(f"Not yet: {kind}") for kind, answer in given.items()
+    )
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebook_folds_hints_and_solutions(path):
     notebook = form.read(path)

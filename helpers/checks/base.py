@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Verdict", "check", "not_yet", "right"]
+__all__ = ["Verdict", "check", "letters", "not_yet", "right"]
 
 
 @dataclass(frozen=True)
@@ -49,19 +49,28 @@ def not_yet(why: str) -> Verdict:
     return Verdict(False, f"Not yet: {why}")
 
 
+def letters(answer: Iterable[str], known: str) -> set[str]:
+    """Read an answer that is a set of letters, written small or large; ValueError for one not in `known`."""
+    given = {str(letter).strip().upper() for letter in answer}
+    if unknown := sorted(given - set(known)):
+        raise ValueError(f"there is no {', '.join(unknown)}; the letters go from {known[0]} to {known[-1]}")
+    return given
+
+
 def check(expected: str) -> Callable[[Callable[[Any], Verdict]], Callable[[Any], Verdict]]:
     """Turn a function of one answer into a check that never raises.
 
     Parameters
     ----------
     expected : str
-        What the answer should be, as a noun phrase: ``"a number, the loss in nats"``.
+        What the answer should be, as a noun phrase: ``"a number, the loss in nats"``. If it starts with
+        ``"a function"``, nothing but a function will do, and else no function will.
 
     Returns
     -------
     callable
         A decorator. The check it makes says "Not answered yet" to ``...`` and ``None``, and
-        "Not yet" when the answer makes the check raise.
+        "Not yet" when the answer makes the check raise, or is a function where none was asked for.
 
     Examples
     --------
@@ -72,6 +81,8 @@ def check(expected: str) -> Callable[[Callable[[Any], Verdict]], Callable[[Any],
     Not answered yet: replace the dots in `answer = ...` with a number, six times seven.
     >>> print(product(13))
     Not yet: multiply, don't add.
+    >>> print(product(lambda: 42))
+    Not yet: your answer is a function. Expected: a number, six times seven.
     >>> print(product("42")) # doctest: +ELLIPSIS
     Not yet: your answer raised TypeError: ... Expected: a number, six times seven.
     """
@@ -82,6 +93,9 @@ def check(expected: str) -> Callable[[Callable[[Any], Verdict]], Callable[[Any],
             if answer is ... or answer is None:
                 message = f"replace the dots in `answer = ...` with {expected}."
                 return Verdict(False, f"Not answered yet: {message}")
+            if callable(answer) != expected.startswith("a function"):
+                kind = "a function" if callable(answer) else f"of type {type(answer).__name__}"
+                return not_yet(f"your answer is {kind}. Expected: {expected}.")
             try:
                 return judge(answer)
             except Exception as error:

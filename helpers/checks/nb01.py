@@ -83,8 +83,6 @@ def nb01_intensity(answer: float) -> Verdict:
 @check("a function of (parameters, tokens, flop_per_s, power_w, pue) that returns kWh")
 def nb01_training_energy(answer: Callable[[float, float, float, float, float], float]) -> Verdict:
     """Judge the energy of a training run on two made-up ones."""
-    if not callable(answer):
-        raise TypeError(f"got a {type(answer).__name__}, not a function")
     for parameters, tokens, rate, power_w, pue in ((1e9, 2e10, 1e14, 400, 1.2), (3e8, 5e9, 2e13, 250, 1.5)):
         joules = 6 * parameters * tokens / rate * power_w * pue
         expected, got = joules / 3.6e6, answer(parameters, tokens, rate, power_w, pue)

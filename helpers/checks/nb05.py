@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 
-from .base import Verdict, check, not_yet, right
+from .base import Verdict, check, letters, not_yet, right
 
 __all__ = ["nb05_claims", "nb05_cpu_model", "nb05_net"]
 
@@ -23,8 +23,6 @@ def _near(value: float, target: float) -> bool:
 @check("a function of (max_w, load, seconds) that returns watt-hours")
 def nb05_cpu_model(answer: Callable[[float, float, float], float]) -> Verdict:
     """Judge the modelled CPU energy as a function."""
-    if not callable(answer):
-        raise TypeError(f"got a {type(answer).__name__}, not a function")
     max_w, load, seconds = 60.0, 0.5, 120.0
     got = float(answer(max_w, load, seconds))
     joules = max_w * (0.1 + 0.9 * load**3) * seconds
@@ -72,17 +70,15 @@ def nb05_net(answer: float) -> Verdict:
 @check("a set of letters, such as {'A', 'B'}")
 def nb05_claims(answer: Iterable[str]) -> Verdict:
     """Judge which claims could be defended without a counter."""
-    letters = {str(letter).strip().upper() for letter in answer}
-    if unknown := letters - set("ABCDE"):
-        return not_yet(f"there is no sentence {', '.join(sorted(unknown))}: expected letters from A to E.")
+    given = letters(answer, "ABCDE")
     for letter, why in NO_DEFENSE.items():
-        if letter in letters:
+        if letter in given:
             return not_yet(f"{why}.")
-    if "B" not in letters:
+    if "B" not in given:
         return not_yet(
             "one more: a ranking that was repeated, and that no guess turns around, needs no counter."
         )
-    if "E" not in letters:
+    if "E" not in given:
         return not_yet(
             "one more: a time and an accuracy are read off directly, and a range may be stated as one."
         )

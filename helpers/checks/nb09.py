@@ -37,8 +37,6 @@ def nb09_clip(answer: Callable[[Any, float], Any]) -> Verdict:
     """Judge the mean of gradients that were each clipped to a length."""
     import numpy as np
 
-    if not callable(answer):
-        raise TypeError(f"got a {type(answer).__name__}, not a function")
     g = np.array([[3.0, 4.0, 0.0], [0.0, 0.5, 0.0], [0.0, 0.0, -8.0], [0.0, 0.0, 0.0]])
     C = 2.0
     given = g.copy()
@@ -77,8 +75,6 @@ def nb09_clip(answer: Callable[[Any, float], Any]) -> Verdict:
 @check("a function of (praise, template, words) that returns a difference of probabilities")
 def nb09_invariance(answer: Callable[[Callable, str, Sequence[str]], float]) -> Verdict:
     """Judge the largest difference that a word makes."""
-    if not callable(answer):
-        raise TypeError(f"got a {type(answer).__name__}, not a function")
     probabilities = {"a b.": 0.5, "a cc.": 0.9, "a ddd.": 0.2, "a e.": 0.6}
 
     def praise(texts: Sequence[str]) -> list[float]:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from .base import Verdict, check, not_yet, right
+from .base import Verdict, check, letters, not_yet, right
 
 __all__ = ["nb10_caught", "nb10_front", "nb10_job", "nb10_train"]
 
@@ -14,6 +14,11 @@ OFF_THE_FRONT = {
     "B": "B gets 82 % for 0.30 Wh, and somebody gets the same for less",
     "D": "D is beaten twice over: C is more accurate and uses less",
     "F": "F ran on a machine with a GPU. Its 0.20 Wh say nothing beside the laptop's",
+}
+CAUGHT = {
+    "A": "the receipt holds each answer, and the labels are in the repository.",
+    "B": "the time and the load are in the raw samples too, and a tenth doesn't fit them.",
+    "C": "can two people's runs take the same time to the nanosecond?",
 }
 NOT_CAUGHT = {
     "D": "what is in the test split doesn't show in a receipt: the model is simply very good",
@@ -25,8 +30,6 @@ NOT_CAUGHT = {
 @check("a function of (train_wh, joules_per_1000, predictions) that returns watt-hours")
 def nb10_job(answer: Callable[[float, float, float], float]) -> Verdict:
     """Judge the energy of a training and its predictions as a function."""
-    if not callable(answer):
-        raise TypeError(f"got a {type(answer).__name__}, not a function")
     train_wh, joules, predictions = 0.4, 90.0, 20_000
     got, expected = float(answer(train_wh, joules, predictions)), 0.4 + 90 * 20 / 3_600
     if math.isclose(got, expected, rel_tol=1e-6) and math.isclose(float(answer(1.0, 36.0, 0)), 1.0):
@@ -51,15 +54,15 @@ def nb10_job(answer: Callable[[float, float, float], float]) -> Verdict:
 @check("a set of letters, such as {'A', 'B'}")
 def nb10_front(answer: Iterable[str]) -> Verdict:
     """Judge which of the laptop's entries are on the Pareto front."""
-    letters = _letters(answer)
+    given = letters(answer, "ABCDEF")
     for letter, why in OFF_THE_FRONT.items():
-        if letter in letters:
+        if letter in given:
             return not_yet(f"{why}.")
-    if letters == {"C"}:
+    if given == {"C"}:
         return not_yet("C is the most accurate. Is there an entry that C doesn't beat in energy?")
-    if letters == {"C", "E"}:
+    if given == {"C", "E"}:
         return not_yet("one more: a front has a cheap end too, target or not.")
-    if letters == {"A", "C", "E"}:
+    if given == {"A", "C", "E"}:
         return right("none of the three is beaten in one of the two without winning in the other.")
     return not_yet("for each entry ask: is there one on the same machine as accurate or better, for less?")
 
@@ -67,18 +70,13 @@ def nb10_front(answer: Iterable[str]) -> Verdict:
 @check("a set of letters, such as {'A', 'B'}")
 def nb10_caught(answer: Iterable[str]) -> Verdict:
     """Judge which tricks show in a receipt."""
-    letters = _letters(answer)
+    given = letters(answer, "ABCDEF")
     for letter, why in NOT_CAUGHT.items():
-        if letter in letters:
+        if letter in given:
             return not_yet(f"{letter} goes through: {why}.")
-    if "A" not in letters:
-        return not_yet("one more: the receipt holds each answer, and the labels are in the repository.")
-    if "B" not in letters:
-        return not_yet(
-            "one more: the time and the load are in the raw samples too, and a tenth doesn't fit them."
-        )
-    if "C" not in letters:
-        return not_yet("one more: can two people's runs take the same time to the nanosecond?")
+    for letter, why in CAUGHT.items():
+        if letter not in given:
+            return not_yet(f"one more: {why}")
     return right("a check finds what doesn't agree. Against D, E and F only reading each other's code helps.")
 
 
@@ -87,8 +85,6 @@ def nb10_train(answer: Callable[[Any, Any], Callable[[list[str]], Any]]) -> Verd
     """Judge whether a training keeps to the judge's contract, on few sentences."""
     from helpers import capstone, data
 
-    if not callable(answer):
-        raise TypeError(f"got a {type(answer).__name__}, not a function")
     train_set = data.take(data.load_reviews("train"), 400)
     validation_set = data.take(data.load_reviews("validation"), 100)
     predict = answer(train_set, validation_set)
@@ -107,10 +103,3 @@ def nb10_train(answer: Callable[[Any, Any], Callable[[list[str]], Any]]) -> Verd
     if share < 0.5:
         return not_yet(f"{share:.0%} are right, less than a coin gets: are 0 (negative) and 1 swapped?")
     return right(f"it keeps to the contract. After 400 sentences {share:.0%} of 100 others are right.")
-
-
-def _letters(answer: Iterable[str]) -> set[str]:
-    letters = {str(letter).strip().upper() for letter in answer}
-    if unknown := sorted(letters - set("ABCDEF")):
-        raise ValueError(f"there is no {', '.join(unknown)}; the letters go from A to F")
-    return letters
