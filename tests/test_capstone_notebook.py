@@ -14,8 +14,7 @@ NAMES = ["example: word counts", "example: frozen vectors", "example: short fine
 @pytest.fixture(scope="module")
 def printed():
     """What the cells printed."""
-    notebook = form.read(NOTEBOOK)
-    return "\n".join(output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", []))
+    return form.printed(form.read(NOTEBOOK))
 
 
 @pytest.fixture(scope="module")

@@ -40,8 +40,7 @@ def chosen(receipt):
 
 @pytest.fixture(scope="module")
 def printed():
-    notebook = form.read(ROOT / "notebooks" / "07_compress_the_model.ipynb")
-    return "".join(output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", []))
+    return form.printed(form.read(ROOT / "notebooks" / "07_compress_the_model.ipynb"))
 
 
 def accuracy(seeds):

@@ -18,7 +18,7 @@ def notebook():
 
 @pytest.fixture(scope="module")
 def printed(notebook):
-    return "".join(output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", []))
+    return form.printed(notebook)
 
 
 def test_pretraining_groups_sentences_without_labels(printed):

@@ -232,6 +232,6 @@ def test_pretraining_decides():
     assert max(others.values()) < 0.83
 
     notebook = form.read(ROOT / "notebooks" / "04_fine_tune_bert.ipynb")
-    printed = "".join(output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", []))
+    printed = form.printed(notebook)
     accuracy = float(re.search(r"pretrained BERT: accuracy ([\d.]+)%", printed)[1])
     assert 85 < accuracy < 91

@@ -19,12 +19,7 @@ def notebook():
 
 @pytest.fixture(scope="module")
 def printed(notebook):
-    """What the cells printed, and their tables as text."""
-    texts = []
-    for cell in notebook.cells:
-        for output in cell.get("outputs", []):
-            texts.append(output.get("text", "") or output.get("data", {}).get("text/plain", ""))
-    return "\n".join(texts)
+    return form.printed(notebook)
 
 
 def number(pattern, printed):

@@ -381,7 +381,7 @@ def test_notebook_03_says_what_it_shows():
     from helpers import form
 
     notebook = form.read(assets.ROOT / "notebooks" / "03_pretrain_bert.ipynb")
-    printed = "".join(output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", []))
+    printed = form.printed(notebook)
 
     def number(pattern):
         return float(re.search(pattern, printed)[1].replace(",", ""))

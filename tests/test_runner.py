@@ -61,9 +61,7 @@ def is_kernel(process: psutil.Process) -> bool:
 
 
 def texts(path: Path) -> str:
-    return "".join(
-        output.get("text", "") for cell in form.read(path).cells for output in cell.get("outputs", [])
-    )
+    return form.printed(form.read(path))
 
 
 def test_run_executes_in_order_with_this_python_and_sums_up(course, build, capsys):

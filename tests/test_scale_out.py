@@ -12,8 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @pytest.fixture(scope="module")
 def printed():
-    notebook = form.read(ROOT / "notebooks" / "08_scale_out.ipynb")
-    return "".join(output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", []))
+    return form.printed(form.read(ROOT / "notebooks" / "08_scale_out.ipynb"))
 
 
 def number(pattern, text):

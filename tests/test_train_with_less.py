@@ -25,8 +25,7 @@ def runs(receipt):
 
 @pytest.fixture(scope="module")
 def printed():
-    notebook = form.read(ROOT / "notebooks" / "06_train_with_less.ipynb")
-    return "".join(output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", []))
+    return form.printed(form.read(ROOT / "notebooks" / "06_train_with_less.ipynb"))
 
 
 def accuracies(receipt, name):
