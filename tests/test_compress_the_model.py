@@ -86,8 +86,8 @@ def test_the_threshold_was_chosen_on_validation(receipt):
 
 
 def test_the_files_are_small_and_say_the_same_when_opened_again(runs):
-    [whole] = runs["teacher int8"]
-    assert whole["file_bytes"] < 25e6 < 80e6 < runs["teacher"][0]["file_bytes"]
+    for whole in runs["teacher int8"]:
+        assert whole["file_bytes"] < 25e6 < 80e6 < runs["teacher"][0]["file_bytes"]
     for name in ("teacher int8", "4 layers int8", "small int8"):
         for run in runs[name]:
             assert run["reopened_differs_by"] == 0 and run["onnx_differs_by"] < 1e-3
@@ -95,7 +95,20 @@ def test_the_files_are_small_and_say_the_same_when_opened_again(runs):
 
 
 def test_the_rest_of_what_the_text_says_of_the_runs(receipt, runs):
-    assert accuracy(runs["tiny from scratch"]) < accuracy(runs["2 layers"]), "answers replace no pretraining"
+    gains = [
+        accuracy(runs[name]) - accuracy(runs[f"{name}, no teacher"])
+        for name in ("3 layers", "2 layers", "tiny from scratch")
+    ]
+    assert gains == sorted(gains), "the less a student starts with, the more the answers help it"
+    assert abs(gains[0]) < 0.005 and 0 < gains[1] < 0.01 and 0.015 < gains[2] < 0.04
+    assert accuracy(runs["tiny from scratch"]) < accuracy(runs["2 layers, no teacher"]), (
+        "the start helps most"
+    )
+    tiny = [
+        statistics.mean(run["validation_accuracy"] for run in runs[name])
+        for name in ("tiny from scratch", "tiny from scratch, no teacher")
+    ]
+    assert abs(tiny[0] - tiny[1]) < 0.01, "hardly any are seen on validation"
     pruning = receipt["pruning"]
     flat, cliff = pruning["untrained"][1], pruning["untrained"][-1]
     assert flat["share"] == 0.2 and flat["accuracy"] > pruning["whole"] - 0.02
