@@ -21,6 +21,7 @@ from helpers.entries import (
     MAX_NAME,
     SPLITS,
     TASK,
+    TRAIN_WINDOW_S,
     CapstoneError,
     Entry,
     hidden_rows,
@@ -31,7 +32,6 @@ from helpers.entries import (
 if TYPE_CHECKING:
     from datasets import Dataset
 
-TRAIN_WINDOW_S = 2.0  # a shorter training is repeated, since no meter can tell milliseconds
 EXPECTED = (
     "Expected: train(train_set, validation_set) takes two datasets with the columns text and label, and "
     "returns a function predict(texts) that takes a list of sentences and returns 0 (negative) or 1 for each."

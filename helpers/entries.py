@@ -9,8 +9,9 @@ What reading catches, and what it can't:
 - other data, other rows, another judge's version.
 
 Someone who changes the judge, trains on the test split, keeps answers from one call to the next, computes
-beforehand what training should, or invents samples that agree with each other isn't caught: the machine is
-theirs, and no check sum or signature changes that. Reading the code of the best entries together does.
+beforehand what training should, says that a training of seconds was many of milliseconds, or invents samples
+that agree with each other isn't caught: the machine is theirs, and no check sum or signature changes that.
+Reading the code of the best entries together does.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import functools
 import hashlib
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +39,7 @@ BATCH = 100  # sentences that `predict` gets at once
 SERVED = 10_000  # predictions that the budget has to pay for, besides training
 MAX_NAME = 40
 SCHEMA = assets.DATA / "capstone.schema.json"
+TRAIN_WINDOW_S = 2.0  # a shorter training is repeated, since no meter can tell milliseconds
 SLACK_S = 0.1  # a reading of the meter takes time too
 SLACK = 0.05
 LOAD_SLACK = 0.25  # a mean of the load says little of its third power's mean, but never more
@@ -254,6 +257,7 @@ def read(source: str | Path | Mapping) -> Entry:
         *again.problems,
         *_wrong_data(receipt),
         *_wrong_answers(receipt, predictions),
+        *_wrong_calls(training),
         *_impossible("training", training, receipt),
         *_impossible("predicting", predictions.cost, receipt),
         *_wrong_counts(predictions),
@@ -338,6 +342,17 @@ def _wrong_counts(predictions: energy.Predictions) -> list[str]:
     return found
 
 
+def _wrong_calls(cost: energy.Measurement) -> list[str]:
+    """The judge calls `train` again only until its window is over; calls may differ threefold in time."""
+    calls = cost.work["calls"]
+    most_s = min(3 * TRAIN_WINDOW_S, TRAIN_WINDOW_S + 3 * cost.wall_s / calls)
+    if calls == 1 or cost.wall_s <= most_s * (1 + SLACK) + SLACK_S:
+        return []
+    return [
+        f"It says that {calls:g} trainings took {cost.wall_s:.4g} s; after {TRAIN_WINDOW_S:g} s none starts."
+    ]
+
+
 def _impossible(what: str, cost: energy.Measurement, receipt: Mapping) -> list[str]:
     """What no honest measurement can show: power outside its model, more CPU time than there is."""
     cores, wall_s = receipt["hardware"]["cores"], cost.wall_s
@@ -354,7 +369,10 @@ def _impossible(what: str, cost: energy.Measurement, receipt: Mapping) -> list[s
         if part.energy_wh is None:
             continue
         joules, low, high = part.energy_wh * 3_600, 0.0, math.inf
-        if part.method in shares and part.basis_w:
+        if part.method in shares:
+            if not part.basis_w or not re.search(rf"\b{part.basis_w:.0f} W", part.source):
+                found.append(f"While {what}, the {part.name}'s {part.source} rests on {part.basis_w} W.")
+                continue
             least, most = shares[part.method]
             low, high = least * part.basis_w * shortest, most * part.basis_w * longest
         if not low <= joules <= high or joules == 0:

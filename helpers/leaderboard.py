@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import glob
 import io
+import os
 import string
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -127,9 +128,9 @@ def find(patterns: Sequence[str]) -> list[Path]:
     """
     found: dict[Path, None] = {}
     for pattern in patterns:
-        matches = [pattern] if Path(pattern).is_file() else sorted(glob.glob(pattern))
-        files = [Path(match) for match in matches if Path(match).is_file()]
-        if not files:
+        matches = [Path(pattern)] if Path(pattern).exists() else map(Path, sorted(glob.glob(pattern)))
+        files = [match for match in matches if match.is_file()]
+        if not files and not (Path(pattern).is_dir() and len(patterns) > 1):  # a shell's * names folders too
             raise entries.CapstoneError(
                 f"There is no file {pattern}: expected receipts of the capstone, such as receipts/*.json."
             )
@@ -141,8 +142,10 @@ def sort(paths: Sequence[Path]) -> Board:
     """Read every receipt, and say where it belongs."""
     read: dict[tuple[str, str], tuple[str, Entry]] = {}
     refused, repeated = [], []
+    repeats = len({path.name for path in paths}) < len(paths)  # mine.json, each in a folder of its own
+    top = os.path.commonpath([path.absolute().parent for path in paths]) if repeats else None
     for path in paths:
-        file = _short(path.name)
+        file = _short(path.absolute().relative_to(top).as_posix() if repeats else path.name)
         try:
             entry = entries.read(path)
             if entry.job_wh is None:

@@ -122,6 +122,9 @@ EDITS = {
     "the predictions": ((*PREDICT, "count"), 900_000, True, "numbers of predictions and of batches"),
     "the batch": ((*PREDICT, "batch_size"), 1, True, "numbers of predictions and of batches"),
     "more CPU time than there is": ((*TRAIN, "cpu_s"), 90.0, True, "2 cores worked 90 s in 30 s"),
+    "how often it trained": ((*TRAIN, "work", "calls"), 30, True, "30 trainings took 30 s"),
+    "what it rests on": ((*TRAIN, "components", 0, "basis_w"), 0.8, True, "load cubed) rests on 0.8 W"),
+    "that it rests on something": ((*TRAIN, "components", 0, "basis_w"), None, True, "rests on None W"),
     "the method": (("method", "CPU"), "measured: a counter", True, "The methods are"),
     "the data": (("inputs", "data/reviews/train.csv"), "0" * 64, True, "other data: reviews/train.csv"),
     "the rows": (("settings", "commitment"), "0" * 64, True, "asked about other rows"),
@@ -136,6 +139,15 @@ def test_what_was_edited_is_flagged(what, board, honest):
     assert (file, name) == ("0.json", "a") and shown in why
     assert "Flagged: " in str(entries.read(edit(honest, *path, to=value, again=again)))
     assert names(found) == []
+
+
+def test_short_trainings_that_the_judge_repeats_are_no_edit(board):
+    """Of 0.9 s each; of 30 ms; a first one of 1.9 s, and a second one three times as long."""
+    for seconds, calls in ((2.7, 3), (2.03, 70), (7.6, 2)):
+        receipt = edit(make(train_s=seconds), *TRAIN, "work", "calls", to=calls)
+        assert names(board(receipt)) == (["a"] if seconds < 6 else []), (
+            "more than three times the window is flagged"
+        )
 
 
 def test_an_edit_that_forgets_the_digest_is_flagged(board, honest):
@@ -293,6 +305,22 @@ def test_the_least_energy_at_the_target_comes_first_and_a_miss_has_no_rank(board
     assert said["frugal"] == "" and said["coin"] == "missed the target" and said["over"] == "over the budget"
     assert "no rank: other programs used the machine: 30% while training, 30% while" in said["beside others"]
     assert "looked at for 2.0 s, 10 s are asked" in said["brief"]
+
+
+def test_files_of_one_name_are_told_apart_by_their_folders(tmp_path, honest):
+    for person, text in (("ann", json.dumps(honest)), ("bob", "not JSON"), ("cem", "")):
+        (tmp_path / person).mkdir()
+        (tmp_path / person / "mine.json").write_text(text)
+    found = leaderboard.sort(leaderboard.find([str(tmp_path / "*/mine.json")]))
+    assert [file for file, _ in found.refused] == ["bob/mine.json", "cem/mine.json"]
+
+
+def test_a_folder_among_the_files_is_passed_over(tmp_path, honest):
+    (tmp_path / "a.json").write_text(json.dumps(honest))
+    (tmp_path / "sub").mkdir()
+    assert leaderboard.find([str(tmp_path / "a.json"), str(tmp_path / "sub")]) == [tmp_path / "a.json"]
+    with pytest.raises(entries.CapstoneError, match=r"no file .*sub: expected receipts"):
+        leaderboard.find([str(tmp_path / "sub")])
 
 
 def test_hundreds_of_entries_have_marks(honest):
