@@ -6,8 +6,10 @@ python cluster/metered.py --country USA --folder energy -- torchrun ... cluster/
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # finds `helpers` from any folder
@@ -22,17 +24,28 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, required=True, help="where the readings of all machines go")
     parser.add_argument("command", nargs="+", help="after --")
     chosen = parser.parse_args()
-    ended = []
-    reading = energy.on_this_machine(
-        "training", lambda: ended.append(subprocess.run(chosen.command)), country=chosen.country
-    )
     chosen.folder.mkdir(parents=True, exist_ok=True)
     # A run that was killed and its resumption are two readings of one machine.
-    path = chosen.folder / f"{reading.machine}-{reading.started:.0f}-{os.getpid()}.json"
+    path = chosen.folder / f"{energy.machine_id()}-{time.time():.0f}-{os.getpid()}.json"
+    began = path.with_suffix(".started")  # what is left where even this program was killed: total.py says so
+    began.touch()
+    ended = []
+    reading = energy.on_this_machine(
+        "training", lambda: ended.append(run(chosen.command)), country=chosen.country
+    )
     new = path.with_suffix(".new")
     new.write_text(json.dumps(reading.raw()))
     new.rename(path)
-    return ended[0].returncode
+    began.unlink()
+    return ended[0]
+
+
+def run(command: list[str]) -> int:
+    """Run the command and return its exit status; who asks this program to end asks the command."""
+    with subprocess.Popen(command) as process:
+        for request in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(request, lambda *_: process.terminate())
+    return process.returncode if process.returncode >= 0 else 128 - process.returncode
 
 
 if __name__ == "__main__":

@@ -19,3 +19,8 @@ if __name__ == "__main__":
         print(energy.across([energy.Reading.from_raw(json.loads(file.read_text())) for file in files]))
     except energy.EnergyError as error:
         sys.exit(f"error: {error}")
+    if unread := sorted(file.stem for file in Path(sys.argv[1]).glob("*.started")):
+        sys.exit(
+            f"error: the run used more, and nobody knows how much: {', '.join(unread)} began and left no "
+            "reading. Either they still run, or their machine or their meter was killed."
+        )

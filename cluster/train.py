@@ -7,7 +7,6 @@ torchrun --standalone --nproc-per-node=2 cluster/train.py  # two
 
 import argparse
 import json
-import math
 import os
 import shutil
 import sys
@@ -37,7 +36,10 @@ def options(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--checkpoint", type=Path, help="folder to keep the state in, and to go on from")
     parser.add_argument("--every", type=int, default=10, help="steps between two checkpoints")
     parser.add_argument("--result", type=Path, help="JSON file for what happened")
-    return parser.parse_args(arguments)
+    chosen = parser.parse_args(arguments)
+    if not 1 <= chosen.batch_size <= chosen.rows:
+        parser.error(f"--batch-size is {chosen.batch_size}: expected 1 to {chosen.rows}, the --rows")
+    return chosen
 
 
 def prepare(chosen: argparse.Namespace) -> tuple:
@@ -68,7 +70,7 @@ def main(chosen: argparse.Namespace) -> None:
     # In one write with its line's end, or the lines of two processes mix.
     print(f"process {here} of {processes} has the number {os.getpid()}\n", end="", flush=True)
     done = load(accelerator, chosen.checkpoint) if chosen.checkpoint else 0
-    per_epoch = math.ceil(chosen.rows / chosen.batch_size)
+    per_epoch = chosen.rows // chosen.batch_size
     losses, step_s, optimizer_s = [], [], 0.0
     accelerator.print(f"training starts at step {done}", flush=True)
     start = time.perf_counter()

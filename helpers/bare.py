@@ -109,13 +109,21 @@ def load(seed: int) -> Bert:
 
 
 def read(split: str, rows: int, max_length: int = 64) -> Sentences:
-    """The first `rows` sentences of the film reviews: token ids (int64) and a label each."""
+    """The first `rows` sentences of the film reviews: token ids (int64) and a label each.
+
+    Raises
+    ------
+    ValueError
+        If the split has fewer.
+    """
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(FOLDER / "tokenizer.json"))
     tokenizer.enable_truncation(max_length)
     with (DATA / "reviews" / f"{split}.csv").open(encoding="utf-8", newline="") as file:
         first = [row for row, _ in zip(csv.DictReader(file), range(rows), strict=False)]
+    if len(first) < rows:
+        raise ValueError(f"rows is {rows:,}: expected {len(first):,} at most, as {split}.csv has no more.")
     return [(torch.tensor(tokenizer.encode(row["text"]).ids), int(row["label"])) for row in first]
 
 
@@ -127,6 +135,9 @@ def pad(sentences: Sentences) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 
 def batches(sentences: Sentences, batch_size: int, seed: int) -> DataLoader:
-    """Batches in random order, each padded to its own longest sentence."""
+    """Batches in random order, each padded to its own longest sentence.
+
+    What is left over at an epoch's end makes no batch: several processes would fill it up, each in its way.
+    """
     draw = torch.Generator().manual_seed(seed)
-    return DataLoader(sentences, batch_size, shuffle=True, collate_fn=pad, generator=draw)
+    return DataLoader(sentences, batch_size, shuffle=True, collate_fn=pad, generator=draw, drop_last=True)

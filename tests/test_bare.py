@@ -60,10 +60,13 @@ def test_padding_changes_no_answer():
     torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
 
 
-def test_a_pass_sees_each_sentence_once():
-    sentences = bare.read("train", 10)
-    orders = [
-        [row for ids, *_ in bare.batches(sentences, 4, seed) for row in ids.tolist()] for seed in (0, 0, 1)
-    ]
+def test_a_pass_sees_no_sentence_twice_and_makes_whole_batches():
+    sentences = [(torch.tensor([row]), 0) for row in range(10)]
+    orders = [[ids.flatten().tolist() for ids, *_ in bare.batches(sentences, 4, seed)] for seed in (0, 0, 1)]
     assert orders[0] == orders[1] != orders[2]
-    assert len(orders[0]) == 10
+    assert [len(batch) for batch in orders[0]] == [4, 4] and len({*orders[0][0], *orders[0][1]}) == 8
+
+
+def test_more_sentences_than_there_are_are_refused():
+    with pytest.raises(ValueError, match=r"rows is 1,001: expected 1,000 at most, as validation.csv"):
+        bare.read("validation", 1_001)

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from helpers import energy, jobs
 
 ROOT = Path(__file__).resolve().parent.parent
-TRAIN, SMALL = "cluster/train.py", ["--rows", "64", "--batch-size", "8", "--steps", "30"]
+TRAIN, SMALL = "cluster/train.py", ["--rows", "69", "--batch-size", "8", "--steps", "30"]  # 5 are left over
 ACCELERATE = [sys.executable, "-m", "accelerate.commands.launch", "--num_machines=1", "--mixed_precision=no"]
 ACCELERATE += ["--dynamo_backend=no", "--main_process_port=0", "--num_processes=2"]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
@@ -145,7 +146,61 @@ def test_the_slurm_script_parses_and_asks_for_one_task_a_machine():
     text = (ROOT / "cluster/train.slurm").read_text()
     subprocess.run(["bash", "-n", ROOT / "cluster/train.slurm"], check=True)
     assert "#SBATCH --ntasks-per-node=1\n" in text
+    assert 'srun --cpus-per-task="$CORES" ' in text, "since Slurm 22.05 srun doesn't ask for them by itself"
     assert not re.search(r"--rdzv-endpoint=\S*:\d", text), "a fixed port is someone else's"
+
+
+METERED = [sys.executable, "cluster/metered.py", "--country", "USA", "--folder"]
+SLEEP = ["--", sys.executable, "-c", "import time; print('asleep', flush=True); time.sleep(60)"]
+
+
+def asleep(folder):
+    """Start a metered command, and wait until it works."""
+    process = subprocess.Popen([*METERED, folder, *SLEEP], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "asleep\n"
+    return process, psutil.Process(process.pid).children()
+
+
+def total(folder):
+    return subprocess.run(
+        [sys.executable, "cluster/total.py", folder], cwd=ROOT, capture_output=True, text=True
+    )
+
+
+@pytest.mark.parametrize("request_to_end", ["terminate", "interrupt"])
+def test_a_meter_that_is_asked_to_end_leaves_its_reading(request_to_end, tmp_path):
+    process, children = asleep(tmp_path)
+    process.send_signal({"terminate": signal.SIGTERM, "interrupt": signal.SIGINT}[request_to_end])
+    assert process.wait(timeout=30) == 128 + signal.SIGTERM
+    assert not any(child.is_running() for child in children)
+    assert [path.suffix for path in tmp_path.iterdir()] == [".json"]
+    assert total(tmp_path).returncode == 0
+
+
+def test_a_meter_that_was_killed_makes_the_sum_unknown(tmp_path):
+    subprocess.run(
+        [*METERED, tmp_path, "--", sys.executable, "-c", "import time; time.sleep(1)"], cwd=ROOT, check=True
+    )
+    process, children = asleep(tmp_path)
+    process.kill()
+    process.wait()
+    for child in children:
+        child.kill()
+    done = total(tmp_path)
+    assert done.returncode == 1 and "1 reading of 1 machine" in done.stdout.replace("readings", "reading")
+    assert re.search(r"used more, and nobody knows how much: \S+ began and left no reading", done.stderr)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--rows", "8", "--batch-size", "9"], "--batch-size is 9: expected 1 to 8, the --rows"),
+        (["--rows", "20000"], "rows is 20,000: expected 7,070 at most, as train.csv has no more"),
+    ],
+)
+def test_settings_that_make_no_step_are_refused(arguments, message):
+    done = subprocess.run([sys.executable, TRAIN, *arguments], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode and message in done.stderr
 
 
 def test_every_file_that_the_readme_names_is_there():
