@@ -54,6 +54,45 @@ def test_it_opens_with_title_parameters_and_setup(notebook):
     assert form.tagged(notebook, "setup") == [notebook.cells[2]]
 
 
+def frees_what_it_needs(source):
+    """Names that a cell takes from an earlier cell and lets go of: run again, it doesn't find them."""
+    needed, made, freed = set(), set(), set()
+    for statement in ast.parse(source).body:
+        names = [node for node in ast.walk(statement) if isinstance(node, ast.Name)]
+        stored = {node.id for node in names if isinstance(node.ctx, ast.Store)}
+        # What a function, a loop or a `with` binds for itself, it doesn't take from an earlier cell.
+        own = set() if isinstance(statement, ast.Assign) else stored
+        own = own | {node.arg for node in ast.walk(statement) if isinstance(node, ast.arg)}
+        needed |= {node.id for node in names if isinstance(node.ctx, ast.Load)} - made - own
+        if isinstance(statement, ast.Delete):
+            needed |= (deleted := {node.id for node in names}) - made
+            freed |= deleted
+        elif isinstance(statement, ast.Assign) and getattr(statement.value, "value", 0) is None:
+            freed |= stored
+        made |= set() if isinstance(statement, ast.FunctionDef) else stored
+    return freed & needed
+
+
+def test_a_cell_finds_what_it_needs_when_it_is_run_again(notebook):
+    cells = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    assert {name for source in cells for name in frees_what_it_needs(source)} == set()
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("print(model)\nmodel = None", {"model"}),
+        ("del model", {"model"}),
+        ("model = 1\nprint(model)\ndel model", set()),
+        ("model = None\nmodel = new(model)", set()),
+        ("for model in models:\n    print(model)\nmodel = None", set()),
+        ("def f(model):\n    return model\nmodel = f(1)\nmodel = None", set()),
+    ],
+)
+def test_cells_that_free_what_they_need_are_found(source, found):
+    assert frees_what_it_needs(source) == found
+
+
 def test_its_parameters_are_annotated_and_explained(notebook):
     lines = [
         line
