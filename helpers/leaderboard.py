@@ -130,7 +130,8 @@ def find(patterns: Sequence[str]) -> list[Path]:
     for pattern in patterns:
         matches = [Path(pattern)] if Path(pattern).exists() else map(Path, sorted(glob.glob(pattern)))
         files = [match for match in matches if match.is_file()]
-        if not files and not (Path(pattern).is_dir() and len(patterns) > 1):  # a shell's * names folders too
+        last = pattern == patterns[-1] and not found
+        if not files and (last or not Path(pattern).is_dir()):  # a shell's * names folders too
             raise entries.CapstoneError(
                 f"There is no file {pattern}: expected receipts of the capstone, such as receipts/*.json."
             )

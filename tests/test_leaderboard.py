@@ -319,8 +319,9 @@ def test_a_folder_among_the_files_is_passed_over(tmp_path, honest):
     (tmp_path / "a.json").write_text(json.dumps(honest))
     (tmp_path / "sub").mkdir()
     assert leaderboard.find([str(tmp_path / "a.json"), str(tmp_path / "sub")]) == [tmp_path / "a.json"]
-    with pytest.raises(entries.CapstoneError, match=r"no file .*sub: expected receipts"):
-        leaderboard.find([str(tmp_path / "sub")])
+    for folders in ([tmp_path / "sub"], [tmp_path, tmp_path / "sub"]):
+        with pytest.raises(entries.CapstoneError, match=r"no file .*sub: expected receipts"):
+            leaderboard.find([str(folder) for folder in folders])
 
 
 def test_hundreds_of_entries_have_marks(honest):
