@@ -1,6 +1,6 @@
 """Records what smaller models are worth beside the fine-tuned BERT, and what each costs to make and to use.
 
-    python -m benchmarks.compress                # all of it, about an hour on 2 quiet cores
+    python -m benchmarks.compress                # all of it, about 45 minutes on 2 quiet cores
     python -m benchmarks.compress --minutes 5    # start no part later than 5 minutes from now
 
 The teachers have all six layers and are fine-tuned by the recipe "[CLS] alone" of benchmarks/recipes.py. Each

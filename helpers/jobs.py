@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -49,6 +50,7 @@ class Job:
 
     def __init__(self, command: Sequence[str | Path], *, threads: int = 1) -> None:
         self.command = [str(part) for part in command]
+        self._last: deque[str] = deque(maxlen=LAST_LINES)
         self._variables = {
             "OMP_NUM_THREADS": str(threads),
             "MKL_NUM_THREADS": str(threads),
@@ -65,6 +67,13 @@ class Job:
         """The command's exit status, below 0 if a signal ended it; None while it runs."""
         return self._process.poll()
 
+    def check(self) -> None:
+        """After the `with` block: raise a `JobError` with the last lines that were read if the job failed."""
+        if self.returncode:
+            shown = " ".join([Path(self.command[0]).name, *self.command[1:]])
+            last = "\n".join(self._last)
+            raise JobError(f"{shown} ended with status {self.returncode}. Its last lines:\n{last}")
+
     def __enter__(self) -> Job:
         self._process = subprocess.Popen(
             self.command,
@@ -80,7 +89,8 @@ class Job:
 
     def __iter__(self) -> Iterator[str]:
         for line in self._process.stdout:
-            yield line.rstrip("\n")
+            self._last.append(line.rstrip("\n"))
+            yield self._last[-1]
         self._process.wait()
 
     def __exit__(self, *_: object) -> None:
@@ -123,10 +133,7 @@ def run(command: Sequence[str | Path], *, threads: int = 1) -> list[str]:
     """
     with Job(command, threads=threads) as job:
         lines = list(job)
-    if job.returncode:
-        shown = " ".join([Path(job.command[0]).name, *job.command[1:]])
-        last = "\n".join(lines[-LAST_LINES:])
-        raise JobError(f"{shown} ended with status {job.returncode}. Its last lines:\n{last}")
+    job.check()
     return lines
 
 

@@ -127,15 +127,16 @@ def find(patterns: Sequence[str]) -> list[Path]:
         If one of them stands for no file.
     """
     found: dict[Path, None] = {}
+    absent = []
     for pattern in patterns:
-        matches = [Path(pattern)] if Path(pattern).exists() else map(Path, sorted(glob.glob(pattern)))
-        files = [match for match in matches if match.is_file()]
-        last = pattern == patterns[-1] and not found
-        if not files and (last or not Path(pattern).is_dir()):  # a shell's * names folders too
-            raise entries.CapstoneError(
-                f"There is no file {pattern}: expected receipts of the capstone, such as receipts/*.json."
-            )
-        found |= dict.fromkeys(files)
+        matches = [pattern] if Path(pattern).exists() else sorted(glob.glob(pattern))
+        absent += [] if matches else [pattern]
+        found |= dict.fromkeys(path for path in map(Path, matches) if path.is_file())  # a * names folders too
+    if absent or not found:
+        raise entries.CapstoneError(
+            f"There is no file {', '.join(absent or patterns)}: expected receipts of the capstone, such as "
+            "receipts/*.json."
+        )
     return list(found)
 
 

@@ -4,11 +4,8 @@ import re
 from pathlib import Path
 
 import pytest
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
 
-from helpers import checks, data, entries, form
+from helpers import entries, form
 
 NOTEBOOK = Path(__file__).resolve().parent.parent / "notebooks" / "10_capstone.ipynb"
 NAMES = ["example: word counts", "example: frozen vectors", "example: short fine-tuning"]
@@ -35,14 +32,8 @@ def verdicts(printed):
     }
 
 
-def test_an_example_passes_the_check_that_says_start_from_it():
-    """On the 400 sentences of the check, although the example wants 7,070."""
+def test_every_example_takes_fewer_sentences_too():
     notebook = form.read(NOTEBOOK)
-    [cell] = [cell for cell in notebook.cells if "def word_counts" in cell.source]
-    names = form.parameters(notebook) | {"data": data, "TfidfVectorizer": TfidfVectorizer}
-    names |= {"make_pipeline": make_pipeline, "LogisticRegression": LogisticRegression}
-    exec(cell.source, names)
-    assert checks.nb10_train(names["word_counts"]).ok
     code = [line.strip() for cell in notebook.cells for line in cell.source.splitlines()]
     takes = {line for line in code if "data.take(train_set" in line}
     assert takes == {"train_set = data.take(train_set, min(train_rows, len(train_set)))"}, "in all examples"

@@ -70,6 +70,15 @@ def test_a_failed_job_says_what_it_wrote_last():
         jobs.run([sys.executable, "-c", "print('last words'); raise SystemExit(3)"])
 
 
+def test_a_job_that_was_followed_says_what_it_wrote_last_too():
+    script = "import sys; print('first'); print('last words'); sys.exit(3)"
+    with jobs.Job([sys.executable, "-c", script]) as job:
+        assert any(line == "first" for line in job)
+        list(job)
+    with pytest.raises(jobs.JobError, match=r"status 3(.|\n)*first\nlast words"):
+        job.check()
+
+
 def test_processes_find_helpers_and_share_the_cores():
     code = "import os, helpers; print(os.environ['OMP_NUM_THREADS'], helpers.__version__)"
     assert jobs.run([sys.executable, "-c", code], threads=2)[0].startswith("2 ")
