@@ -64,6 +64,7 @@ def train(sharded: bool) -> dict:
 
 if __name__ == "__main__":
     jobs.end_with_owner()
+    jobs.whole_lines()
     distributed.init_process_group("gloo")
     for sharded in (False, True):
         seen = [None] * distributed.get_world_size()

@@ -67,8 +67,7 @@ def main(chosen: argparse.Namespace) -> None:
     """Train, from the checkpoint if there is one."""
     accelerator, model, optimizer, schedule, batches = prepare(chosen)
     here, processes = accelerator.process_index, accelerator.num_processes
-    # In one write with its line's end, or the lines of two processes mix.
-    print(f"process {here} of {processes} has the number {os.getpid()}\n", end="", flush=True)
+    print(f"process {here} of {processes} has the number {os.getpid()}", flush=True)
     done = load(accelerator, chosen.checkpoint) if chosen.checkpoint else 0
     per_epoch = chosen.rows // chosen.batch_size
     losses, step_s, optimizer_s = [], [], 0.0
@@ -130,6 +129,7 @@ def load(accelerator: Accelerator, folder: Path) -> int:
 
 if __name__ == "__main__":
     jobs.end_with_owner()
+    jobs.whole_lines()
     bare.spare_memory()
     main(options())
     jobs.leave()

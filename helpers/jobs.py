@@ -30,7 +30,7 @@ class Job:
 
     It runs in the course's folder and finds `helpers`. Iterate over it for its output, line by line as it
     comes, error messages included; the loop ends when the job has. A Python program should print with
-    `flush=True`: its lines come at once then, and in one piece beside those of other processes.
+    `flush=True`, or call `whole_lines` first: its lines come at once then.
 
     Parameters
     ----------
@@ -148,6 +148,15 @@ def leave() -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
+
+
+def whole_lines() -> None:
+    """Let this process write each line as soon as it ends, and in one piece.
+
+    torchrun starts Python unbuffered. `print` then writes a line and its end apart, and the lines of two
+    processes mix.
+    """
+    sys.stdout.reconfigure(line_buffering=True, write_through=False)
 
 
 def end_with_owner() -> None:

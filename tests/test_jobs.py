@@ -15,7 +15,8 @@ WORKER = """
 import os, time
 from helpers import jobs
 jobs.end_with_owner()
-print(f"{os.getpid()}\\n", end="", flush=True)  # one write, so that two lines don't mix
+jobs.whole_lines()
+print(os.getpid())
 time.sleep(60)
 """
 LAUNCHER = f"""
@@ -59,6 +60,16 @@ def test_lines_come_while_it_runs():
     with jobs.Job([sys.executable, "-c", code]) as job:
         assert next(iter(job)) == "0"
         assert job.returncode is None
+
+
+def test_lines_of_two_processes_do_not_mix():
+    worker = "from helpers import jobs; jobs.whole_lines()\nfor _ in range(10_000): print('a line')"
+    launcher = f"""
+import subprocess, sys
+workers = [subprocess.Popen([sys.executable, "-u", "-c", {worker!r}]) for _ in range(2)]  # as torchrun does
+sys.exit(any([worker.wait() for worker in workers]))
+"""
+    assert jobs.run([sys.executable, "-c", launcher]) == 20_000 * ["a line"]
 
 
 def test_errors_are_among_the_lines():
