@@ -71,6 +71,6 @@ if __name__ == "__main__":
         distributed.all_gather_object(seen, train(sharded))
         if distributed.get_rank() == 0:
             for each in seen:
-                print(json.dumps(each), flush=True)
+                print(json.dumps(each))
     distributed.destroy_process_group()
     jobs.leave()

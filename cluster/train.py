@@ -67,11 +67,11 @@ def main(chosen: argparse.Namespace) -> None:
     """Train, from the checkpoint if there is one."""
     accelerator, model, optimizer, schedule, batches = prepare(chosen)
     here, processes = accelerator.process_index, accelerator.num_processes
-    print(f"process {here} of {processes} has the number {os.getpid()}", flush=True)
+    print(f"process {here} of {processes} has the number {os.getpid()}")
     done = load(accelerator, chosen.checkpoint) if chosen.checkpoint else 0
     per_epoch = chosen.rows // chosen.batch_size
     losses, step_s, optimizer_s = [], [], 0.0
-    accelerator.print(f"training starts at step {done}", flush=True)
+    accelerator.print(f"training starts at step {done}")
     start = time.perf_counter()
 
     model.train()
@@ -89,13 +89,13 @@ def main(chosen: argparse.Namespace) -> None:
             losses.append(accelerator.reduce(loss.detach(), "mean").item())
             done += 1
             step_s.append(time.perf_counter() - start - sum(step_s))
-            accelerator.print(f"step {done}: loss {losses[-1]:.6f}", flush=True)
+            accelerator.print(f"step {done}: loss {losses[-1]:.6f}")
             if chosen.checkpoint and done % chosen.every == 0:
                 save(accelerator, chosen.checkpoint, done)
             if done == chosen.steps:
                 break
 
-    accelerator.print("training ended", flush=True)
+    accelerator.print("training ended")
     if chosen.result and accelerator.is_main_process:
         seen = {"processes": processes, "losses": losses, "step_s": step_s, "optimizer_s": optimizer_s}
         chosen.result.write_text(json.dumps(seen))
