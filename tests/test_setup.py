@@ -7,12 +7,13 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from importlib.metadata import packages_distributions
+from importlib.metadata import metadata, packages_distributions
 from pathlib import Path
 
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 from rattler import MatchSpec
@@ -71,6 +72,15 @@ def test_pins_lie_within_the_bounds():
         assert (learner | tests)[name] in requirement.specifier
     assert not learner.keys() & tests.keys()
     assert "-r requirements.txt" in (ROOT / "requirements-test.txt").read_text().splitlines()
+
+
+@pytest.mark.parametrize("python", ["3.11.0", "3.12.0", "3.13.0"])
+def test_pins_install_on_the_first_release_of_each_python_too(python):
+    """Debian 12 has Python 3.11.2, where a package that wants 3.11.5 stopped the whole setup."""
+    assert python in SpecifierSet(project["requires-python"])
+    every = pins("requirements.txt") | pins("requirements-test.txt")
+    wants = {name: SpecifierSet(metadata(name).get("Requires-Python", "")) for name in every}
+    assert {name: str(versions) for name, versions in wants.items() if python not in versions} == {}
 
 
 def test_pins_are_complete():
