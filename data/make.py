@@ -107,8 +107,19 @@ def make_digits(folder: Path, downloads: Path) -> None:
             rows = [np.flatnonzero(label == digit) for digit in range(10)]
             spread = [of_digit[np.linspace(0, len(of_digit) - 1, per_class).astype(int)] for of_digit in rows]
             keep = np.sort(np.concatenate(spread))
-            # Stored, not compressed: the bytes then depend on no version of zlib.
-            np.savez(folder / f"{split}.npz", image=table[keep, 1:], label=label[keep])
+            write_npz(folder / f"{split}.npz", image=table[keep, 1:], label=label[keep])
+
+
+def write_npz(path: Path, **arrays: np.ndarray) -> None:
+    """As `np.savez`, with bytes that depend on no version of zlib (nothing is compressed) or of Python.
+
+    `np.savez` asks for headers of large files, which Python before 3.11.4 writes in another way.
+    """
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, array in arrays.items():
+            content = io.BytesIO()
+            np.save(content, array)
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), content.getvalue())
 
 
 def make_grid(folder: Path, downloads: Path) -> None:
