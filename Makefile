@@ -40,7 +40,7 @@ lab: setup ## open the course in JupyterLab
 	@$(BIN)/python -m jupyter lab $(AS_ROOT) --LabApp.default_url=/lab/tree/notebooks/00_welcome.ipynb
 
 run: setup ## execute every notebook; copies and a summary go to build/
-	@$(BIN)/python -m helpers run
+	@$(BIN)/python -m tools run
 
 check: setup ## say what of this machine is ready, and how to fix the rest
 	@$(BIN)/python -m helpers check
@@ -53,7 +53,7 @@ validate: $(VENV)/.ready-test setup ## run the stored notebooks again and compar
 		--nbval-cell-timeout=600 --timeout=900 notebooks
 
 notebooks: $(VENV)/.ready-test setup ## execute the notebooks for storage, and record what each cost
-	@$(BIN)/python -m helpers store
+	@$(BIN)/python -m tools store
 
 extras: $(EXTRA)/.venv/.ready setup ## run the optional TensorFlow notebook, in an environment of its own
 	@$(EXTRA_BIN)/python $(EXTRA)/run.py

@@ -4,7 +4,7 @@
 
 TF-IDF with logistic regression, a BERT from random weights and the pretrained one, trained on the
 first n sentences of the training split and scored on the whole test split. Writes
-data/receipts/04_contestants.json, which notebook 04 shows. A run that is there already, with the same
+data/receipts/contestants.json, which “Fine-tune a BERT” shows. A run that is there already, with the same
 settings on the same data, is kept: after an interrupt, the same call goes on. Delete the file to begin anew.
 """
 
@@ -23,7 +23,7 @@ from sklearn.pipeline import make_pipeline
 from benchmarks import recording
 from helpers import assets, data, energy, training
 
-RECEIPT = assets.DATA / "receipts" / "04_contestants.json"
+RECEIPT = assets.DATA / "receipts" / "contestants.json"
 COUNTRY = "USA"
 EPOCHS = {100: 10, 1_000: 3, 3_000: 2, 7_070: 2}  # few sentences need more passes
 SETTINGS = {  # dropout slows a step by a tenth, and fine-tuning as short as this does without

@@ -3,7 +3,7 @@
     python -m benchmarks.prediction    # about three minutes on 2 quiet cores
 
 The embedded model with a fresh head: what a prediction costs does not depend on what the head has learned,
-so nothing is trained and no accuracy is given. Writes data/receipts/05_prediction.json, which notebook 05
+so nothing is trained and no accuracy is given. Writes data/receipts/prediction.json, which “Measure energy”
 replays.
 """
 
@@ -15,7 +15,7 @@ from accelerate.utils import set_seed
 
 from helpers import assets, data, energy, receipts
 
-RECEIPT = assets.DATA / "receipts" / "05_prediction.json"
+RECEIPT = assets.DATA / "receipts" / "prediction.json"
 COUNTRY = "USA"
 ROWS, BATCH_SIZE, MAX_LENGTH, SEED = 400, 32, 128, 0
 ROUNDS, WINDOW_S, IDLE_S = 5, 10.0, 10.0

@@ -10,7 +10,7 @@ after its first evaluation of the whole validation split at or above it. Loading
 evaluation are on the clock; the look at the test split at the end is not. A run that never gets there is a
 miss.
 
-Writes data/receipts/06_recipes.json, which notebook 06 shows. A run that is there already, with the same
+Writes data/receipts/recipes.json, which “Train with less” shows. A run that is there already, with the same
 settings on the same machine and data, is kept: after an interrupt, the same call goes on.
 """
 
@@ -28,9 +28,9 @@ from accelerate.utils import set_seed
 from torch.nn import functional as F
 
 from benchmarks import recording
-from helpers import assets, data, energy, frugal, training
+from helpers import assets, data, energy, training, transformer
 
-RECEIPT = assets.DATA / "receipts" / "06_recipes.json"
+RECEIPT = assets.DATA / "receipts" / "recipes.json"
 COUNTRY = "USA"
 LOOK_ROWS = 300  # of validation, for the looks within an epoch
 
@@ -94,7 +94,7 @@ def new_model(settings: dict) -> torch.nn.Module:
         assets.fetch_model(), num_labels=2, num_hidden_layers=settings["layers"], **rates
     )
     if settings["first_position"]:
-        frugal.first_position_only(model)
+        transformer.first_position_only(model)
     frozen = [*model.bert.encoder.layer[: settings["freeze_layers"]]]
     frozen += [model.bert.embeddings] if settings["freeze_embeddings"] else []
     for part in frozen:

@@ -55,7 +55,7 @@ def answer(
 
 
 def fit_gate(texts: Sequence[str], labels: Sequence[int]) -> Pipeline:
-    """TF-IDF with logistic regression, as notebook 04 trains it."""
+    """TF-IDF with logistic regression, as “Fine-tune a BERT” trains it."""
     gate = make_pipeline(TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True), LogisticRegression(C=10))
     return gate.fit(list(texts), list(labels))
 

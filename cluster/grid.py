@@ -13,7 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # finds `helpers` from any folder
 
-from helpers import jobs
+from cluster import worker
 from helpers.assets import ROOT
 
 GRID = {"strength": [1.0, 10.0], "longest": [1, 2]}  # four settings of one_setting.ipynb
@@ -71,5 +71,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    jobs.end_with_owner()
+    worker.end_with_owner()
     main()

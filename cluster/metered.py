@@ -14,7 +14,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # finds `helpers` from any folder
 
-from helpers import energy, jobs
+from cluster import worker
+from helpers import energy
 
 
 def main() -> int:
@@ -49,5 +50,5 @@ def run(command: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    jobs.end_with_owner()
+    worker.end_with_owner()
     sys.exit(main())

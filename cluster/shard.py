@@ -1,4 +1,4 @@
-"""What each process holds in memory: all of the model, or its share. Notebook 08 explains it.
+"""What each process holds in memory: all of the model, or its share. “Scale out” explains it.
 
 torchrun --standalone --nproc-per-node=2 cluster/shard.py
 """
@@ -17,7 +17,8 @@ from torch.distributed.tensor import DTensor
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
-from helpers import bare, jobs
+from cluster import worker
+from helpers import transformer
 
 STEPS, ROWS = 3, 8
 
@@ -30,7 +31,7 @@ def held(tensors) -> int:
 
 def train(sharded: bool) -> dict:
     """Take a few steps, and return the losses and the bytes that this process holds after them."""
-    model = bare.load(seed=0)
+    model = transformer.load(seed=0)
     if sharded:
         mesh = init_device_mesh("cpu", (distributed.get_world_size(),))
         for layer in model.layers:  # a layer is gathered when its turn comes, then let go
@@ -39,11 +40,11 @@ def train(sharded: bool) -> dict:
     else:
         model = DistributedDataParallel(model)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
-    mine = bare.read("train", STEPS * ROWS * distributed.get_world_size())
+    mine = transformer.read("train", STEPS * ROWS * distributed.get_world_size())
     mine = mine[distributed.get_rank() :: distributed.get_world_size()]  # other sentences in each process
     losses = []
     for step in range(STEPS):
-        input_ids, attention_mask, labels = bare.pad(mine[step * ROWS : (step + 1) * ROWS])
+        input_ids, attention_mask, labels = transformer.pad(mine[step * ROWS : (step + 1) * ROWS])
         optimizer.zero_grad()
         loss = F.cross_entropy(model(input_ids, attention_mask), labels)
         loss.backward()
@@ -63,8 +64,8 @@ def train(sharded: bool) -> dict:
 
 
 if __name__ == "__main__":
-    jobs.end_with_owner()
-    jobs.whole_lines()
+    worker.end_with_owner()
+    worker.whole_lines()
     distributed.init_process_group("gloo")
     for sharded in (False, True):
         seen = [None] * distributed.get_world_size()
@@ -73,4 +74,4 @@ if __name__ == "__main__":
             for each in seen:
                 print(json.dumps(each))
     distributed.destroy_process_group()
-    jobs.leave()
+    worker.leave()

@@ -1,4 +1,4 @@
-"""Notebook 04's loop for any number of processes, with a checkpoint. Notebook 08 explains it.
+"""“Fine-tune a BERT”'s loop for any number of processes, with a checkpoint. “Scale out” explains it.
 
 python cluster/train.py                                   # one process
 accelerate launch --multi_gpu --num_processes=2 --main_process_port=0 cluster/train.py  # two, no GPU needed
@@ -22,7 +22,8 @@ from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
 
-from helpers import bare, jobs
+from cluster import worker
+from helpers import transformer
 
 
 def options(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -50,15 +51,15 @@ def prepare(chosen: argparse.Namespace) -> tuple:
         cpu=torch.cuda.device_count() < here,  # a GPU for each of them, or none
         dataloader_config=DataLoaderConfiguration(split_batches=True),
     )
-    train = bare.read("train", chosen.rows)
-    model = bare.load(chosen.seed)  # every process draws the same head
+    train = transformer.read("train", chosen.rows)
+    model = transformer.load(chosen.seed)  # every process draws the same head
     optimizer = torch.optim.AdamW(model.parameters(), lr=chosen.learning_rate, fused=True)
-    warm_up = max(1, chosen.steps // 10)  # the rate rises, then falls to 0, as in notebook 04
+    warm_up = max(1, chosen.steps // 10)  # the rate rises, then falls to 0, as in “Fine-tune a BERT”
     rate = lambda step: min((step + 1) / warm_up, (chosen.steps - step) / (chosen.steps - warm_up + 1))  # noqa: E731
     model, optimizer, schedule = accelerator.prepare(model, optimizer, LambdaLR(optimizer, rate))
 
     def batches(epoch: int) -> DataLoader:  # another order in each epoch, and the same one after a restart
-        return accelerator.prepare(bare.batches(train, chosen.batch_size, chosen.seed + epoch))
+        return accelerator.prepare(transformer.batches(train, chosen.batch_size, chosen.seed + epoch))
 
     return accelerator, model, optimizer, schedule, batches
 
@@ -128,8 +129,8 @@ def load(accelerator: Accelerator, folder: Path) -> int:
 
 
 if __name__ == "__main__":
-    jobs.end_with_owner()
-    jobs.whole_lines()
-    bare.spare_memory()
+    worker.end_with_owner()
+    worker.whole_lines()
+    worker.spare_memory()
     main(options())
-    jobs.leave()
+    worker.leave()

@@ -5,7 +5,7 @@
 
 It needs a package index (five downloads, about 50 MB), Debian's (two, 8 MB) and numpy. Why each rule
 is as it is stands in README.md beside this file. The pretrained model in models/ is not made here but
-by `python -m benchmarks.pretrain`; its sums are listed too.
+by `python -m benchmarks.pocket_bert`; its sums are listed too.
 """
 
 import argparse

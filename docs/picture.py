@@ -1,4 +1,4 @@
-"""Takes the README's picture out of notebook 04 as it is stored: python docs/picture.py."""
+"""Takes the README's picture out of “Fine-tune a BERT” as it is stored: python docs/picture.py."""
 
 import base64
 from pathlib import Path
@@ -10,8 +10,8 @@ PICTURE = ROOT / "docs" / "learning_curve.png"
 
 
 def stored_picture() -> bytes:
-    """The learning curve in notebook 04's outputs, as PNG bytes."""
-    notebook = nbformat.read(ROOT / "notebooks" / "04_fine_tune_bert.ipynb", as_version=4)
+    """The learning curve in “Fine-tune a BERT”'s outputs, as PNG bytes."""
+    notebook = nbformat.read(ROOT / "notebooks" / "06_fine_tune_bert.ipynb", as_version=4)
     (cell,) = [cell for cell in notebook.cells if 'xlabel="labeled sentences to train on"' in cell.source]
     (png,) = [output.data["image/png"] for output in cell.outputs if "image/png" in output.get("data", {})]
     return base64.b64decode(png)

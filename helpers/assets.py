@@ -35,7 +35,7 @@ MODEL_FILES = {
     "tokenizer_config.json": "acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b",
     "vocab.txt": "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
 }
-POCKET_BERT = "pocket-bert"  # the course's own, pretrained in notebook 03's way; ships in data/models
+POCKET_BERT = "pocket-bert"  # the course's own, pretrained in “Pretrain a BERT”'s way; ships in data/models
 MEGABYTES_NEEDED = 300  # the package, what is unpacked from it, and some air
 
 

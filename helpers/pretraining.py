@@ -1,4 +1,4 @@
-"""Pretraining a small BERT: a vocabulary, packed text, masks, and the loop of notebook 03.
+"""Pretraining a small BERT: a vocabulary, packed text, masks, and the loop of “Pretrain a BERT”.
 
 Like `training`, it knows nothing of energy.
 """
@@ -6,7 +6,6 @@ Like `training`, it knows nothing of energy.
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from helpers.training import (
@@ -376,54 +375,6 @@ def pretrain(
         optimizer.zero_grad()
         release_memory()
     return history
-
-
-def mean_classifier(source: "str | Path | BertConfig") -> "torch.nn.Module":
-    """Make a classifier of two classes that reads the mean of all tokens' vectors, not that of [CLS].
-
-    Masked language modeling asks [CLS] nothing, so a model pretrained on that alone has put nothing there.
-
-    Parameters
-    ----------
-    source : path or BertConfig
-        A folder with weights, such as `assets.resolve_model("pocket-bert")`; or a shape, for random weights.
-
-    Returns
-    -------
-    torch.nn.Module
-        Takes `input_ids`, `attention_mask` (int64, batch x length) and, for a loss, `labels`. Its head is
-        new.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from transformers import BertConfig
-    >>> model = mean_classifier(BertConfig(vocab_size=50, hidden_size=8, num_attention_heads=2))
-    >>> model(torch.tensor([[2, 7, 3]]), torch.tensor([[1, 1, 1]])).logits.shape
-    torch.Size([1, 2])
-    """
-    import torch
-    from torch.nn import functional as F
-    from transformers import BertConfig, BertModel, BertPreTrainedModel
-    from transformers.modeling_outputs import SequenceClassifierOutput
-
-    class MeanClassifier(BertPreTrainedModel):
-        def __init__(self, config: BertConfig) -> None:
-            super().__init__(config)
-            self.bert = BertModel(config, add_pooling_layer=False)
-            self.classifier = torch.nn.Linear(config.hidden_size, config.num_labels)
-            self.post_init()
-
-        def forward(self, input_ids, attention_mask, labels=None):
-            hidden = self.bert(input_ids, attention_mask=attention_mask).last_hidden_state
-            real = attention_mask.unsqueeze(-1).to(hidden.dtype)
-            logits = self.classifier((hidden * real).sum(dim=1) / real.sum(dim=1))
-            loss = None if labels is None else F.cross_entropy(logits.float(), labels)
-            return SequenceClassifierOutput(loss=loss, logits=logits)
-
-    if isinstance(source, BertConfig):
-        return MeanClassifier(source)
-    return MeanClassifier.from_pretrained(source)
 
 
 def masked_batches(

@@ -1,4 +1,4 @@
-"""PyTorch's half of 11_tensorflow.ipynb: it trains what the notebook asks for, in a process of its own.
+"""PyTorch's half of tensorflow.ipynb: it trains what the notebook asks for, in a process of its own.
 
 The notebook starts it with the course's own Python and keeps it, so that loading PyTorch is in no training:
 
@@ -41,7 +41,7 @@ def complete(order: dict) -> dict:
 
 
 def digits_network() -> nn.Sequential:
-    """The network of notebook 02."""
+    """The network of “Losses”."""
     return nn.Sequential(nn.Linear(784, 256), nn.ReLU(), nn.Linear(256, 10))
 
 

@@ -11,7 +11,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 sys.path.insert(0, str(ROOT))
 
-from helpers import form, runner, storing  # noqa: E402  # this environment has the packages, not the course
+from tools import notebooks, runner, store  # noqa: E402  # this environment has the packages, not the course
 
 
 def main() -> int:
@@ -21,11 +21,11 @@ def main() -> int:
     parser.add_argument("--store", action="store_true", help="execute in place (for maintainers)")
     chosen = parser.parse_args()
     if chosen.store:
-        return storing.store(folder=HERE, readme=HERE / "no-table-to-write")
+        return store.store(folder=HERE, readme=HERE / "no-table-to-write")
     output = ROOT / "build" / "extras"
     status = runner.run(profile=chosen.profile, output=output, folder=HERE)
     for path in runner.choose((), HERE) if not status else ():
-        for cell in form.tagged(form.read(output / path.name), "table"):
+        for cell in notebooks.tagged(notebooks.read(output / path.name), "table"):
             print(*(f"\n{printed.text.rstrip()}" for printed in cell.outputs if "text" in printed))
     return status
 

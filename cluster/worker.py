@@ -1,0 +1,67 @@
+"""What each process of a job on several processes does for itself: whole lines, a small memory, a clean end."""
+
+import os
+import sys
+import threading
+import time
+
+import psutil
+
+from helpers.processes import CHECK_S, OWNER, end
+
+
+def leave() -> None:
+    """End a worker whose work is done, with status 0 and without taking Python down around it.
+
+    Gloo's threads may still hold a tensor after the process group is gone, and let go of it while Python is
+    being taken down. In 3 of 14 runs of cluster/shard.py a worker died of that, by SIGABRT, after its last
+    line.
+    https://github.com/pytorch/pytorch/pull/179291
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
+def whole_lines() -> None:
+    """Let this process write each line as soon as it ends, and in one piece.
+
+    torchrun starts Python unbuffered. `print` then writes a line and its end apart, and the lines of two
+    processes mix.
+    """
+    sys.stdout.reconfigure(line_buffering=True, write_through=False)
+
+
+def end_with_owner() -> None:
+    """Make this process, and what it starts, end when the program that began the job is gone, even if killed.
+
+    A launcher that is killed leaves its workers to themselves, so each worker looks after it. A process that
+    no `Job` began, such as one on a cluster, goes on as it would.
+    """
+    if OWNER not in os.environ:
+        return
+    owner, parent = int(os.environ[OWNER]), os.getppid()
+
+    def alive() -> bool:
+        try:
+            there = psutil.Process(owner).status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return False
+        return there and os.getppid() == parent
+
+    def watch() -> None:
+        while alive():
+            time.sleep(CHECK_S)
+        end(set(psutil.Process().children(recursive=True)))
+        os._exit(1)
+
+    threading.Thread(target=watch, name="end with owner", daemon=True).start()
+
+
+def spare_memory() -> None:
+    """In one of several processes, keep Accelerate from importing Datasets, 100 MB that nothing here uses.
+
+    It looks whether the package is there, and takes it in to ask if the data are of its kind.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        sys.modules.setdefault("datasets", None)  # what Python keeps for a package that isn't there

@@ -1,0 +1,106 @@
+"""Checks for “Capstone”: the capstone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from .base import Verdict, check, letters, not_yet, right
+
+__all__ = ["caught", "front", "job", "train"]
+
+OFF_THE_FRONT = {
+    "B": "B gets 82 % for 0.30 Wh, and somebody gets the same for less",
+    "D": "D is beaten twice over: C is more accurate and uses less",
+    "F": "F ran on a machine with a GPU. Its 0.20 Wh say nothing beside the laptop's",
+}
+CAUGHT = {
+    "A": "the receipt holds each answer, and the labels are in the repository.",
+    "B": "the time and the load are in the raw samples too, and a tenth doesn't fit them.",
+    "C": "can two people's runs take the same time to the nanosecond?",
+}
+NOT_CAUGHT = {
+    "D": "what is in the test split doesn't show in a receipt: the model is simply very good",
+    "E": "the judge asks for the same sentences again and again, and sees answers, not how they were found",
+    "F": "samples that all agree are what an honest receipt looks like",
+}
+
+
+@check("a function of (train_wh, joules_per_1000, predictions) that returns watt-hours")
+def job(answer: Callable[[float, float, float], float]) -> Verdict:
+    """Judge the energy of a training and its predictions as a function."""
+    train_wh, joules, predictions = 0.4, 90.0, 20_000
+    got, expected = float(answer(train_wh, joules, predictions)), 0.4 + 90 * 20 / 3_600
+    if math.isclose(got, expected, rel_tol=1e-6) and math.isclose(float(answer(1.0, 36.0, 0)), 1.0):
+        return right("0.4 Wh to train and 0.5 Wh to serve: at 20,000 predictions, serving costs more.")
+    slips = {
+        "that adds joules to watt-hours. A watt-hour is 3,600 joules.": train_wh + joules * 20,
+        "the joules are for 1,000 predictions, not for one.": train_wh + joules * predictions / 3_600,
+        "you count 1,000 predictions, not all of them.": train_wh + joules / 3_600,
+        "the training is missing: it is paid once, but it is paid.": joules * 20 / 3_600,
+        "training is paid once, not for each 1,000 predictions.": (train_wh + joules / 3_600) * 20,
+        "that is in joules; in watt-hours, please.": train_wh * 3_600 + joules * 20,
+        "an hour has 3,600 seconds, not 60.": train_wh + joules * 20 / 60,
+    }
+    for message, wrong in slips.items():
+        if math.isclose(got, wrong, rel_tol=1e-6):
+            return not_yet(message)
+    return not_yet(
+        f"for 0.4 Wh, 90 J and 20,000 predictions you give {got:.4g} Wh, expected {expected:.4g} Wh."
+    )
+
+
+@check("a set of letters, such as {'A', 'B'}")
+def front(answer: Iterable[str]) -> Verdict:
+    """Judge which of the laptop's entries are on the Pareto front."""
+    given = letters(answer, "ABCDEF")
+    for letter, why in OFF_THE_FRONT.items():
+        if letter in given:
+            return not_yet(f"{why}.")
+    if given == {"C"}:
+        return not_yet("C is the most accurate. Is there an entry that C doesn't beat in energy?")
+    if given == {"C", "E"}:
+        return not_yet("one more: a front has a cheap end too, target or not.")
+    if given == {"A", "C", "E"}:
+        return right("none of the three is beaten in one of the two without winning in the other.")
+    return not_yet("for each entry ask: is there one on the same machine as accurate or better, for less?")
+
+
+@check("a set of letters, such as {'A', 'B'}")
+def caught(answer: Iterable[str]) -> Verdict:
+    """Judge which tricks show in a receipt."""
+    given = letters(answer, "ABCDEF")
+    for letter, why in NOT_CAUGHT.items():
+        if letter in given:
+            return not_yet(f"{letter} goes through: {why}.")
+    for letter, why in CAUGHT.items():
+        if letter not in given:
+            return not_yet(f"one more: {why}")
+    return right("a check finds what doesn't agree. Against D, E and F only reading each other's code helps.")
+
+
+@check("a function train(train_set, validation_set) that returns a function predict(texts)")
+def train(answer: Callable[[Any, Any], Callable[[list[str]], Any]]) -> Verdict:
+    """Judge whether a training keeps to the judge's contract, on few sentences."""
+    from capstone import judge
+    from helpers import data
+
+    train_set = data.take(data.load_reviews("train"), 400)
+    validation_set = data.take(data.load_reviews("validation"), 100)
+    predict = answer(train_set, validation_set)
+    if not callable(predict):
+        return not_yet(f"it returns a {type(predict).__name__}; expected the function `predict` itself.")
+    texts, labels = validation_set["text"][:], validation_set["label"][:]
+    together = judge.as_labels(predict(texts), len(texts))
+    alone = [judge.as_labels(predict([text]), 1)[0] for text in texts[:20]]
+    if sum(a != b for a, b in zip(alone, together, strict=False)) > 1:
+        return not_yet(
+            "asked one by one, sentences get other answers than together. Does the model read the padding?"
+        )
+    if len(set(together)) == 1:
+        return not_yet(f"all {len(texts)} sentences get the answer {together[0]}: nothing was learned yet.")
+    share = sum(a == b for a, b in zip(together, labels, strict=True)) / len(texts)
+    if share < 0.5:
+        return not_yet(f"{share:.0%} are right, less than a coin gets: are 0 (negative) and 1 swapped?")
+    return right(f"it keeps to the contract. After 400 sentences {share:.0%} of 100 others are right.")

@@ -1,0 +1,156 @@
+"""Jobs of several processes: started, followed line by line, and none of them left behind."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections import deque
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import psutil
+
+from helpers.assets import ROOT
+
+OWNER = "COURSE_JOB_OWNER"  # the number of the process that a job must not outlive
+CHECK_S = 0.5
+LAST_LINES = 20
+
+
+class JobError(RuntimeError):
+    """A job that failed; the message holds the end of what it wrote."""
+
+
+class Job:
+    """A command and all processes that it starts; leaving the `with` block ends those that still run.
+
+    It runs in the course's folder and finds `helpers`. Iterate over it for its output, line by line as it
+    comes, error messages included; the loop ends when the job has. A Python program should print with
+    `flush=True`, or call `whole_lines` first: its lines come at once then.
+
+    Parameters
+    ----------
+    command : sequence of str or path
+        A program and its arguments.
+    threads : int
+        Threads that each process may compute with. Two processes with two each would stand in each
+        other's way on two cores.
+
+    Examples
+    --------
+    >>> import sys
+    >>> with Job([sys.executable, "-c", "print('one'); print('two')"]) as job:
+    ...     print([line for line in job], job.returncode)
+    ['one', 'two'] 0
+    """
+
+    def __init__(self, command: Sequence[str | Path], *, threads: int = 1) -> None:
+        self.command = [str(part) for part in command]
+        self._last: deque[str] = deque(maxlen=LAST_LINES)
+        self._variables = {
+            "OMP_NUM_THREADS": str(threads),
+            "MKL_NUM_THREADS": str(threads),
+            "TOKENIZERS_PARALLELISM": "false",
+            "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
+            OWNER: str(os.getpid()),
+        }
+        # All processes are on this machine: they need no network, and no name that only a network resolves.
+        loopback = [name for name in psutil.net_if_addrs() if name.startswith("lo")]
+        self._variables |= {"GLOO_SOCKET_IFNAME": loopback[0]} if loopback else {}
+
+    @property
+    def returncode(self) -> int | None:
+        """The command's exit status, below 0 if a signal ended it; None while it runs."""
+        return self._process.poll()
+
+    def check(self) -> None:
+        """After the `with` block: raise a `JobError` with the last lines that were read if the job failed."""
+        if self.returncode:
+            shown = " ".join([Path(self.command[0]).name, *self.command[1:]])
+            last = "\n".join(self._last)
+            raise JobError(f"{shown} ended with status {self.returncode}. Its last lines:\n{last}")
+
+    def __enter__(self) -> Job:
+        self._process = subprocess.Popen(
+            self.command,
+            cwd=ROOT,
+            env=os.environ | self._variables,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        )
+        return self
+
+    def __iter__(self) -> Iterator[str]:
+        for line in self._process.stdout:
+            self._last.append(line.rstrip("\n"))
+            yield self._last[-1]
+        self._process.wait()
+
+    def __exit__(self, *_: object) -> None:
+        others = set(self.processes()[1:])
+        if self.returncode is None:
+            self._process.terminate()
+        end(others)
+        try:
+            self._process.wait(timeout=3)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process.stdout.close()
+
+    def processes(self) -> list[psutil.Process]:
+        """The command's process and all that it has started, as far as they run."""
+        try:
+            first = psutil.Process(self._process.pid)
+            return [first, *first.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return []
+
+
+def run(command: Sequence[str | Path], *, threads: int = 1) -> list[str]:
+    """Run a job to its end and return its lines.
+
+    Raises
+    ------
+    JobError
+        If its exit status isn't 0.
+
+    Examples
+    --------
+    >>> import sys
+    >>> run([sys.executable, "-c", "raise SystemExit('no such thing')"])
+    Traceback (most recent call last):
+    ...
+    helpers.processes.JobError: ... ended with status 1. Its last lines:
+    no such thing
+    """
+    with Job(command, threads=threads) as job:
+        lines = list(job)
+    job.check()
+    return lines
+
+
+def bytes_sent() -> int | None:
+    """Bytes that processes of this machine have sent each other through its loopback; None where none counts.
+
+    Read it before and after: the difference is what a job on one machine has exchanged, with whatever other
+    programs did meanwhile.
+    """
+    counters = psutil.net_io_counters(pernic=True)
+    loopback = [counters[name].bytes_sent for name in counters if name.startswith("lo")]
+    return loopback[0] if loopback else None
+
+
+def end(processes: set[psutil.Process]) -> None:
+    """End processes: ask, wait a moment, then insist."""
+    for stop in ("terminate", "kill"):
+        for process in processes:
+            try:
+                getattr(process, stop)()
+            except psutil.Error:  # gone already
+                continue
+        _, alive = psutil.wait_procs(processes, timeout=3)
+        processes = set(alive)

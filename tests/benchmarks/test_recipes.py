@@ -1,0 +1,130 @@
+"""The recipes of fine-tuning, each run on a few sentences with a tiny BERT in the place of the real one."""
+
+import json
+
+import pytest
+import torch
+import transformers
+from transformers import BertConfig, BertForSequenceClassification
+
+from benchmarks import recipes
+from helpers import assets, data, energy
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch, tmp_path):
+    """Forty sentences, a tiny BERT, and a receipt of our own."""
+    load = data.load_reviews
+
+    def tiny(_path, **settings):
+        shape = {
+            "hidden_size": 16,
+            "num_attention_heads": 2,
+            "intermediate_size": 16,
+        }
+        return BertForSequenceClassification(BertConfig(**shape, **settings))
+
+    monkeypatch.setattr(data, "load_reviews", lambda split: data.take(load(split), 40))
+    monkeypatch.setattr(transformers.AutoModelForSequenceClassification, "from_pretrained", tiny)
+    monkeypatch.setattr(recipes, "RECEIPT", tmp_path / "recipes.json")
+    for name, settings in recipes.RECIPES.items():
+        monkeypatch.setitem(recipes.RECIPES, name, settings | {"batch_size": 8})
+    monkeypatch.setattr(recipes, "LOOK_ROWS", 8)
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return transformers.AutoTokenizer.from_pretrained(assets.fetch_model())
+
+
+def record(monkeypatch, *arguments):
+    monkeypatch.setattr("sys.argv", ["recipes", *arguments])
+    recipes.main()
+    return json.loads(recipes.RECEIPT.read_text())
+
+
+def test_a_receipt_holds_what_each_run_was_and_cost(monkeypatch):
+    names = ["naive", "frugal", "LoRA"]
+    receipt = record(monkeypatch, *names[::-1], "--seeds", "0")
+    assert [run["name"] for run in receipt["runs"]] == names  # in the order of the recipes
+    assert receipt["target"] == recipes.find_target(receipt["runs"])
+    for run in receipt["runs"]:
+        assert run["settings"] == recipes.RECIPES[run["name"]]
+        whole = [entry["step"] for entry in run["evaluations"] if entry["rows"] == 40]
+        assert whole == [5 * (epoch + 1) for epoch in range(run["settings"]["epochs"])]
+        assert 0 <= run["test_interval"][0] <= run["test_accuracy"] <= run["test_interval"][1] <= 1
+        assert {phase["label"] for phase in run["cost"]["phases"]} == {"load", "train", "validate"}
+        assert run["evaluations"][-1]["seconds"] <= run["cost"]["wall_s"] + 0.1
+        again = json.loads(json.dumps(energy.Measurement.from_raw(run["cost"]).results()))
+        assert again == run["results"]
+
+
+def test_what_is_frozen_is_not_trained():
+    weights = {}
+    for name, settings in recipes.RECIPES.items():
+        model = recipes.new_model(settings)
+        weights[name] = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
+    assert weights["LoRA"] < weights["embeddings frozen"]
+    assert weights["2 layers frozen"] < weights["frugal"] < weights["[CLS] alone"]
+    assert weights["4 layers frozen"] < weights["[CLS] alone"]
+    assert weights["[CLS] alone"] == weights["embeddings frozen"] < weights["better rate"]
+    assert weights["better rate"] == weights["naive"]
+
+
+def test_the_target_is_naives_last_accuracy_rounded_down():
+    runs = [
+        {"name": "frugal", "seed": 0, "evaluations": [{"accuracy": 0.99}]},
+        {"name": "naive", "seed": 0, "evaluations": [{"accuracy": 0.912}, {"accuracy": 0.879}]},
+    ]
+    assert recipes.find_target(runs) == 0.87
+    assert recipes.find_target(runs[:1]) is None
+
+
+def test_the_cost_to_the_target_is_that_of_the_first_whole_evaluation_above_it():
+    part, low, high, higher = (
+        {"rows": rows, "accuracy": share, "seconds": at}
+        for rows, share, at in ((8, 0.9, 1), (40, 0.86, 2), (40, 0.87, 3), (40, 0.95, 4))
+    )
+    assert recipes.to_target({"evaluations": [part, low, high, higher]}, 0.87, 40) == high
+    assert recipes.to_target({"evaluations": [part, low]}, 0.87, 40) is None
+
+
+def test_early_stop_needs_the_target_and_stops_at_it(monkeypatch):
+    with pytest.raises(SystemExit, match="record that first"):
+        record(monkeypatch, "early stop")
+    settings = recipes.RECIPES["early stop"] | {"look_steps": 2}
+    _, evaluations, _ = recipes.run("early stop", settings, 0, target=0.0)  # the first look reaches it
+    assert [(entry["step"], entry["rows"]) for entry in evaluations] == [(2, 8), (2, 40)]
+    _, evaluations, _ = recipes.run("early stop", settings, 0, target=1.1)  # none is
+    assert [(entry["step"], entry["rows"]) for entry in evaluations] == [(2, 8), (4, 8), (5, 40)]
+
+
+def test_a_second_call_goes_on_from_the_first(monkeypatch):
+    record(monkeypatch, "frugal", "--seeds", "0")
+    first = record(monkeypatch, "frugal", "--seeds", "0", "1")["runs"]
+    second = record(monkeypatch, "frugal")["runs"]
+    assert [run["seed"] for run in first] == [0, 1] and second[:2] == first and len(second) == 3
+    monkeypatch.setitem(recipes.RECIPES, "frugal", recipes.RECIPES["naive"] | {"epochs": 1})
+    changed = record(monkeypatch, "frugal", "--seeds", "0")["runs"]
+    assert len(changed) == 1 and changed[0]["settings"]["epochs"] == 1
+
+
+def test_an_unknown_recipe_is_refused(monkeypatch, capsys):
+    with pytest.raises(SystemExit):
+        record(monkeypatch, "frugall")
+    assert "no recipe is called frugall; there are: naive, " in capsys.readouterr().err
+
+
+def test_padding_changes_the_work_and_not_the_gradient(tokenizer):
+    rows = data.tokenize(data.load_reviews("train"), tokenizer)
+    gradients, widths = [], []
+    for name in ("naive", "padded to the batch"):
+        settings = recipes.RECIPES[name]
+        transformers.set_seed(0)
+        model = recipes.new_model(settings).eval()
+        for batch in recipes.batches(rows, tokenizer, settings, shuffle=True, seed=3):
+            widths.append(batch["input_ids"].shape[1])
+            model(batch["input_ids"], batch["attention_mask"], labels=batch["labels"]).loss.backward()
+        gradients.append(model.bert.encoder.layer[0].intermediate.dense.weight.grad)
+    assert widths[:5] == [128] * 5 and max(widths[5:]) < 128
+    torch.testing.assert_close(*gradients, atol=1e-6, rtol=1e-4)

@@ -1,0 +1,209 @@
+"""The judge measures what it is given, says what it expected, and leaves a receipt or nothing."""
+
+import numpy as np
+import pytest
+
+from capstone import judge, submission
+from helpers import data, energy, receipts
+
+TASK = {"name": "a test", "target": 0.4, "budget_wh": 1_000.0, "country": "USA", "window_s": 0.6}
+
+
+def always(answer):
+    """A training that learns to give one answer."""
+    return lambda train_set, validation_set: lambda texts: [answer] * len(texts)
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    monkeypatch.setattr(capstone, "TRAIN_WINDOW_S", 0.0)
+
+
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory):
+    """A real judgment: measured, written, and read again."""
+    path = tmp_path_factory.mktemp("judged") / "receipts" / "one.json"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(capstone, "TRAIN_WINDOW_S", 0.7)
+        return judge.judge(always(0), path=path, **TASK)
+
+
+def test_the_receipt_holds_what_was_measured(judged):
+    negative = sum(label == 0 for label in submission.hidden_rows()["label"][:])
+    entry = submission.read(judged.path)
+    assert entry == judged.entry and entry.problems == ()
+    assert entry.accuracy == negative / 1_000
+    assert entry.interval[0] < entry.accuracy < entry.interval[1]
+    assert entry.receipt["settings"]["answers"] == "0" * 1_000
+    assert receipts.replay(judged.path).ok
+    assert [each.name for each in judged.path.parent.iterdir()] == ["one.json"]
+
+
+def test_a_short_training_is_repeated_and_counted_once(judged):
+    calls = judged.entry.training.work["calls"]
+    assert calls > 1
+    assert judged.entry.train_wh == pytest.approx(judged.entry.training.energy_wh / calls)
+
+
+def test_the_job_is_a_training_and_ten_thousand_predictions(judged):
+    entry = judged.entry
+    serving_wh = entry.predictions.joules / 3_600 * 10
+    assert entry.job_wh == pytest.approx(entry.train_wh + serving_wh)
+    low, high = entry.job_range_wh
+    assert low < entry.job_wh < high
+
+
+def test_it_says_what_it_found(judged):
+    shown = str(judged)
+    assert repr(judged) == shown
+    assert "accuracy 50.9% (95 % interval" in shown and "target 40.0% reached" in shown
+    assert "budget 1000 Wh kept" in shown and f"Wh {judged.entry.method} (" in shown
+    assert "predictions looked at for 0." in shown, "a short window is said"
+    assert "No other entry on this hardware" in shown and shown.endswith("receipt: one.json")
+
+
+def test_the_hidden_rows_are_as_committed_and_in_no_other_split():
+    hidden = submission.hidden_rows()
+    assert len(hidden) == submission.HIDDEN_ROWS
+    assert set(hidden["id"]) < set(data.load_reviews("test")["id"])
+    for split in ("train", "validation"):
+        assert not set(hidden["text"]) & set(data.load_reviews(split)["text"])
+    assert 0.4 < np.mean(hidden["label"]) < 0.6
+    relabeled = hidden.map(
+        lambda row: {"label": 1 - row["label"] if row["id"] == hidden[0]["id"] else row["label"]}
+    )
+    assert submission.commitment(relabeled) != submission.COMMITMENT
+
+
+def test_other_rows_are_refused_before_anything_runs(monkeypatch, tmp_path):
+    monkeypatch.setattr(entries, "COMMITMENT", "0" * 64)
+    with pytest.raises(submission.CapstoneError, match="expected 000000000000"):
+        judge.judge(lambda *_: 1 / 0, path=tmp_path / "x.json", **TASK)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_changed_data_is_refused(monkeypatch, tmp_path):
+    monkeypatch.setattr(judge.assets, "sha256", lambda path: "0" * 64)
+    with pytest.raises(submission.CapstoneError, match="git checkout -- data"):
+        judge.judge(always(0), path=tmp_path / "x.json", **TASK)
+
+
+@pytest.mark.usefixtures("quick")
+def test_over_budget_and_under_target_is_said_and_gives_a_receipt(tmp_path):
+    task = TASK | {"target": 0.99, "budget_wh": 1e-9}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(capstone, "TRAIN_WINDOW_S", 0.6)
+        found = judge.judge(always(1), path=tmp_path / "x.json", **task)
+    assert "target 99.0% MISSED" in str(found) and "EXCEEDED" in str(found)
+    assert not found.entry.reached and not found.entry.within
+    assert found.path.exists()
+
+
+@pytest.mark.usefixtures("quick")
+def test_the_code_may_measure_its_own_parts(tmp_path):
+    def train(*_):
+        with energy.measure("a part", country="USA") as meter:
+            meter.count(steps=3, change=-0.5)
+        return lambda texts: [0] * len(texts)
+
+    found = judge.judge(train, path=tmp_path / "x.json", **TASK)
+    assert [phase.label for phase in found.entry.training.phases] == ["a part"]
+    assert "Flagged" not in str(found)
+
+
+@pytest.mark.usefixtures("quick")
+def test_an_unknown_energy_is_no_zero(tmp_path):
+    found = judge.judge(always(1), path=tmp_path / "x.json", **TASK)
+    assert found.entry.job_wh is None and found.entry.train_wh is None and found.entry.method is None
+    assert not found.entry.within
+    assert "energy unknown" in str(found) and "too short to tell" in str(found)
+    assert "No place on the Pareto front" in str(found)
+    assert submission.read(found.path).problems == ()
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(
+    ("train", "shown"),
+    [
+        ("a pipeline", r"train is a str, not a function"),
+        (lambda train_set: None, r"train raised TypeError: .*takes 1 positional argument"),
+        (lambda train_set, validation_set: {}["gone"], r"train raised KeyError: 'gone'"),
+        (lambda train_set, validation_set: None, r"train returned a NoneType, not a function"),
+        (lambda *_: lambda texts: 1 / 0, r"predict raised ZeroDivisionError: division by zero"),
+        (lambda *_: lambda texts: None, r"predict returned a NoneType"),
+        (lambda *_: lambda texts: "0" * len(texts), r"predict returned a str"),
+        (lambda *_: lambda texts: [1], r"predict got 100 sentences and returned 1 answers"),
+        (lambda *_: lambda texts: ["positive"] * 100, r"returned the answer 'positive'\. Expected"),
+        (lambda *_: lambda texts: [2] * 100, r"returned the answer 2\. Expected"),
+        (lambda *_: lambda texts: [0.7] * 100, r"returned the answer 0\.7\. Scores of classes\?"),
+        (lambda *_: lambda texts: np.zeros((100, 2)), r"answer \[0\.0, 0\.0\]\. Scores .*argmax"),
+        (lambda *_: lambda texts: [float("nan")] * 100, r"returned the answer nan"),
+        (lambda *_: lambda texts: np.array(1), r"predict returned a int"),
+    ],
+)
+def test_what_is_wrong_with_the_code_is_said(train, shown, tmp_path):
+    with pytest.raises(submission.CapstoneError, match=shown) as caught:
+        judge.judge(train, path=tmp_path / "x.json", **TASK)
+    assert "Expected: train(train_set, validation_set)" in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_learner_sees_the_line_that_failed(tmp_path):
+    with pytest.raises(submission.CapstoneError) as caught:
+        judge.judge(lambda *_: 1 / 0, path=tmp_path / "x.json", **TASK)
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+
+
+@pytest.mark.parametrize(
+    "form", [list, tuple, np.array, "tensor", "bool", "float", "generator", "numpy ints"]
+)
+def test_answers_may_come_in_any_form(form):
+    torch = pytest.importorskip("torch")
+    forms = {
+        "tensor": torch.tensor,
+        "bool": lambda got: np.array(got, dtype=bool),
+        "float": lambda got: np.array(got, dtype=float),
+        "generator": lambda got: (answer for answer in got),
+        "numpy ints": lambda got: list(np.array(got)),
+    }
+    checked = judge._Checked(lambda texts: forms.get(form, form)([0, 1, 1]))
+    assert checked(["a", "b", "c"]) == [0, 1, 1]
+    assert all(type(answer) is int for answer in checked.answers)
+
+
+@pytest.mark.parametrize(
+    ("setting", "shown"),
+    [
+        ({"name": ""}, "1 to 40 printable"),
+        ({"name": "x" * 41}, "1 to 40 printable"),
+        ({"name": "two\nlines"}, "1 to 40 printable"),
+        ({"name": "a\u202eb"}, "1 to 40 printable"),
+        ({"name": 7}, "1 to 40 printable"),
+        ({"path": "receipt.txt"}, "ends in .json"),
+        ({"target": 0}, "target is 0"),
+        ({"target": 84}, "above 0 and at most 1"),
+        ({"budget_wh": float("nan")}, "budget_wh is nan"),
+        ({"budget_wh": None}, "budget_wh is None"),
+        ({"window_s": -1}, "window_s is -1"),
+    ],
+)
+def test_settings_are_looked_at_before_training(setting, shown, tmp_path):
+    def train(*_):
+        raise AssertionError("nothing should run")
+
+    with pytest.raises(submission.CapstoneError, match=shown):
+        judge.judge(train, **({"path": tmp_path / "x.json"} | TASK | setting))
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("where", ["train", "predict"])
+def test_an_interrupt_leaves_nothing_behind(where, tmp_path):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        judge.judge(stop if where == "train" else lambda *_: stop, path=tmp_path / "x.json", **TASK)
+    assert list(tmp_path.iterdir()) == []
+    with energy.measure("the meter has stopped", country="USA") as meter:
+        pass
+    assert meter.result.phases == ()

@@ -1,0 +1,271 @@
+"""The optional TensorFlow notebook keeps in step with the course, without TensorFlow being installed."""
+
+import ast
+import importlib.util
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from helpers import data
+from tools import notebooks, runner
+
+ROOT = Path(__file__).resolve().parent.parent
+EXTRA = ROOT / "extras" / "tensorflow"
+NOTEBOOK = EXTRA / "tensorflow.ipynb"
+TENSORFLOW = {"tensorflow", "tensorflow-cpu"}
+
+
+def pins(path: Path) -> dict[str, str]:
+    """Name to version; of a line with a marker too."""
+    lines = [line for line in path.read_text().splitlines() if line and not line.startswith(("#", "-r"))]
+    requirements = [Requirement(line) for line in lines]
+    assert all(str(each.specifier).startswith("==") for each in requirements), "exact versions only"
+    return {canonicalize_name(each.name): str(each.specifier)[2:] for each in requirements}
+
+
+@pytest.fixture(scope="module")
+def notebook():
+    return notebooks.read(NOTEBOOK)
+
+
+@pytest.fixture(scope="module")
+def printed(notebook) -> str:
+    """Everything that the stored notebook prints."""
+    return notebooks.printed(notebook)
+
+
+@pytest.fixture(scope="module")
+def side():
+    """The module that answers the notebook's orders."""
+    spec = importlib.util.spec_from_file_location("pytorch_side", EXTRA / "pytorch_side.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def arrays() -> dict[str, np.ndarray]:
+    """Data in the notebook's form, little of it, and easy: a pixel, or a word, gives the class away."""
+    draw = np.random.RandomState(0)
+    y = draw.randint(0, 2, 64).astype(np.int32)
+    x = np.zeros((64, 784), dtype=np.float32)
+    x[np.arange(64), y] = 1
+    ids = np.zeros((64, 5), dtype=np.int32)
+    ids[:, 0], ids[:, 1] = 2 + y, draw.randint(4, 9, 64)
+    made = {"words": np.array(9), "vector_size": np.array(4)}
+    for task, rows in (("digits", x), ("reviews", ids)):
+        made |= {f"{task}_x": rows, f"{task}_y": y, f"{task}_test_x": rows[:20], f"{task}_test_y": y[:20]}
+    return made
+
+
+def test_every_package_is_pinned_and_shared_ones_are_the_course_s():
+    extra, course = pins(EXTRA / "requirements.txt"), pins(ROOT / "requirements.txt")
+    assert extra.keys() >= TENSORFLOW | {"keras", "codecarbon", "papermill", "ipykernel", "matplotlib"}
+    assert extra["tensorflow"] == extra["tensorflow-cpu"]
+    assert "torch" not in extra, "PyTorch has its own environment"
+    shared = extra.keys() & course.keys()
+    assert {name: extra[name] for name in shared} == {name: course[name] for name in shared}
+    names = [
+        re.split(r"[=;]", line)[0]
+        for line in (EXTRA / "requirements.txt").read_text().splitlines()
+        if not line.startswith("#")
+    ]
+    assert names == sorted(names)
+
+
+def test_the_course_itself_needs_no_tensorflow():
+    assert not TENSORFLOW & pins(ROOT / "requirements.txt").keys()
+    for path in [*(ROOT / "helpers").rglob("*.py"), *(ROOT / "notebooks").glob("*.ipynb")]:
+        assert not re.search(r"(import|from) (tensorflow|keras)", path.read_text()), path.name
+    assert "extras" not in (ROOT / ".ci" / "run").read_text()
+
+
+def test_it_is_stored_as_a_run_from_a_fresh_kernel(notebook):
+    assert notebooks.problems(notebook) == []
+    assert notebook.metadata.kernelspec == notebooks.KERNEL
+    assert not [c.source for c in notebook.cells if c.cell_type == "code" and c.source.count("\n") >= 25]
+    lines = notebooks.tagged(notebook, "parameters")[0].source.splitlines()
+    assert [line for line in lines if not re.match(r"^\w+: [\w.]+ = .+  # \S", line)] == []
+
+
+def test_its_profile_names_what_there_is():
+    assert runner.profile_parameters("quick", EXTRA)
+
+
+def test_both_frameworks_have_the_network_of_notebook_02(side, printed):
+    weights = sum(weight.numel() for weight in side.digits_network().parameters())
+    assert weights == 784 * 256 + 256 + 256 * 10 + 10
+    assert f"{weights:,} weights in Keras, {weights:,} in PyTorch" in printed
+    second = notebooks.read(ROOT / "notebooks" / "02_losses.ipynb")
+    assert f"{weights:,} weights" in notebooks.printed(second)
+
+
+def test_the_splits_are_the_course_s(printed, notebook):
+    shapes = {name: int(rows) for name, rows in re.findall(r"^(\w+) +\w+ \((\d+)", printed, re.MULTILINE)}
+    assert shapes["digits_x"] == shapes["digits_y"] == 5_000
+    assert shapes["digits_test_x"] == len(data.load_digits("test"))
+    assert shapes["reviews_x"] == len(data.load_reviews("train"))
+    assert shapes["reviews_test_x"] == len(data.load_reviews("test"))
+    assert not any("validation" in c.source for c in notebook.cells if c.cell_type == "code")
+
+
+def test_written_alike_the_two_compute_the_same(printed):
+    """First with the same settings, then with the same formula: on digits, and on reviews."""
+    apart = [float(value) for value in re.findall(r"the losses differ by up to ([\d.e+-]+)", printed)]
+    assert len(apart) == 4
+    for same_settings, same_formula in (apart[:2], apart[2:]):
+        assert same_formula < 1e-3
+        assert same_formula < same_settings / 10
+
+
+def test_its_accuracies_are_those_of_such_networks(notebook):
+    [cell] = notebooks.tagged(notebook, "table")
+    text = "".join(output.get("text", "") for output in cell.outputs)
+    found = {
+        (task, framework): float(accuracy)
+        for task, framework, accuracy in re.findall(r"(digits|reviews) +(Keras|PyTorch) +([\d.]+)%", text)
+    }
+    assert len(found) == 4
+    for framework in ("Keras", "PyTorch"):
+        assert 92 < found["digits", framework] < 98
+        assert 73 < found["reviews", framework] < 82
+    for task in ("digits", "reviews"):
+        assert abs(found[task, "Keras"] - found[task, "PyTorch"]) < 2
+    assert set(re.findall(r"\b(measured|modelled|assumed)\b", text)), "an energy says how it is known"
+
+
+def test_orders_name_what_the_notebook_asks_for(side, notebook):
+    """A misspelt setting would be ignored, and the default used instead."""
+    asked = set()
+    for cell in notebook.cells[3:]:
+        for node in ast.walk(ast.parse(cell.source)) if cell.cell_type == "code" else ():
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "ask_pytorch":
+                asked |= {keyword.arg for keyword in node.keywords if keyword.arg}
+    assert {"task", "epochs", "vector_range", "start"} <= asked <= side.ORDER.keys()
+
+
+@pytest.mark.parametrize("task", ["digits", "reviews"])
+def test_pytorch_learns_what_is_easy(side, arrays, task):
+    order = side.ORDER | {"task": task, "epochs": 40, "learning_rate": 0.05, "batch_size": 16}
+    found = side.answer(order, arrays)
+    assert found["accuracy"] == 1
+    assert len(found["losses"]) == 40 * 4 and len(found["epoch_s"]) == 40
+    assert found["losses"][-1] < found["losses"][0]
+
+
+@pytest.mark.parametrize("task", ["digits", "reviews"])
+def test_pytorch_starts_from_weights_as_keras_lists_them(side, arrays, task, tmp_path):
+    shapes = {"digits": [(784, 256), (256,), (256, 10), (10,)], "reviews": [(9, 4), (4, 2), (2,)]}[task]
+    draw = np.random.RandomState(1)
+    start = [draw.normal(size=shape).astype(np.float32) for shape in shapes]
+    np.savez(tmp_path / "start.npz", *start)
+    order = side.ORDER | {"task": task, "start": str(tmp_path / "start.npz")}
+    network = side.new_network(order, arrays)
+    x = arrays[f"{task}_x"][:3]
+    if task == "digits":
+        expected = np.maximum(x @ start[0] + start[1], 0) @ start[2] + start[3]
+    else:
+        means = np.stack([start[0][row[row > 0]].mean(axis=0) for row in x])
+        expected = means @ start[1] + start[2]
+    import torch
+
+    np.testing.assert_allclose(network(torch.from_numpy(x)).detach(), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_pytorch_s_process_answers_line_by_line_and_ends_with_its_input(side, arrays, tmp_path):
+    np.savez(tmp_path / "data.npz", **arrays)
+    orders = [{"task": "digits"}, {"task": "reviews", "epochs": 2, "vector_range": 0.05}]
+    done = subprocess.run(
+        [sys.executable, EXTRA / "pytorch_side.py", tmp_path / "data.npz", "1"],
+        input="".join(json.dumps(order) + "\n" for order in orders),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [len(each["epoch_s"]) for each in answers] == [1, 2]
+    assert answers[1]["spread"][0] == pytest.approx(0.05 / 3**0.5, rel=0.3), "drawn from -0.05 to 0.05"
+    again = side.answer(side.ORDER | orders[1], arrays)
+    np.testing.assert_allclose(answers[1]["losses"], again["losses"], rtol=1e-5)
+
+
+def test_an_unknown_setting_is_refused(side, arrays):
+    with pytest.raises(ValueError, match=r"'epoch'.*epochs"):
+        side.answer(side.complete({"task": "digits", "epoch": 1}), arrays)
+
+
+def test_a_kernel_without_tensorflow_is_told_what_to_do(notebook):
+    setup = notebooks.tagged(notebook, "setup")[0].source
+    code = f"import sys; sys.modules['tensorflow'] = None\n{setup}"
+    done = subprocess.run([sys.executable, "-c", code], cwd=EXTRA, capture_output=True, text=True)
+    assert "has no TensorFlow. Run `make extras`" in done.stderr
+
+
+@pytest.fixture
+def course(tmp_path):
+    """A folder with what `make extras` reads, the course's environment taken for ready."""
+    for name in ("Makefile", "requirements.txt", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+    (tmp_path / "extras/tensorflow").mkdir(parents=True)
+    shutil.copy(EXTRA / "requirements.txt", tmp_path / "extras/tensorflow")
+    shutil.copytree(ROOT / "helpers", tmp_path / "helpers", ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path
+
+
+def test_make_extras_without_a_network_says_so_and_leaves_no_stamp(course):
+    """The environments are made by a Python of the test, whose pip fails as it does without a network."""
+    script = (
+        "#!/bin/bash\n"
+        'case "$*" in\n'
+        '*"-m venv"*) mkdir -p "${@: -1}/bin"; cp "$0" "${@: -1}/bin/python";;\n'
+        "*installing.py*extras*) echo 'ERROR: Could not find a version' >&2; exit 1;;\n"
+        "esac\n"
+    )
+    python = course / "python-of-the-test"
+    python.write_text(script)
+    python.chmod(0o755)
+    done = subprocess.run(
+        ["make", "extras", f"PYTHON={python}"], cwd=course, capture_output=True, text=True, timeout=60
+    )
+    said = done.stdout + done.stderr
+    assert done.returncode, said
+    assert "TensorFlow was not set up" in said and "Nothing else in the course needs it" in said
+    assert not (course / "extras/tensorflow/.venv/.ready").exists()
+
+
+def test_make_lists_extras():
+    assert "make extras " in subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True).stdout
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (EXTRA / ".venv" / ".ready").exists(), reason="TensorFlow isn't set up: make extras")
+@pytest.mark.timeout(600)
+def test_it_runs_where_tensorflow_is_installed(tmp_path):
+    """In a copy of the course, so that its receipt replaces nobody's."""
+    for name in ("helpers", "extras"):
+        ignored = shutil.ignore_patterns("__pycache__", ".venv")
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=ignored)
+    for name in ("data", ".venv"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    python = EXTRA / ".venv" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    done = subprocess.run(
+        [python, tmp_path / "extras/tensorflow/run.py", "--profile", "quick"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(re.findall(r"(?:digits|reviews) +(?:Keras|PyTorch) ", done.stdout)) == 4
+    from helpers import receipts
+
+    assert receipts.replay(tmp_path / "artifacts/tensorflow/receipt.json").ok

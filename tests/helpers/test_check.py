@@ -1,0 +1,157 @@
+"""`python -m helpers check`: a line for everything, a fix for what is wrong, and the exit status."""
+
+import importlib.metadata
+from pathlib import Path
+from types import SimpleNamespace
+
+import psutil
+import pytest
+
+from helpers import assets, environment
+from helpers.__main__ import main
+from tools import colab
+
+NAMES = ["python", "packages", "model", "data", "disk", "memory", "threads", "gpu", "energy"]
+
+
+@pytest.fixture
+def ready(monkeypatch):
+    """A machine on which all is well, whatever the one that runs the test is like."""
+    monkeypatch.setattr(assets, "model_status", lambda: (True, "all-MiniLM-L6-v2, hash right"))
+    monkeypatch.setattr(assets, "data_status", lambda: (True, "8 files, hashes right"))
+    monkeypatch.setattr(environment.shutil, "disk_usage", lambda _: SimpleNamespace(free=50e9))
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(total=8e9, available=6e9))
+    monkeypatch.setattr(environment, "container_memory", lambda: float("inf"))
+    monkeypatch.setattr(environment, "nvidia_gpus", list)
+
+
+def checked(capsys) -> tuple[int, dict[str, str]]:
+    status = main(["check"])
+    lines = capsys.readouterr().out.splitlines()
+    return status, {line.split()[1]: line for line in lines if line.startswith(("OK", "FAIL"))}
+
+
+def test_all_is_well(ready, capsys):
+    status, lines = checked(capsys)
+    assert list(lines) == NAMES
+    assert status == 0
+    assert all(line.startswith("OK  ") for line in lines.values())
+    assert "torch" in lines["packages"]
+
+
+def test_no_gpu_and_no_counter_are_no_failure(ready, monkeypatch, capsys):
+    monkeypatch.setattr(environment.Path, "glob", lambda *_: iter(()))
+    _, lines = checked(capsys)
+    assert "none is needed" in lines["gpu"]
+    assert lines["energy"].endswith("no counter: figures will be modelled")
+
+
+def test_a_gpu_and_its_counter_are_named(ready, monkeypatch, capsys):
+    monkeypatch.setattr(environment, "nvidia_gpus", lambda: ["NVIDIA T4"])
+    _, lines = checked(capsys)
+    assert "NVIDIA T4" in lines["gpu"]
+    assert "NVML" in lines["energy"]
+
+
+@pytest.mark.parametrize("version", [(3, 10, 4), (3, 14, 0)])
+def test_python_outside_the_bounds_stops_the_check(ready, monkeypatch, capsys, version):
+    monkeypatch.setattr(environment.sys, "version_info", version)
+    monkeypatch.setattr(environment.platform, "python_version", lambda: ".".join(map(str, version)))
+    status, lines = checked(capsys)
+    assert status == 1
+    assert list(lines) == ["python"]
+    assert "3.11 to 3.13 expected -> " in lines["python"]
+
+
+def test_a_package_that_is_absent_or_out_of_bounds(ready, monkeypatch, capsys):
+    real = importlib.metadata.version
+
+    def version(name):
+        if name == "jupyterquiz":
+            raise importlib.metadata.PackageNotFoundError(name)
+        return "3.2.1" if name == "codecarbon" else real(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    status, lines = checked(capsys)
+    assert status == 1
+    assert "codecarbon 3.2.1, <3.4,>=3.3 expected" in lines["packages"]
+    assert "jupyterquiz absent" in lines["packages"]
+    assert "-> make setup" in lines["packages"]
+
+
+@pytest.mark.parametrize("name", ["model", "data"])
+def test_assets_that_are_wrong(ready, monkeypatch, capsys, name):
+    monkeypatch.setattr(assets, f"{name}_status", lambda: (False, "x has the wrong hash -> fetch it again"))
+    status, lines = checked(capsys)
+    assert status == 1
+    assert lines[name].startswith("FAIL")
+    assert lines[name].endswith("-> fetch it again")
+
+
+def test_disk_and_memory_that_are_short(ready, monkeypatch, capsys):
+    monkeypatch.setattr(environment.shutil, "disk_usage", lambda _: SimpleNamespace(free=0.2e9))
+    monkeypatch.setattr(environment, "container_memory", lambda: 1e9)
+    status, lines = checked(capsys)
+    assert status == 1
+    assert "0.2 GB free, 1 GB expected -> " in lines["disk"]
+    assert "1.0 of 1.0 GB available, 1.8 GB expected -> " in lines["memory"]
+
+
+def test_a_quota_below_the_cores_gets_advice(monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(environment.os, "sched_getaffinity", lambda _: set(range(64)), raising=False)
+    monkeypatch.setattr(environment, "container_cores", lambda: 1.0)
+    finding = environment.look_at_threads()
+    assert finding.ok
+    assert "OMP_NUM_THREADS=1" in finding.fix
+
+
+def test_require_names_what_the_kernel_lacks(monkeypatch):
+    environment.require()
+    monkeypatch.setattr(environment, "packages", lambda: {"torch": (None, ""), "numpy": ("2.4", "")})
+    with pytest.raises(ModuleNotFoundError, match=r"has no torch;.*requirements\.txt.*make lab"):
+        environment.require()
+
+
+def test_fetch_reports_an_error_without_a_traceback(monkeypatch, capsys):
+    def fail():
+        raise assets.AssetError("no source answered; connect and try again")
+
+    monkeypatch.setattr(assets, "fetch_model", fail)
+    assert main(["fetch"]) == 1
+    assert capsys.readouterr().err == "error: no source answered; connect and try again\n"
+
+
+def test_help_names_every_command(capsys):
+    with pytest.raises(SystemExit) as left:
+        main(["--help"])
+    assert left.value.code == 0
+    shown = capsys.readouterr().out
+    assert all(word in shown for word in ("check", "fetch", "run", "store"))
+
+
+def test_colab_gets_only_what_is_absent_and_keeps_its_own(monkeypatch):
+    seen = {}
+
+    def run(command, **_):
+        constraints = Path(command[command.index("--constraint") + 1])
+        seen["command"], seen["held"] = command, constraints.read_text().splitlines()
+        return SimpleNamespace(returncode=0)
+
+    found = {"codecarbon": (None, "<3.4,>=3.3"), "torch": ("2.8.0+cu126", ">=2.6")}
+    monkeypatch.setattr(environment, "packages", lambda: found)
+    monkeypatch.setattr(colab.subprocess, "run", run)
+    assert colab.main() == 0
+    assert seen["command"][-1] == "codecarbon<3.4,>=3.3"
+    assert {line.split("==")[0] for line in seen["held"]} == set(colab.KEPT)
+
+    monkeypatch.setattr(environment, "packages", lambda: {"torch": ("2.8.0", ">=2.6")})
+    seen.clear()
+    assert colab.main() == 0
+    assert not seen
+
+
+def test_colab_is_not_asked_for_what_only_the_command_line_uses(monkeypatch):
+    monkeypatch.setenv("COLAB_RELEASE_TAG", "release")
+    assert not environment.packages().keys() & environment.NOT_ON_COLAB
+    assert {"torch", "codecarbon", "jupyterquiz"} <= environment.packages().keys()

@@ -1,0 +1,305 @@
+"""Costs and footprints: the arithmetic, its limits, and the published numbers behind it."""
+
+import math
+import re
+import statistics
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+
+from helpers import costs, energy, facts
+from helpers.costs import CostError
+
+ROOT = Path(__file__).resolve().parent.parent
+SEEN = {"P", "A", "D"}
+BASES = {"measured", "modelled", "vendor-stated", "stated", "counted", "survey", "projected", "derived"}
+A100 = {"peak_flop_per_s": 312e12, "power_w": 400}
+PLAN = costs.Project(
+    train_wh=2.0,
+    train_s=180.0,
+    trainings=5,
+    predict_wh=0.05,
+    predict_s=4.0,
+    predictions=1e6,
+    labels=500,
+    price_per_label=0.2,
+    develop_h=10,
+    maintain_h=5,
+    salary_per_h=40,
+    price_per_kwh=0.25,
+    machine_per_h=0.5,
+)
+
+
+# footprint
+
+
+@pytest.mark.parametrize("name", ["parameters", "tokens", "power_w", "pue"])
+def test_doubling_an_input_doubles_the_energy(name):
+    inputs = {"parameters": 1e9, "tokens": 2e10, "pue": 1.2, **A100}
+    once = costs.footprint(**inputs)
+    twice = costs.footprint(**inputs | {name: 2 * inputs[name]})
+    assert twice.energy_kwh == pytest.approx(2 * once.energy_kwh)
+    assert twice.co2e_kg == pytest.approx(2 * once.co2e_kg)
+
+
+@pytest.mark.parametrize("name", ["peak_flop_per_s", "mfu"])
+def test_doubling_the_rate_halves_time_and_energy(name):
+    inputs = {"parameters": 1e9, "tokens": 2e10, "mfu": 0.3, **A100}
+    once = costs.footprint(**inputs)
+    twice = costs.footprint(**inputs | {name: 2 * inputs[name]})
+    assert twice.energy_kwh == pytest.approx(once.energy_kwh / 2)
+    assert twice.device_hours == pytest.approx(once.device_hours / 2)
+
+
+def test_place_changes_carbon_and_nothing_else():
+    here, there = (costs.footprint(1e9, 1e10, country=country, **A100) for country in ("POL", "SWE"))
+    assert here.energy_kwh == there.energy_kwh
+    assert here.co2e_kg > 5 * there.co2e_kg
+    assert "Poland" in here.intensity_source
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"tokens": -1}, "tokens is -1: expected a number from 0"),
+        ({"parameters": None}, "parameters is None: .* Unknown is not 0"),
+        ({"parameters": float("nan")}, "parameters is nan"),
+        ({"power_w": "400"}, "power_w is '400': expected a number"),
+        ({"peak_flop_per_s": 0}, "peak_flop_per_s is 0: expected a number above 0"),
+        ({"mfu": 0}, "mfu is 0: expected a number above 0, at most 1"),
+        ({"mfu": 33}, "mfu is 33: expected a number above 0, at most 1"),
+        ({"pue": 0.9}, "pue is 0.9: expected a number from 1"),
+    ],
+)
+def test_footprint_refuses(change, message):
+    with pytest.raises(CostError, match=message):
+        costs.footprint(**{"parameters": 1e9, "tokens": 1e10, **A100} | change)
+
+
+def test_an_unknown_country_is_refused():
+    with pytest.raises(energy.EnergyError, match="no country 'ZZZ'"):
+        costs.footprint(1e9, 1e10, country="ZZZ", **A100)
+    with pytest.raises(energy.EnergyError, match="no country 'ZZZ'"):
+        costs.costs(replace(PLAN, country="ZZZ"))
+
+
+def test_published_energies_are_met_within_a_factor_of_two():
+    ratios = {run["name"]: run["ratio"] for run in costs.published_runs()}
+    held = ("GPT-3", "T5-11B", "BLOOM", "Llama 2", "Llama 3", "Llama 3.1")
+    assert {name: 0.5 < ratios[name] < 2 for name in held} == dict.fromkeys(held, True)
+    assert ratios["BERT-base"] < 0.5, "the miss that “Pretrained models” explains"
+
+
+def test_the_default_efficiency_is_the_mean_of_the_published_ones():
+    shares = [fact.value for name, fact in facts.load().items() if name.startswith("mfu_")]
+    assert len(shares) == 4
+    assert statistics.mean(shares) == pytest.approx(costs.DEFAULT_MFU, abs=0.005)
+
+
+# the four costs
+
+
+def test_costs_add_up_by_hand():
+    cost = costs.costs(PLAN)
+    assert cost.energy_kwh == pytest.approx(0.01 + 0.05)
+    assert cost.train == pytest.approx(0.01 * 0.25 + 5 * 180 / 3_600 * 0.5)
+    assert cost.predict == pytest.approx(0.05 * 0.25 + 4_000 / 3_600 * 0.5)
+    assert (cost.data, cost.people) == (pytest.approx(100), pytest.approx(600))
+    assert cost.total == pytest.approx(cost.compute + cost.data + cost.people)
+    assert cost.co2e_kg == pytest.approx(cost.energy_kwh * energy.carbon_intensity("USA")[1] / 1_000)
+
+
+def test_overhead_counts_for_energy_and_carbon_but_not_for_people():
+    plain, cooled = costs.costs(PLAN), costs.costs(replace(PLAN, pue=1.5))
+    assert cooled.energy_kwh == pytest.approx(1.5 * plain.energy_kwh)
+    assert cooled.co2e_kg == pytest.approx(1.5 * plain.co2e_kg)
+    assert cooled.people == plain.people
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"train_wh": None}, "train_wh is None: .* Unknown is not 0"),
+        ({"labels": -1}, "labels is -1"),
+        ({"pue": 0.5}, "pue is 0.5: expected a number from 1"),
+        ({"predictions": math.inf}, "predictions is inf"),
+    ],
+)
+def test_costs_refuse(change, message):
+    with pytest.raises(CostError, match=message):
+        costs.costs(replace(PLAN, **change))
+
+
+# labels, break-even, sensitivity
+
+
+def test_labels_are_read_at_and_between_the_points():
+    rows, accuracies = [100, 1_000, 7_000], [0.6, 0.8, 0.9]
+    for count, accuracy in zip(rows, accuracies, strict=True):
+        assert costs.labels_needed(rows, accuracies, accuracy) == pytest.approx(count)
+    between = [costs.labels_needed(rows, accuracies, target) for target in (0.62, 0.7, 0.78, 0.85)]
+    assert between == sorted(between) and between[0] > 100 and between[-1] < 7_000
+    assert costs.labels_needed(rows, accuracies, 0.5) == 100
+
+
+def test_a_dip_in_the_curve_counts_from_the_first_time():
+    assert costs.labels_needed([10, 100, 1_000, 10_000], [0.5, 0.7, 0.65, 0.8], 0.7) == pytest.approx(100)
+
+
+@pytest.mark.parametrize(
+    ("rows", "accuracies", "target", "message"),
+    [
+        ([100, 1_000], [0.6, 0.7], 0.71, "ends at 0.700 with 1,000 labels: 0.71 is not on it"),
+        ([100, 1_000], [0.6, 0.7], 71, "target is 71: expected a number from 0 to 1"),
+        ([1_000, 100], [0.6, 0.7], 0.65, "each larger than the one before"),
+        ([100], [0.6, 0.7], 0.65, "1 rows and 2 accuracies"),
+        ([], [], 0.65, "0 rows"),
+        ([100], [60], 0.65, "accuracies is 60"),
+    ],
+)
+def test_labels_refuse(rows, accuracies, target, message):
+    with pytest.raises(CostError, match=message):
+        costs.labels_needed(rows, accuracies, target)
+
+
+def test_break_even():
+    assert costs.break_even(100, 0.05, 0.03) == 5_000
+    assert costs.break_even(101, 2, 1) == 101
+    assert costs.break_even(1.5, 2, 1) == 2, "a part of a use is a use"
+    assert costs.break_even(0, 1, 1) == 0
+    assert costs.break_even(1, 1, 1) == costs.break_even(1, 1, 2) == math.inf
+    with pytest.raises(CostError, match="investment is -1"):
+        costs.break_even(-1, 2, 1)
+
+
+def test_sensitivity_finds_what_matters():
+    swings = costs.sensitivity(lambda **inputs: costs.costs(costs.Project(**inputs)).total, asdict(PLAN))
+    assert swings[0].name == "salary_per_h"
+    assert [swing.width for swing in swings] == sorted((swing.width for swing in swings), reverse=True)
+    names = {swing.name for swing in swings}
+    assert "country" not in names and "pue" in names
+    total = costs.costs(PLAN).total
+    by_name = {swing.name: swing for swing in swings}
+    assert by_name["pue"].halved == total < by_name["pue"].doubled
+    assert by_name["salary_per_h"].doubled == pytest.approx(total + 600)
+
+
+# when
+
+
+def test_the_best_hour_is_found_by_trying_all():
+    intensities = [value for _, value in costs.grid_forecast()]
+    for duration_h in (1, 3, 7.5, 20):
+        for deadline_h in (20, 24, 33, 48):
+            start = costs.best_start(intensities, duration_h, deadline_h)
+            assert start.hour + duration_h <= deadline_h
+            assert 0 <= start.saving < 1
+            whole = math.ceil(duration_h)
+            if duration_h == whole:
+                means = [sum(intensities[i : i + whole]) / whole for i in range(deadline_h - whole + 1)]
+                assert start.intensity_g_per_kwh == pytest.approx(min(means))
+
+
+def test_waiting_longer_never_hurts():
+    intensities = [value for _, value in costs.grid_forecast()]
+    found = [costs.best_start(intensities, 4, hours).intensity_g_per_kwh for hours in range(4, 49)]
+    assert found == sorted(found, reverse=True)
+    assert costs.best_start([100, 100, 100], 3) == costs.Start(0, 100, 0)
+
+
+@pytest.mark.parametrize("duration_h", [1, 3, 3.5, 12, 24])
+@pytest.mark.parametrize("deadline_h", [24, 30, 48])
+def test_pausing_emits_no_more_than_the_best_start(duration_h, deadline_h):
+    intensities = [value for _, value in costs.grid_forecast()]
+    paused = costs.best_hours(intensities, duration_h, deadline_h)
+    assert (
+        paused.intensity_g_per_kwh
+        <= costs.best_start(intensities, duration_h, deadline_h).intensity_g_per_kwh
+    )
+    assert len(paused.hours) == len(set(paused.hours)) == math.ceil(duration_h)
+    assert min(paused.hours) >= 0 and max(paused.hours) < deadline_h
+    now = costs.best_start(intensities, duration_h, duration_h).intensity_g_per_kwh
+    assert paused.saving == pytest.approx(1 - paused.intensity_g_per_kwh / now)
+
+
+def test_pausing_takes_the_part_of_an_hour_in_the_worst_one():
+    assert costs.best_hours([400, 100, 200], 1.5) == costs.Pauses(
+        (1, 2), pytest.approx((100 + 0.5 * 200) / 1.5), pytest.approx(1 - 400 / 3 / ((400 + 50) / 1.5))
+    )
+
+
+def test_with_no_time_to_spare_nothing_is_saved():
+    assert costs.best_hours([300, 100, 200], 3).saving == 0
+    assert costs.best_hours([0, 0], 1).saving == 0
+
+
+@pytest.mark.parametrize(("duration_h", "deadline_h"), [(4, None), (2, 1), (1.5, 1), (0, 2), (1, 9)])
+def test_pausing_refuses_what_does_not_fit(duration_h, deadline_h):
+    with pytest.raises(CostError):
+        costs.best_hours([300, 100, 200], duration_h, deadline_h)
+
+
+@pytest.mark.parametrize(
+    ("duration_h", "deadline_h", "message"),
+    [
+        (0, 24, "duration_h is 0: expected a number above 0"),
+        (5, 4, "A job of 5 h does not end within 4 h"),
+        (1, 72, "deadline_h is 72: expected a number from 0 to 48"),
+    ],
+)
+def test_the_best_hour_refuses(duration_h, deadline_h, message):
+    with pytest.raises(CostError, match=message):
+        costs.best_start([value for _, value in costs.grid_forecast()], duration_h, deadline_h)
+
+
+def test_the_grid_forecast_is_two_days_hour_by_hour():
+    hours = costs.grid_forecast()
+    assert len(hours) == 48 == len({hour for hour, _ in hours})
+    assert [int(hour[11:13]) for hour, _ in hours] == [(20 + place) % 24 for place in range(48)]
+    assert all(0 < value < 400 for _, value in hours)
+
+
+# facts
+
+
+def test_every_fact_has_its_source_and_its_basis():
+    keys = re.findall(r"^@\w+\{(\w+),", (ROOT / "references.bib").read_text(), re.MULTILINE)
+    assert len(keys) == len(set(keys)), "a key stands twice"
+    assert keys == sorted(keys)
+    for fact in facts.load().values():
+        assert fact.source in keys, fact
+        assert fact.basis in BASES and fact.seen in SEEN, fact
+        assert fact.unit and fact.what and fact.where, fact
+        assert math.isfinite(fact.value) and 2010 < fact.year < 2030, fact
+
+
+def test_derived_facts_are_what_they_are_derived_from():
+    value = {name: fact.value for name, fact in facts.load().items()}
+    for model in ("llama3", "llama31"):
+        derived = value[f"{model}_hours"] * value["h100_power"] / 1_000
+        assert value[f"{model}_energy"] == pytest.approx(derived, rel=0.005)
+    hours_at_350_w = 1_038_336  # of the model of 34 billion, in the same table
+    derived = value["llama2_hours"] * value["a100_power"] - hours_at_350_w * 50
+    assert value["llama2_energy"] == pytest.approx(derived / 1_000)
+    assert value["bloom_energy"] == pytest.approx(value["bloom_hours"] * 0.4)
+    parts = value["bloom_carbon_dynamic"] + value["bloom_carbon_idle"] + value["bloom_carbon_embodied"]
+    assert value["bloom_carbon_all"] == pytest.approx(parts)
+    assert value["llama2_parameters"] == (7 + 13 + 34 + 70) * 1e9
+    assert value["gpt3_flop"] == pytest.approx(6 * value["gpt3_parameters"] * value["gpt3_tokens"], rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("id,value\na,1\n", "expected id, value, unit"),
+        (",".join(facts.COLUMNS) + "\na,about 3,W,x,y,2020,z,stated,,P\n", "line 2: .*Write a plain number"),
+        (",".join(facts.COLUMNS) + "\na,3,W,x,y,2020,z,stated,,P\n" * 2, "line 3: .*"),
+    ],
+)
+def test_a_broken_table_of_facts_is_refused(tmp_path, text, message):
+    path = tmp_path / "facts.csv"
+    path.write_text(text)
+    with pytest.raises(facts.FactError, match=message):
+        facts.load(path)

@@ -1,0 +1,193 @@
+"""The formulas as “Losses” writes them, against PyTorch and SciPy.
+
+The functions are taken from the notebook's own cells tagged `formula`, so a formula that is wrong
+there fails here.
+"""
+
+import math
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from tools import notebooks
+
+torch = pytest.importorskip("torch")
+F = torch.nn.functional
+NOTEBOOK = Path(__file__).resolve().parent.parent / "notebooks" / "02_losses.ipynb"
+LOGITS = [(1, 2), (5, 3), (64, 10), (2, 30_522)]
+
+
+@pytest.fixture(scope="module")
+def formulas():
+    """Everything that the notebook's formula cells define."""
+    names = {"math": math, "torch": torch, "F": F}
+    cells = notebooks.tagged(notebooks.read(NOTEBOOK), "formula")
+    assert len(cells) >= 10
+    for cell in cells:
+        exec(compile(cell.source, NOTEBOOK.name, "exec"), names)
+    return SimpleNamespace(**names)
+
+
+@pytest.fixture(autouse=True)
+def seed():
+    torch.manual_seed(0)
+
+
+def classes(rows, count):
+    return torch.randint(0, count, (rows,))
+
+
+@pytest.mark.parametrize("shape", LOGITS)
+def test_softmax_and_cross_entropy(formulas, shape):
+    z, y = 3 * torch.randn(shape), classes(*shape)
+    torch.testing.assert_close(formulas.softmax_naive(z), torch.softmax(z, -1))
+    torch.testing.assert_close(formulas.cross_entropy_naive(z, y), F.cross_entropy(z, y))
+    torch.testing.assert_close(formulas.log_softmax(z), F.log_softmax(z, -1))
+    torch.testing.assert_close(formulas.cross_entropy(z, y), F.cross_entropy(z, y))
+
+
+@pytest.mark.parametrize("scale", [1e-30, 100.0, 1e4, 1e30])
+def test_stable_where_the_naive_form_is_not(formulas, scale):
+    z, y = scale * torch.tensor([[2.0, 1.0, -1.0], [0.5, 0.0, 3.0]]), torch.tensor([1, 0])
+    torch.testing.assert_close(formulas.cross_entropy(z, y), F.cross_entropy(z, y))
+    if scale >= 100:
+        assert not torch.isfinite(formulas.cross_entropy_naive(z, y))
+
+
+def test_equal_logits_cost_log_of_their_number(formulas):
+    loss = formulas.cross_entropy(torch.zeros(4, 30_522), classes(4, 30_522))
+    assert loss.item() == pytest.approx(math.log(30_522))
+
+
+def test_gradient_flows_through_the_stable_form(formulas):
+    z, y = torch.randn(6, 4, dtype=torch.float64, requires_grad=True), classes(6, 4)
+    (ours,) = torch.autograd.grad(formulas.cross_entropy(z, y), z)
+    (theirs,) = torch.autograd.grad(F.cross_entropy(z, y), z)
+    torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize("share", [0.15, 1.0])
+def test_masked_lm(formulas, share):
+    logits, labels = torch.randn(4, 9, 20), torch.randint(0, 20, (4, 9))
+    labels[torch.rand(labels.shape) >= share] = -100
+    labels[0, 0] = 7
+    expected = F.cross_entropy(logits.flatten(0, 1), labels.flatten())
+    torch.testing.assert_close(formulas.masked_lm_loss(logits, labels), expected)
+
+
+def test_masked_lm_looks_at_masked_positions_only(formulas):
+    logits, labels = torch.randn(2, 5, 8), torch.full((2, 5), -100)
+    labels[1, 2] = 3
+    before = formulas.masked_lm_loss(logits, labels)
+    logits[labels == -100] += 50 * torch.randn(9, 8)
+    torch.testing.assert_close(formulas.masked_lm_loss(logits, labels), before)
+
+
+def test_masked_lm_of_nothing_is_nan_as_in_pytorch(formulas):
+    logits, labels = torch.randn(1, 3, 5), torch.full((1, 3), -100)
+    assert formulas.masked_lm_loss(logits, labels).isnan()
+    assert F.cross_entropy(logits[0], labels[0]).isnan()
+
+
+def test_pretraining_loss_is_the_sum(formulas):
+    mlm, labels, nsp, c = (
+        torch.randn(3, 6, 11),
+        torch.randint(0, 11, (3, 6)),
+        torch.randn(3, 2),
+        classes(3, 2),
+    )
+    expected = F.cross_entropy(mlm.flatten(0, 1), labels.flatten()) + F.cross_entropy(nsp, c)
+    torch.testing.assert_close(formulas.pretraining_loss(mlm, labels, nsp, c), expected)
+
+
+@pytest.mark.parametrize("shape", [(1, 2, 5), (3, 12, 50)])
+def test_causal_lm(formulas, shape):
+    logits, input_ids = torch.randn(shape), torch.randint(0, shape[-1], shape[:2])
+    expected = F.cross_entropy(logits[:, :-1].reshape(-1, shape[-1]), input_ids[:, 1:].reshape(-1))
+    torch.testing.assert_close(formulas.causal_lm_loss(logits, input_ids), expected)
+
+
+def test_perplexity_of_a_uniform_guess_is_the_vocabulary(formulas):
+    loss = formulas.causal_lm_loss(torch.zeros(2, 8, 37), torch.randint(0, 37, (2, 8)))
+    assert formulas.perplexity(loss).item() == pytest.approx(37, rel=1e-5)
+
+
+def test_mse_and_gradient_descent(formulas):
+    x, y, theta = torch.randn(50, 4), torch.randn(50), torch.randn(4, requires_grad=True)
+    torch.testing.assert_close(formulas.mse(theta, x, y), F.mse_loss(x @ theta, y))
+    (gradient,) = torch.autograd.grad(formulas.mse(theta, x, y), theta)
+    path = formulas.gradient_descent(theta.detach(), x, y, steps=300, learning_rate=0.1)
+    torch.testing.assert_close(path[1], theta.detach() - 0.1 * gradient)
+    torch.testing.assert_close(path[-1], torch.linalg.lstsq(x, y[:, None]).solution[:, 0])
+
+
+@pytest.mark.parametrize(("rows", "pixels", "count"), [(1, 1, 2), (7, 5, 3), (32, 49, 10)])
+def test_three_gradients_agree(formulas, rows, pixels, count):
+    x, y = torch.randn(rows, pixels).double(), classes(rows, count)
+    W, b = torch.randn(pixels, count).double(), torch.randn(count).double()
+    by_hand, by_autograd = formulas.gradient_by_hand(W, b, x, y), formulas.gradient_by_autograd(W, b, x, y)
+    torch.testing.assert_close(by_hand, by_autograd)
+    of_W = formulas.gradient_by_differences(lambda W: formulas.regression_loss(W, b, x, y), W)
+    of_b = formulas.gradient_by_differences(lambda b: formulas.regression_loss(W, b, x, y), b)
+    torch.testing.assert_close((of_W, of_b), by_hand, atol=1e-8, rtol=1e-6)
+
+
+OPTIMIZERS = {
+    "sgd": ({}, lambda p: torch.optim.SGD(p, lr=0.05)),
+    "momentum": ({}, lambda p: torch.optim.SGD(p, lr=0.05, momentum=0.9)),
+    "adam": ({}, lambda p: torch.optim.Adam(p, lr=0.05)),
+    "adamw": ({}, lambda p: torch.optim.AdamW(p, lr=0.05)),
+}
+OPTIONS = {
+    "momentum": ({"mu": 0.5}, lambda p: torch.optim.SGD(p, lr=0.05, momentum=0.5)),
+    "adam": (
+        {"beta1": 0.8, "beta2": 0.95, "eps": 1e-3},
+        lambda p: torch.optim.Adam(p, lr=0.05, betas=(0.8, 0.95), eps=1e-3),
+    ),
+    "adamw": (
+        {"weight_decay": 0.3, "beta1": 0.5},
+        lambda p: torch.optim.AdamW(p, lr=0.05, weight_decay=0.3, betas=(0.5, 0.999)),
+    ),
+}
+
+
+def follow(step, twin, options, penalty=0.0):
+    """Take 20 steps of ours and of PyTorch's on the same changing loss; return both ends."""
+    target = torch.randn(6, 3, dtype=torch.float64)
+    ours, state = torch.ones(6, 3, dtype=torch.float64), {}
+    theirs = ours.clone().requires_grad_()
+    optimizer = twin([theirs])
+    for t in range(20):
+        g = (ours - target) ** 3 + math.sin(t)
+        ours = step(ours, g + penalty * ours, state, lr=0.05, **options)
+        theirs.grad = (theirs.detach() - target) ** 3 + math.sin(t)
+        optimizer.step()
+    return ours, theirs.detach()
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "twin"),
+    [(name, *pair) for table in (OPTIMIZERS, OPTIONS) for name, pair in table.items()],
+)
+def test_optimizer_equals_its_twin(formulas, name, options, twin):
+    torch.testing.assert_close(*follow(getattr(formulas, name), twin, options))
+
+
+def test_l2_penalty_in_adam_is_adams_weight_decay_and_not_adamws(formulas):
+    ours, adam = follow(
+        formulas.adam, lambda p: torch.optim.Adam(p, lr=0.05, weight_decay=0.3), {}, penalty=0.3
+    )
+    torch.testing.assert_close(ours, adam)
+    torch.manual_seed(0)
+    _, adamw = follow(formulas.adam, lambda p: torch.optim.AdamW(p, lr=0.05, weight_decay=0.3), {})
+    assert (ours - adamw).abs().max() > 0.01
+
+
+@pytest.mark.parametrize(("k", "n"), [(0, 10), (10, 10), (1_893, 2_000), (1, 1)])
+def test_wilson_interval(formulas, k, n):
+    from scipy.stats import binomtest, norm
+
+    expected = binomtest(k, n).proportion_ci(0.95, method="wilson")
+    low, high = formulas.wilson_interval(k, n, q=norm.ppf(0.975))
+    assert (low, high) == pytest.approx((expected.low, expected.high), abs=1e-12)

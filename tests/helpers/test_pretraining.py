@@ -1,0 +1,453 @@
+"""Pretraining: vocabulary, packing, masks, the loop of “Pretrain a BERT”, and what is refused."""
+
+import json
+import math
+import re
+import signal
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import binomtest
+from torch.nn import functional as F
+
+from helpers import assets, data, pretraining
+from helpers.training import TrainingError
+
+SHAPE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+LENGTH = 16
+
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(scope="module")
+def texts():
+    return data.load_corpus("held_out")["text"][:600]
+
+
+@pytest.fixture(scope="module")
+def tokenizer(texts):
+    return pretraining.train_tokenizer(texts, 800)
+
+
+@pytest.fixture(scope="module")
+def sequences(texts, tokenizer):
+    return pretraining.pack(texts, tokenizer, LENGTH)
+
+
+@pytest.fixture
+def model(tokenizer):
+    return tiny(tokenizer)
+
+
+def tiny(tokenizer):
+    torch.manual_seed(0)
+    return pretraining.new_model(tokenizer, length=LENGTH, **SHAPE)
+
+
+def run(model, sequences, tokenizer, **settings):
+    settings = {"steps": 6, "batch_size": 8, "learning_rate": 1e-3, "precision": "no", **settings}
+    return pretraining.pretrain(model, sequences, tokenizer, **settings)
+
+
+def sentences(text):
+    parts = (" ".join(re.findall(r"\w+", part.lower())) for part in re.split(r"[.!?;]", text))
+    return {part for part in parts if len(part.split()) >= 4}
+
+
+def test_the_corpus_is_what_its_card_says():
+    train, held_out = data.load_corpus("train"), data.load_corpus("held_out")
+    sources = ["wordnet", "factbook", "austen", "wikipedia", "reviews"]
+    for split, low, high in ((train, 3.0e6, 3.5e6), (held_out, 5e4, 8e4)):
+        assert list(dict.fromkeys(split["source"][:])) == sources
+        assert low < sum(len(text.split()) for text in split["text"][:]) < high
+        assert all(text == " ".join(text.split()) and text for text in split["text"][:])
+    packed = sum(path.stat().st_size for path in (assets.DATA / "corpus").iterdir())
+    assert packed < 10e6
+    with pytest.raises(data.DataError, match="no split 'test' of the corpus: expected 'train' or 'held_out'"):
+        data.load_corpus("test")
+
+
+def test_no_held_out_sentence_is_in_training():
+    seen = {sentence for text in data.load_corpus("train")["text"][:] for sentence in sentences(text)}
+    held_out = {sentence for text in data.load_corpus("held_out")["text"][:] for sentence in sentences(text)}
+    assert len(held_out) > 3_000
+    assert not seen & held_out
+
+
+def test_no_review_that_is_tested_on_is_in_the_corpus():
+    corpus = {
+        " ".join(re.findall(r"\w+", text.lower()))
+        for split in ("train", "held_out")
+        for text in data.load_corpus(split)["text"][:]
+    }
+    for split in ("validation", "test"):
+        for text in data.load_reviews(split)["text"][:]:
+            assert " ".join(re.findall(r"\w+", text.lower())) not in corpus, text
+    own = [row["text"] for row in data.load_corpus("held_out") if row["source"] == "reviews"]
+    assert own and set(own) <= {" ".join(text.split()) for text in data.load_reviews("train")["text"][:]}
+
+
+def test_the_vocabulary(tokenizer, texts):
+    assert len(tokenizer) == 800
+    assert tokenizer.convert_ids_to_tokens(range(5)) == ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    assert tokenizer("The FILM [MASK].")["input_ids"][-3] == tokenizer.mask_token_id
+    assert tokenizer.tokenize("the FILM") == tokenizer.tokenize("The film")
+    again = pretraining.train_tokenizer(texts, 800)  # chance breaks ties, so nearly the same
+    assert len(again.get_vocab().keys() & tokenizer.get_vocab().keys()) > 0.95 * 800
+    long, short = (
+        len(pretraining.train_tokenizer(texts, size).tokenize(" ".join(texts))) for size in (400, 2_000)
+    )
+    assert long > short
+
+
+def test_packing_loses_only_the_end(tokenizer, texts, sequences):
+    assert sequences.dtype == torch.int64 and sequences.shape[1] == LENGTH
+    assert (sequences[:, 0] == tokenizer.cls_token_id).all()
+    assert (sequences != tokenizer.pad_token_id).all()
+    whole = [
+        token
+        for text in texts
+        for token in [*tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer.sep_token_id]
+    ]
+    packed = sequences[:, 1:].flatten().tolist()
+    assert packed == whole[: len(packed)] and len(whole) - len(packed) < LENGTH - 1
+
+
+def mask_by_hand(input_ids, tokenizer, generator):
+    """What “Pretrain a BERT” writes out."""
+    special = torch.isin(input_ids, torch.tensor(tokenizer.all_special_ids))
+    chosen = torch.bernoulli(
+        torch.full(input_ids.shape, 0.15).masked_fill(special, 0.0), generator=generator
+    ).bool()
+    labels = input_ids.where(chosen, -100)
+    masked = input_ids.clone()
+    to_mask = torch.bernoulli(torch.full(input_ids.shape, 0.8), generator=generator).bool() & chosen
+    masked[to_mask] = tokenizer.mask_token_id
+    to_random = (
+        torch.bernoulli(torch.full(input_ids.shape, 0.5), generator=generator).bool() & chosen & ~to_mask
+    )
+    random = torch.randint(len(tokenizer), input_ids.shape, generator=generator)
+    masked[to_random] = random[to_random]
+    return masked, labels
+
+
+def test_the_helper_masks_as_the_notebook_does(tokenizer, sequences):
+    helper, generator = pretraining.masker(tokenizer, seed=3), torch.Generator().manual_seed(3)
+    for rows in sequences[:64].split(16):
+        batch = helper(list(rows))
+        input_ids, labels = mask_by_hand(rows, tokenizer, generator)
+        assert torch.equal(batch["input_ids"], input_ids) and torch.equal(batch["labels"], labels)
+
+
+def test_the_shares_of_masking(tokenizer, sequences):
+    original = sequences[:1_500]
+    batch = pretraining.masker(tokenizer, seed=0)(list(original))
+    special = torch.isin(original, torch.tensor(tokenizer.all_special_ids))
+    chosen = batch["labels"] != -100
+    assert not (chosen & special).any()
+    assert torch.equal(batch["input_ids"][~chosen], original[~chosen])
+    assert torch.equal(batch["labels"][chosen], original[chosen])
+    to_mask = batch["input_ids"][chosen] == tokenizer.mask_token_id
+    kept = batch["input_ids"][chosen] == original[chosen]
+    other, total = ~to_mask & ~kept, int(chosen.sum())
+    assert binomtest(total, int((~special).sum()), 0.15).pvalue > 1e-3
+    for part, share in ((to_mask, 0.8), (kept, 0.1), (other, 0.1)):
+        assert binomtest(int(part.sum()), total, share).pvalue > 1e-3
+
+
+def test_the_head_at_masked_places_is_the_head_everywhere(model, tokenizer, sequences):
+    batch = pretraining.masker(tokenizer, seed=0)(list(sequences[:8]))
+    few = pretraining.masked_loss(model, **batch)
+    few.backward()
+    gradients = [weight.grad.clone() for weight in model.parameters() if weight.grad is not None]
+    model.zero_grad()
+    everywhere = model(**batch).loss
+    everywhere.backward()
+    assert few.item() == pytest.approx(everywhere.item(), abs=1e-5)
+    for one, weight in zip(gradients, (w for w in model.parameters() if w.grad is not None), strict=True):
+        torch.testing.assert_close(one, weight.grad, atol=1e-5, rtol=1e-3)
+
+
+def test_it_is_the_loop_that_the_notebook_writes_out(tokenizer, sequences):
+    model = tiny(tokenizer)
+    optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.98))
+    batches = pretraining.masked_batches(sequences, tokenizer, 8, seed=5)
+    steps, warmup_steps, decay_steps, learning_rate = 8, 3, 4, 1e-3
+    losses = []
+    for step in range(steps):
+        share = min(1, (step + 1) / (warmup_steps + 1), (steps - step) / (decay_steps + 1))
+        optimizer.param_groups[0]["lr"] = learning_rate * share
+        batch = next(batches)
+        masked = batch["labels"] != -100
+        hidden = model.bert(batch["input_ids"]).last_hidden_state
+        loss = F.cross_entropy(model.cls(hidden[masked]), batch["labels"][masked])
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(loss.item())
+    history = run(tiny(tokenizer), sequences, tokenizer, steps=8, warmup_steps=3, decay_steps=4, seed=5)
+    np.testing.assert_allclose(history.loss, losses, atol=1e-4)
+    assert history.tokens == 8 * 8 * LENGTH and history.stopped == "end"
+
+
+def test_positions_start_alike_where_they_are_near(model):
+    vectors = model.bert.embeddings.position_embeddings.weight
+    assert torch.equal(vectors, pretraining.sinusoids(LENGTH, SHAPE["hidden_size"]))
+    alike = F.cosine_similarity(vectors[8], vectors, dim=1)
+    assert set(alike.topk(5).indices.tolist()) == {6, 7, 8, 9, 10}
+
+
+def test_it_starts_at_the_logarithm_of_the_vocabulary(model, tokenizer, sequences):
+    score = pretraining.evaluate_masked(model, sequences, tokenizer)
+    assert score.loss == pytest.approx(math.log(800), abs=0.1)
+    assert score.top1 < 0.02 < 0.1 > score.top5 >= score.top1
+    assert str(score).startswith("loss 6.")
+
+
+def test_the_frequencies_are_the_unigram_baseline(model, tokenizer, sequences):
+    shares = pretraining.frequencies(sequences, tokenizer)
+    assert shares.sum().item() == pytest.approx(1, abs=1e-5)
+    assert shares[tokenizer.all_special_ids].tolist() == [0] * 5
+    batch = pretraining.masker(tokenizer, seed=0)(list(sequences))
+    baseline = -shares[batch["labels"][batch["labels"] != -100]].log().mean().item()
+    pretraining.start_from_frequencies(model, shares)
+    assert pretraining.evaluate_masked(model, sequences, tokenizer).loss == pytest.approx(baseline, abs=0.1)
+
+
+def test_it_learns_beyond_the_frequencies(tokenizer):
+    texts = ["the cat sat on the mat", "a dog ran in the park"] * 200
+    sequences = pretraining.pack(texts, tokenizer, LENGTH)
+    model = tiny(tokenizer)
+    shares = pretraining.frequencies(sequences, tokenizer)
+    unigram = -(shares * shares.clamp(min=1e-9).log()).sum().item()
+    run(model, sequences, tokenizer, steps=150, learning_rate=5e-3, warmup_steps=10, decay_steps=50)
+    assert pretraining.evaluate_masked(model, sequences, tokenizer).loss < unigram - 1
+
+
+def test_the_same_seed_gives_the_same_run(tokenizer, sequences):
+    losses = [run(tiny(tokenizer), sequences, tokenizer, seed=seed).loss for seed in (1, 1, 2)]
+    assert losses[0] == losses[1] != losses[2]
+
+
+def test_a_second_call_goes_on_with_the_optimizer(tokenizer, sequences):
+    model = tiny(tokenizer)
+    first = run(model, sequences, tokenizer)
+    steps_seen = [state["step"].item() for state in first.optimizer.state.values()]
+    second = run(model, sequences, tokenizer, optimizer=first.optimizer)
+    assert second.optimizer is first.optimizer
+    assert [state["step"].item() for state in second.optimizer.state.values()] == [s + 6 for s in steps_seen]
+
+
+def test_an_interrupt_keeps_what_was_learned(tokenizer, sequences, model):
+    forward, calls = model.bert.forward, iter(range(100))
+
+    def interrupting(*arguments, **names):
+        if next(calls) == 3:
+            signal.raise_signal(signal.SIGINT)
+        return forward(*arguments, **names)
+
+    model.bert.forward = interrupting
+    history = run(model, sequences, tokenizer)
+    assert history.stopped == "interrupted" and len(history.loss) == 3
+    whole = run(tiny(tokenizer), sequences, tokenizer)
+    assert history.loss == whole.loss[:3]
+
+
+def test_operations_are_counted_as_pytorch_counts_them(tokenizer):
+    from torch.utils.flop_counter import FlopCounterMode
+
+    model = pretraining.new_model(tokenizer, length=LENGTH, **SHAPE)
+    rows = 40
+    input_ids = torch.randint(5, 800, (rows, LENGTH))
+    labels = torch.full_like(input_ids, -100)
+    masked = round(pretraining.MASKED_SHARE * labels.numel())
+    labels.view(-1)[torch.randperm(labels.numel())[:masked]] = 7
+    model.set_attn_implementation("eager")
+    with FlopCounterMode(display=False) as counter:
+        pretraining.masked_loss(model, input_ids, labels).backward()
+    counted = counter.get_total_flops() / (rows * LENGTH)
+    assert pretraining.flops_per_token(model.config, LENGTH) == pytest.approx(counted, rel=0.02)
+
+
+@pytest.mark.parametrize("nothing", [[], [""], ["   "]])
+def test_an_empty_corpus_is_refused(tokenizer, nothing):
+    with pytest.raises(TrainingError, match="no text to learn a vocabulary from"):
+        pretraining.train_tokenizer(nothing, 800)
+    with pytest.raises(TrainingError, match=r"The corpus has \d tokens: expected at least 15"):
+        pretraining.pack(nothing, tokenizer, LENGTH)
+
+
+def test_a_vocabulary_smaller_than_the_alphabet_is_refused(texts):
+    with pytest.raises(TrainingError, match=r"vocab_size is 40: the letters .* alone take \d+ pieces"):
+        pretraining.train_tokenizer(texts, 40)
+
+
+def test_what_does_not_fit_is_refused(model, tokenizer, texts, sequences):
+    other = pretraining.train_tokenizer(texts, 900)
+    with pytest.raises(TrainingError, match="The model knows 800 pieces, the tokenizer 900"):
+        run(model, sequences, other)
+    with pytest.raises(TrainingError, match="packed with another tokenizer"):
+        run(model, pretraining.pack(texts, other, LENGTH), tokenizer)
+    with pytest.raises(
+        TrainingError, match="24 tokens long, the model has 16 positions: pack with length=16"
+    ):
+        run(model, pretraining.pack(texts, tokenizer, 24), tokenizer)
+    with pytest.raises(TrainingError, match="The corpus is empty"):
+        run(model, sequences[:0], tokenizer)
+    with pytest.raises(TrainingError, match="The model knows 800 pieces"):
+        pretraining.evaluate_masked(model, sequences, other)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("steps", 0),
+        ("steps", 1.5),
+        ("batch_size", 0),
+        ("batch_size", 10**6),
+        ("learning_rate", 0),
+        ("warmup_steps", 7),
+        ("decay_steps", -1),
+    ],
+)
+def test_settings_out_of_range_are_refused(model, tokenizer, sequences, setting, value):
+    with pytest.raises(TrainingError, match=f"{setting} is {re.escape(repr(value))}: expected"):
+        run(model, sequences, tokenizer, **{setting: value})
+
+
+@pytest.fixture(scope="module")
+def pocket():
+    from transformers import BertForMaskedLM, BertTokenizer
+
+    path = assets.resolve_model("pocket-bert")
+    return BertForMaskedLM.from_pretrained(path), BertTokenizer.from_pretrained(path)
+
+
+def test_pocket_bert_is_as_good_as_its_receipt_says(pocket):
+    model, tokenizer = pocket
+    receipt = json.loads((assets.DATA / "models/pocket-bert/receipt.json").read_text())
+    held = pretraining.pack(data.load_corpus("held_out")["text"][:], tokenizer, 64)
+    score = pretraining.evaluate_masked(model, held[::4], tokenizer)
+    assert score.loss == pytest.approx(receipt["sittings"][-1]["held_out_loss"], abs=0.15)
+    assert score.loss < 3.8 and score.top5 > 0.5
+
+
+def test_pocket_bert_fills_gaps_with_words_of_the_right_kind(pocket):
+    model, tokenizer = pocket
+
+    def five(sentence):
+        batch = tokenizer(sentence, return_tensors="pt")
+        place = batch["input_ids"][0].tolist().index(tokenizer.mask_token_id)
+        with torch.inference_mode():
+            best = model.eval()(**batch).logits[0, place].topk(5).indices
+        return set(tokenizer.convert_ids_to_tokens(best))
+
+    assert "states" in five("united [MASK] of america")
+    assert "who" in five("a person [MASK] writes books")
+    assert "to" in five("of or relating [MASK] the heart")
+    assert {"atlantic", "pacific"} < five("a small island in the [MASK] ocean")
+
+
+def test_its_card_and_receipt_say_what_it_cost():
+    import yaml
+
+    folder = assets.DATA / "models" / "pocket-bert"
+    receipt = json.loads((folder / "receipt.json").read_text())
+    card = yaml.safe_load((folder / "README.md").read_text().split("---")[1])
+    emissions = sum(sitting["cost"]["co2e_g"] for sitting in receipt["sittings"])
+    assert card["co2_eq_emissions"]["emissions"] == pytest.approx(emissions, rel=0.05)
+    assert "not measured" in card["co2_eq_emissions"]["source"] and card["license"] == "apache-2.0"
+    assert receipt["final"] and all(sitting["cost"]["energy_wh"] > 0 for sitting in receipt["sittings"])
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 25e6
+    losses = [loss for sitting in receipt["sittings"] for loss in sitting["loss"]]
+    assert losses[0] > losses[len(losses) // 2] > losses[-1]
+
+
+def test_the_script_makes_what_the_notebook_describes():
+    from benchmarks import pretrain
+    from tools import notebooks
+
+    parameters = notebooks.parameters(notebooks.read(assets.ROOT / "notebooks" / "05_pretrain_bert.ipynb"))
+    assert parameters["length"] == pretrain.LENGTH
+    assert parameters["hidden_size"] == pretrain.SHAPE["hidden_size"]
+    assert parameters["layers"] == pretrain.SHAPE["num_hidden_layers"]
+
+
+def test_notebook_03_says_what_it_shows():
+    """The claims of the prose, in the stored run and in the recorded ones."""
+    from tools import notebooks
+
+    notebook = notebooks.read(assets.ROOT / "notebooks" / "05_pretrain_bert.ipynb")
+    printed = notebooks.printed(notebook)
+
+    def number(pattern):
+        return float(re.search(pattern, printed)[1].replace(",", ""))
+
+    unigram = number(r"unigram baseline: loss ([\d.]+)")
+    losses = {
+        name: number(rf"{name} +loss ([\d.]+)")
+        for name in ("random weights", "frequencies", "the whole run", "recorded longer run")
+    }
+    assert losses["random weights"] == pytest.approx(math.log(8_000), abs=0.1)
+    assert losses["frequencies"] == pytest.approx(unigram, abs=0.1)
+    assert 1.5 < losses["random weights"] - unigram < 2.5, "counting gives about two nats"
+    assert losses["the whole run"] < unigram - 0.1, "the run must beat the baseline"
+    assert losses["recorded longer run"] < losses["the whole run"] - 2
+    assert number(r"GFLOP/s, ([\d.]+)% of the matrix rate") >= 60
+    assert number(r"([\d.]+)% of [\d,]+ pairs, by shared words") > 70
+    assert all(float(value) > 1e-3 for value in re.findall(r"p-value ([\d.]+)", printed))
+    assert number(r"occur at most ([\d,]+) times") < 1_000
+
+
+def test_an_hour_of_pretraining_buys_a_point_or_two_and_a_long_one_buys_most_labels():
+    folder = assets.DATA / "receipts"
+    small, large = (
+        json.loads((folder / f"{name}.json").read_text())["runs"] for name in ("03_labels", "04_contestants")
+    )
+
+    def mean(runs, name, rows):
+        found = {run["seed"]: run for run in runs if (run["name"], run["train_rows"]) == (name, rows)}
+        assert runs is large or len(found) >= 3
+        return np.mean([run["accuracy"] for run in found.values()])
+
+    assert abs(mean(small, "pocket-bert", 200) - mean(small, "from scratch", 200)) < 0.02
+    for rows in (1_000, 7_070):
+        assert 0.005 < mean(small, "pocket-bert", rows) - mean(small, "from scratch", rows) < 0.04
+    assert abs(mean(small, "continued", 1_000) - mean(small, "pocket-bert", 1_000)) < 0.02
+    assert mean(small, "pocket-bert", 7_070) < mean(large, "TF-IDF", 7_070) + 0.01
+    assert mean(large, "pretrained", 1_000) > mean(small, "from scratch", 7_070) + 0.02
+
+
+# the classifier
+
+
+def test_a_classifier_of_the_mean_leaves_padding_out(model, tokenizer, tmp_path):
+    model.save_pretrained(tmp_path)
+    classifier = transformer.mean_classifier(tmp_path).eval()
+    ids = torch.tensor([[2, 9, 11, 3]])
+    alone = classifier(ids, torch.ones_like(ids)).logits
+    padded = classifier(
+        torch.cat([ids, torch.tensor([[0, 0]])], 1), torch.tensor([[1, 1, 1, 1, 0, 0]])
+    ).logits
+    assert torch.allclose(alone, padded, atol=1e-6)
+    hidden = model.eval().bert(ids).last_hidden_state  # the pretrained weights, read by hand
+    by_hand = classifier.classifier(hidden.mean(dim=1))
+    assert torch.allclose(alone, by_hand, atol=1e-6)
+
+
+def test_a_classifier_from_a_shape_has_random_weights_and_learns(model, tokenizer):
+    torch.manual_seed(1)
+    classifier = transformer.mean_classifier(model.config)
+    embeddings = classifier.bert.embeddings.word_embeddings.weight
+    assert not torch.equal(embeddings, model.bert.embeddings.word_embeddings.weight)
+    ids, labels = torch.tensor([[2, 9, 3], [2, 11, 3]]), torch.tensor([0, 1])
+    optimizer = torch.optim.AdamW(classifier.parameters(), 1e-2)
+    for _ in range(20):
+        loss = classifier(ids, torch.ones_like(ids), labels).loss
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    assert loss < 0.1
