@@ -1,0 +1,80 @@
+"""What every room asks of a setting, and how every room writes a file: one way of each."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+
+def require_range(
+    name: str,
+    value: object,
+    low: float,
+    high: float = math.inf,
+    *,
+    whole: bool = False,
+    above: bool = False,
+    error: type[ValueError] = ValueError,
+) -> None:
+    """Refuse a setting that is no finite number, or outside of `low` to `high`.
+
+    Parameters
+    ----------
+    whole : bool
+        Only whole numbers will do.
+    above : bool
+        `low` itself is refused, too.
+    error : type
+        What to raise; the message names the setting, its value and what was expected.
+
+    Examples
+    --------
+    >>> require_range("epochs", 3, 1, 1_000, whole=True)
+    >>> require_range("pue", 0.9, 1)
+    Traceback (most recent call last):
+    ...
+    ValueError: pue is 0.9: expected a number from 1.
+    >>> require_range("target", None, 0, 1, above=True)
+    Traceback (most recent call last):
+    ...
+    ValueError: target is None: expected a number above 0, at most 1. Unknown is not 0: measure it first.
+    """
+    number = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
+    if number and math.isfinite(value) and (low < value if above else low <= value) and value <= high:  # type: ignore[arg-type, operator]
+        return
+    kind = "a whole number" if whole else "a number"
+    bounds = f"above {low:,g}" if above else f"from {low:,g}"
+    if math.isfinite(high):
+        bounds += f", at most {high:,g}" if above else f" to {high:,g}"
+    unknown = " Unknown is not 0: measure it first." if value is None else ""
+    raise error(f"{name} is {value!r}: expected {kind} {bounds}.{unknown}")
+
+
+@contextlib.contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """Give a name to write a file or a folder under; it takes the place of `path` if nothing goes wrong.
+
+    Whatever happens, `path` holds all of the old or all of the new, and no half of anything stays behind.
+    Folders that lead to it are made.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with replacing(Path(folder, "new", "a.txt")) as new:
+    ...         _ = new.write_text("whole")
+    ...     Path(folder, "new", "a.txt").read_text()
+    'whole'
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+        new = Path(folder, path.name)
+        yield new
+        if path.is_dir():
+            shutil.rmtree(path)
+        new.replace(path)
