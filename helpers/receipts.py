@@ -8,27 +8,30 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
-import os
-import platform
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from helpers import assets, energy, environment
+from helpers import assets, energy, machine
+from helpers.values import replacing
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SCHEMA = assets.DATA / "receipt.schema.json"
-VERSION = 1
-KINDS = {
+KINDS: dict[str, Any] = {
     "measurement": energy.Measurement,
     "comparison": energy.Comparison,
     "predictions": energy.Predictions,
     "training": energy.Training,
 }
-PACKAGES = ("codecarbon", "torch", "transformers", "numpy")
+PACKAGES = (  # whose versions can change a figure
+    *("codecarbon", "torch", "transformers", "tokenizers", "accelerate", "peft", "numpy"),
+    *("scikit-learn", "onnxruntime", "mlcommons-loadgen"),
+)
+NO_FIGURE = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError)
 TOLERANCE = 1e-9  # of a figure that is computed again: processors round the last bit differently
 
 Figure = energy.Measurement | energy.Comparison | energy.Predictions | energy.Training
@@ -46,6 +49,7 @@ def make(
     seed: int | None = None,
     inputs: Sequence[str | Path] = (),
     settings: Mapping[str, object] | None = None,
+    details: Mapping[str, object] | None = None,
 ) -> dict:
     """A receipt of some figures, as a dict that follows data/receipt.schema.json.
 
@@ -60,49 +64,37 @@ def make(
         Data and model files; their SHA-256 sums go into the receipt.
     settings : mapping, optional
         Whatever else the figures depend on, as plain values.
+    details : mapping, optional
+        What was found besides, such as runs with their histories: plain values, and figures among them.
 
     Raises
     ------
     ReceiptError
-        If there is no figure, or one of another kind.
+        If there is no figure, one of another kind, or a value that JSON cannot hold.
     """
-    kinds = {kind: name for name, kind in KINDS.items()}
-    for name, figure in figures.items():
-        if type(figure) not in kinds:
-            raise ReceiptError(f"{name!r} is a {type(figure).__name__}: expected one of {', '.join(KINDS)}.")
-    receipt = {
-        "receipt": VERSION,
+    receipt: dict = {
+        "receipt": 1,  # version of the schema
         "what": what,
         "made_by": made_by,
         "recorded": datetime.date.today().isoformat(),
-        "hardware": hardware(),
-        "versions": {"python": platform.python_version()}
-        | {name: version for name in PACKAGES if (version := environment.installed_version(name))},
-        "method": _methods(figures.values()),
+        "hardware": machine.hardware(),
+        "versions": machine.versions(PACKAGES),
+        "method": {},
         "seed": seed,
         "inputs": {_name(Path(path)): assets.sha256(Path(path)) for path in inputs},
         "settings": dict(settings or {}),
-        "figures": {
-            name: {"kind": kinds[type(figure)], "raw": figure.raw(), "results": figure.results()}
-            for name, figure in figures.items()
-        },
+        "figures": dict(figures),
+        "details": dict(details or {}),
     }
-    receipt = json.loads(json.dumps(receipt))  # plain values now, as a file would give them back
-    receipt["digest"] = digest(receipt)
-    validate(receipt)
-    return receipt
-
-
-def hardware() -> dict:
-    """Processor, cores, memory and GPUs of this machine."""
-    import psutil
-
-    return {
-        "cpu": environment.cpu_name(),
-        "cores": os.cpu_count() or 1,
-        "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
-        "gpus": environment.nvidia_gpus(),
-    }
+    try:  # plain values now, as a file would give them back
+        receipt = json.loads(json.dumps(receipt, default=_stored, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise ReceiptError(f"A receipt cannot hold this: {error}. What is unknown is None.") from None
+    again = replay(receipt | {"digest": digest(receipt)})
+    if not again.figures:
+        raise ReceiptError("There is no figure: expected at least one measurement to make a receipt of.")
+    receipt["method"] = _methods(again.figures.values())
+    return receipt | {"digest": digest(receipt)}
 
 
 def digest(receipt: Mapping) -> str:
@@ -112,17 +104,10 @@ def digest(receipt: Mapping) -> str:
 
 
 def validate(receipt: Mapping) -> None:
-    """Check a receipt against the published schema.
-
-    Raises
-    ------
-    ReceiptError
-        With the first place that does not follow it.
-    """
+    """Check a receipt against the schema; a ReceiptError says the first place that does not follow it."""
     import jsonschema
 
-    schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
-    checker = jsonschema.Draft202012Validator(schema)
+    checker = jsonschema.Draft202012Validator(json.loads(SCHEMA.read_text(encoding="utf-8")))
     error = jsonschema.exceptions.best_match(checker.iter_errors(receipt))
     if error is not None:
         where = ".".join(map(str, error.absolute_path)) or "the receipt"
@@ -132,14 +117,9 @@ def validate(receipt: Mapping) -> None:
 def save(receipt: Mapping, path: str | Path) -> Path:
     """Write a receipt in one piece, after checking it."""
     validate(receipt)
-    path = Path(path)
-    new = path.with_name(f".{path.name}.new")
-    try:
+    with replacing(path) as new:
         new.write_text(json.dumps(receipt, indent=1) + "\n", encoding="utf-8", newline="\n")
-        new.replace(path)
-    finally:
-        new.unlink(missing_ok=True)
-    return path
+    return Path(path)
 
 
 def load(path: str | Path) -> dict:
@@ -168,13 +148,16 @@ class Replay:
     Attributes
     ----------
     figures : dict of str to Measurement, Comparison, Predictions or Training
-        As computed again.
+        As computed again, those in the details too, which are named by their place: "details.runs[0].cost".
+    details : dict
+        The receipt's details, each figure in them as computed again.
     problems : tuple of str
         What does not agree with the file; empty if all does.
     """
 
     receipt: dict
     figures: dict[str, Figure]
+    details: dict
     problems: tuple[str, ...]
 
     @property
@@ -203,33 +186,46 @@ def replay(source: str | Path | Mapping) -> Replay:
     """
     receipt = dict(source) if isinstance(source, Mapping) else load(source)
     validate(receipt)
-    problems, figures = [], {}
-    if digest(receipt) != receipt["digest"]:
-        problems.append("The file was changed after it was saved: its digest does not fit.")
-    for name, stored in receipt["figures"].items():
+    figures: dict[str, Figure] = {}
+    untouched = digest(receipt) == receipt["digest"]
+    problems = [] if untouched else ["The file was changed after it was saved: its digest does not fit."]
+
+    def again(value: Any, place: str) -> Any:
+        """The value with every figure in it computed again."""
+        if isinstance(value, list):
+            return [again(each, f"{place}[{at}]") for at, each in enumerate(value)]
+        if not isinstance(value, dict):
+            return value
+        if value.keys() != {"kind", "raw", "results"}:
+            return {name: again(each, f"{place}.{name}") for name, each in value.items()}
         try:
-            figures[name] = KINDS[stored["kind"]].from_raw(stored["raw"])
-            again = json.loads(json.dumps(figures[name].results()))
-        except (
-            LookupError,
-            TypeError,
-            ValueError,
-            ArithmeticError,
-            AttributeError,
-            energy.EnergyError,
-        ) as error:
-            raise ReceiptError(f"The raw samples of {name!r} make no {stored['kind']}: {error}.") from error
-        problems += [f"{name}: {difference}." for difference in _differences(stored["results"], again)]
-    if figures and _methods(figures.values()) != receipt["method"]:
-        problems.append(f"The methods are {_methods(figures.values())}, the file says {receipt['method']}.")
-    return Replay(receipt, figures, tuple(problems))
+            figure = figures[place] = KINDS[value["kind"]].from_raw(value["raw"])
+            differences = _differences(value["results"], json.loads(json.dumps(figure.results())))
+        except NO_FIGURE as error:
+            raise ReceiptError(f"The raw samples of {place!r} make no {value['kind']}: {error}.") from error
+        problems.extend(f"{place}: {difference}." for difference in differences)
+        return figure
+
+    try:
+        for name, stored in receipt["figures"].items():
+            again(stored, name)
+        details = again(receipt.get("details", {}), "details")
+    except RecursionError:
+        raise ReceiptError("It is nested too deep for a receipt. Get it anew.") from None
+    if (methods := _methods(figures.values())) != receipt["method"]:
+        problems.append(f"The methods are {methods}, the file says {receipt['method']}.")
+    return Replay(receipt, figures, details, tuple(problems))
+
+
+def hardware_name(receipt: Mapping) -> str:
+    """The machine that a receipt was recorded on, in words: "2 cores of AMD EPYC", and its GPUs."""
+    found = receipt["hardware"]
+    return ", ".join([f"{found['cores']} cores of {found['cpu']}", *found.get("gpus", ())])
 
 
 def recorded(receipt: Mapping) -> str:
     """Where and when, to stand beside each figure that was not measured just now."""
-    machine = receipt["hardware"]
-    gpus = "".join(f", {name}" for name in machine["gpus"])
-    return f"recorded on {receipt['recorded']} on {machine['cores']} cores of {machine['cpu']}{gpus}"
+    return f"recorded on {receipt['recorded']} on {hardware_name(receipt)}"
 
 
 def table(source: Mapping | Replay) -> pd.DataFrame:
@@ -237,25 +233,15 @@ def table(source: Mapping | Replay) -> pd.DataFrame:
     import pandas as pd
 
     again = source if isinstance(source, Replay) else replay(source)
-    rows = {}
-    for name, figure in again.figures.items():
-        value, span = _value(figure)
-        rows[name] = {
-            "figure": value,
-            "range": span,
-            "method": _method(figure) or "unknown",
-            "recorded": recorded(again.receipt).removeprefix("recorded "),
-        }
-    return pd.DataFrame.from_dict(rows, orient="index")
+    where = recorded(again.receipt).removeprefix("recorded ")
+    rows = [(*_value(each), _costs(each)[0].method or "unknown", where) for each in again.figures.values()]
+    return pd.DataFrame(rows, list(again.figures), ["figure", "range", "method", "recorded"])
 
 
 def card(receipt: Mapping, figure: str, training_type: str = "fine-tuning") -> str:
     """The `co2_eq_emissions` block of a model card, as YAML, for one figure of a receipt.
 
-    Raises
-    ------
-    ReceiptError
-        If there is no such figure, or its carbon is unknown: a card with 0 would be false.
+    A ReceiptError says that there is no such figure, or no known carbon: a card with 0 would be false.
     """
     from huggingface_hub import ModelCardData
 
@@ -266,19 +252,26 @@ def card(receipt: Mapping, figure: str, training_type: str = "fine-tuning") -> s
         raise ReceiptError(f"The carbon of {figure!r} is unknown, which is not 0: leave the block out.")
     cost = stored["raw"].get("cost", stored["raw"])
     method = ", ".join(f"{name} {text.split(':')[0]}" for name, text in receipt["method"].items())
-    machine = receipt["hardware"]
     block = {
         "emissions": float(f"{stored['results']['co2e_g']:.3g}"),
         "source": f"CodeCarbon {receipt['versions']['codecarbon']}: {method}; {cost['intensity_source']}",
         "training_type": training_type,
         "geographical_location": cost["country"],
-        "hardware_used": ", ".join([f"{machine['cores']} cores of {machine['cpu']}", *machine["gpus"]]),
+        "hardware_used": hardware_name(receipt),
     }
     return ModelCardData(co2_eq_emissions=block).to_yaml()
 
 
 def _no_json(constant: str) -> None:
     raise ReceiptError(f"It holds {constant}, which is not JSON and no figure: what is unknown is null.")
+
+
+def _stored(figure: Any) -> dict:
+    """A figure as a receipt holds it."""
+    for kind, made in KINDS.items():
+        if isinstance(figure, made):
+            return {"kind": kind, "raw": figure.raw(), "results": figure.results()}
+    raise TypeError(f"a {type(figure).__name__} is no plain value and no figure, one of {', '.join(KINDS)}")
 
 
 def _costs(figure: Figure) -> list[energy.Measurement]:
@@ -288,12 +281,10 @@ def _costs(figure: Figure) -> list[energy.Measurement]:
     return [figure if isinstance(figure, energy.Measurement) else figure.cost]
 
 
-def _method(figure: Figure) -> str | None:
-    return figure.method if isinstance(figure, energy.Comparison) else _costs(figure)[0].method
-
-
-def _methods(figures) -> dict[str, str]:
+def _methods(figures: Collection[Figure]) -> dict[str, str]:
+    """How each component is known; a block too short to tell says nothing where another block does."""
     parts = [part for figure in figures for cost in _costs(figure) for part in cost.components]
+    parts.sort(key=lambda part: part.method is not None)
     return {part.name: f"{part.method or 'unknown'}: {part.source}" for part in parts}
 
 
@@ -307,13 +298,16 @@ def _value(figure: Figure) -> tuple[str, str]:
         return f"ratio {figure.ratio:.3g}: {verdict[figure.winner]}", f"{low:.3g} to {high:.3g}"
     if isinstance(figure, energy.Training) and not figure.reached:
         return f"missed {figure.target:.1%}", ""
-    unit, names = "Wh", ("energy_wh", "low_wh", "high_wh")
+    unit, names = "Wh", ["energy_wh", "low_wh", "high_wh"]
     if isinstance(figure, energy.Predictions):
-        unit, names = "J per 1,000", tuple(f"{end}joules_per_1000" for end in ("", "low_", "high_"))
+        unit, names = "J per 1,000", ["joules_per_1000", "low_joules_per_1000", "high_joules_per_1000"]
     value, low, high = (results[name] for name in names)
     if value is None:
         return "unknown", ""
-    return f"{energy.digits(value)} {unit}", f"{energy.digits(low)} to {energy.digits(high)}"
+    return (
+        f"{energy.significant_digits(value)} {unit}",
+        f"{energy.significant_digits(low)} to {energy.significant_digits(high)}",
+    )
 
 
 def _name(path: Path) -> str:
@@ -322,19 +316,15 @@ def _name(path: Path) -> str:
     return path.relative_to(assets.ROOT).as_posix() if path.is_relative_to(assets.ROOT) else path.name
 
 
-def _differences(stored: object, again: object, where: str = "") -> list[str]:
+def _differences(stored: Any, again: Any, name: str = "") -> list[str]:
     """Where two results differ by more than rounding."""
     if isinstance(stored, dict) and isinstance(again, dict):
-        names = [*stored, *(name for name in again if name not in stored)]
-        return [
-            difference
-            for name in names
-            for difference in _differences(stored.get(name), again.get(name), f"{where}.{name}".lstrip("."))
-        ]
-    if isinstance(stored, list) and isinstance(again, list) and len(stored) == len(again):
-        pairs = enumerate(zip(stored, again, strict=True))
-        return [text for place, (a, b) in pairs for text in _differences(a, b, f"{where}[{place}]")]
-    numbers = all(isinstance(each, int | float) and not isinstance(each, bool) for each in (stored, again))
-    if stored == again or (numbers and abs(stored - again) <= TOLERANCE * max(abs(stored), abs(again))):
-        return []
-    return [f"{where} is stored as {stored!r} and computes to {again!r}"]
+        pairs = [(f"{name}.{key}".lstrip("."), stored.get(key), again.get(key)) for key in stored | again]
+    elif isinstance(stored, list) and isinstance(again, list) and len(stored) == len(again):
+        pairs = [(f"{name}[{at}]", *both) for at, both in enumerate(zip(stored, again, strict=True))]
+    else:
+        numbers = isinstance(stored, int | float) and isinstance(again, int | float)
+        if stored == again or (numbers and math.isclose(stored, again, rel_tol=TOLERANCE)):
+            return []
+        return [f"{name} is stored as {stored!r} and computes to {again!r}"]
+    return [difference for each, old, new in pairs for difference in _differences(old, new, each)]
