@@ -1,35 +1,22 @@
-"""What every exercise check shares: a verdict, and a decorator that never lets one raise."""
-
-from __future__ import annotations
+"""What the checks share: a decorator that turns a finding into a verdict, and what helps to find it."""
 
 import functools
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Verdict", "check", "letters", "not_yet", "right"]
+import numpy as np
+
+Finding = str | tuple[Any, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a check says about an answer.
-
-    Parameters
-    ----------
-    ok : bool
-        True when the answer is right.
-    message : str
-        A sentence or two for the learner; it starts with ``Right:``, ``Not yet:`` or
-        ``Not answered yet:``.
-
-    Examples
-    --------
-    >>> print(Verdict(True, "Right: the two losses are equal."))
-    Right: the two losses are equal.
-    """
+    """What a check says of an answer: whether it is right, and a sentence or two for the learner."""
 
     ok: bool
-    message: str
+    message: str  # starts with "Right:", "Not yet:" or "Not answered yet:"
 
     def __str__(self) -> str:
         return self.message
@@ -39,14 +26,89 @@ class Verdict:
         return f"**{head}{colon}**{rest}"
 
 
-def right(why: str) -> Verdict:
-    """Return the verdict for a right answer; `why` says what it shows."""
-    return Verdict(True, f"Right: {why}")
+def check(
+    expected: str, tolerance: float = 1e-6
+) -> Callable[[Callable[[Any], Finding]], Callable[[Any], Verdict]]:
+    """Turn a function that judges an answer into a check that never raises.
+
+    The function returns what to say: either a message, or the value that the answer comes to, with a table of
+    messages. In a table, first comes what a right answer shows, then the slips that are known, each with
+    the value that it leads to (a set, if to one of several), and last a hint, with the value ``...``: any
+    other. The value may be a number, or a sequence or array of numbers. A message that isn't ``"Right:
+    ..."`` says what is amiss.
+
+    Parameters
+    ----------
+    expected : str
+        What the answer should be, as a noun phrase: ``"a number, the loss in nats"``. If it starts with
+        ``"a function"``, nothing but a function will do, and else no function will.
+    tolerance : float
+        How far from a value in the table, relative to it, still counts as that value.
+
+    Returns
+    -------
+    callable
+        A decorator. The check that it makes says "Not answered yet" to ``...`` and ``None``, and "Not yet"
+        also to an answer that is of the other kind, or makes the function raise.
+
+    Examples
+    --------
+    >>> @check("a number, six times seven")
+    ... def product(answer):
+    ...     return answer, {"Right: it is 42.": 42, "multiply, don't add.": 13, "what is 6 x 7?": ...}
+    >>> print(product(13))
+    Not yet: multiply, don't add.
+    >>> print(product("42"))
+    Not yet: your answer raised TypeError: must be real number, not str. Expected: a number, six times seven.
+    """
+
+    def decorate(judge: Callable[[Any], Finding]) -> Callable[[Any], Verdict]:
+        @functools.wraps(judge)
+        def judged(answer: Any = ...) -> Verdict:
+            if answer is ... or answer is None:
+                message = f"replace the dots in `answer = ...` with {expected}."
+                return Verdict(False, f"Not answered yet: {message}")
+            try:
+                if callable(answer) != expected.startswith("a function"):
+                    kind = "a function" if callable(answer) else f"of type {type(answer).__name__}"
+                    message = f"your answer is {kind}. Expected: {expected}."
+                else:
+                    finding = judge(answer)
+                    message = finding if isinstance(finding, str) else _choose(*finding, tolerance)
+            except Exception as error:  # a learner's function may raise any; a traceback would teach nothing
+                reason = " ".join(str(error).split()).rstrip(".") or "no message"
+                message = f"your answer raised {type(error).__name__}: {reason}. Expected: {expected}."
+            ok = message.startswith("Right: ")
+            return Verdict(ok, message if ok else f"Not yet: {message}")
+
+        return judged
+
+    return decorate
 
 
-def not_yet(why: str) -> Verdict:
-    """Return the verdict for a wrong answer; `why` names the slip and points at the way on."""
-    return Verdict(False, f"Not yet: {why}")
+def _choose(found: Any, messages: Mapping[str, Any], tolerance: float) -> str:
+    for message, value in messages.items():
+        values = value if isinstance(value, set) else [value]
+        if value is ... or any(near(found, each, tolerance) for each in values):
+            return message
+    raise LookupError("the last message should have the value `...`")
+
+
+def near(found: Any, expected: Any, tolerance: float = 1e-6) -> bool:
+    """Say whether two numbers are the same, or two sequences or arrays of numbers, shape included.
+
+    Two numbers are the same if they differ by `tolerance` of the larger one at most, or by 1e-9.
+
+    Examples
+    --------
+    >>> near(0.1 + 0.2, 0.3), near([1.0, 2.0], (1, 2)), near([1.0], [1.0, 2.0])
+    (True, True, False)
+    """
+    if np.ndim(expected) == 0:
+        return math.isclose(found, expected, rel_tol=tolerance, abs_tol=1e-9)
+    return np.shape(found) == np.shape(expected) and all(
+        near(one, other, tolerance) for one, other in zip(found, expected, strict=True)
+    )
 
 
 def letters(answer: Iterable[str], known: str) -> set[str]:
@@ -55,57 +117,3 @@ def letters(answer: Iterable[str], known: str) -> set[str]:
     if unknown := sorted(given - set(known)):
         raise ValueError(f"there is no {', '.join(unknown)}; the letters go from {known[0]} to {known[-1]}")
     return given
-
-
-def check(expected: str) -> Callable[[Callable[[Any], Verdict]], Callable[[Any], Verdict]]:
-    """Turn a function of one answer into a check that never raises.
-
-    Parameters
-    ----------
-    expected : str
-        What the answer should be, as a noun phrase: ``"a number, the loss in nats"``. If it starts with
-        ``"a function"``, nothing but a function will do, and else no function will.
-
-    Returns
-    -------
-    callable
-        A decorator. The check it makes says "Not answered yet" to ``...`` and ``None``, and
-        "Not yet" when the answer makes the check raise, or is a function where none was asked for.
-
-    Examples
-    --------
-    >>> @check("a number, six times seven")
-    ... def product(answer):
-    ...     return right("it is 42.") if answer + 0 == 42 else not_yet("multiply, don't add.")
-    >>> print(product(...))
-    Not answered yet: replace the dots in `answer = ...` with a number, six times seven.
-    >>> print(product(13))
-    Not yet: multiply, don't add.
-    >>> print(product(lambda: 42))
-    Not yet: your answer is a function. Expected: a number, six times seven.
-    >>> print(product("42")) # doctest: +ELLIPSIS
-    Not yet: your answer raised TypeError: ... Expected: a number, six times seven.
-    """
-
-    def decorate(judge: Callable[[Any], Verdict]) -> Callable[[Any], Verdict]:
-        @functools.wraps(judge)
-        def judged(answer: Any = ...) -> Verdict:
-            if answer is ... or answer is None:
-                message = f"replace the dots in `answer = ...` with {expected}."
-                return Verdict(False, f"Not answered yet: {message}")
-            if callable(answer) != expected.startswith("a function"):
-                kind = "a function" if callable(answer) else f"of type {type(answer).__name__}"
-                return not_yet(f"your answer is {kind}. Expected: {expected}.")
-            try:
-                return judge(answer)
-            except Exception as error:
-                # A learner's function may raise anything; a traceback through this module
-                # would teach nothing.
-                reason = " ".join(str(error).split()) or "no message"
-                return not_yet(
-                    f"your answer raised {type(error).__name__}: {reason.rstrip('.')}. Expected: {expected}."
-                )
-
-        return judged
-
-    return decorate

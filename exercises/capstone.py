@@ -1,14 +1,8 @@
-"""Checks for “Capstone”: the capstone."""
+"""Checks of “Capstone”: the capstone."""
 
-from __future__ import annotations
-
-import math
 from collections.abc import Callable, Iterable
-from typing import Any
 
-from .base import Verdict, check, letters, not_yet, right
-
-__all__ = ["caught", "front", "job", "train"]
+from .base import Finding, check, letters, near
 
 OFF_THE_FRONT = {
     "B": "B gets 82 % for 0.30 Wh, and somebody gets the same for less",
@@ -28,60 +22,52 @@ NOT_CAUGHT = {
 
 
 @check("a function of (train_wh, joules_per_1000, predictions) that returns watt-hours")
-def job(answer: Callable[[float, float, float], float]) -> Verdict:
+def job(answer: Callable) -> Finding:
     """Judge the energy of a training and its predictions as a function."""
-    train_wh, joules, predictions = 0.4, 90.0, 20_000
-    got, expected = float(answer(train_wh, joules, predictions)), 0.4 + 90 * 20 / 3_600
-    if math.isclose(got, expected, rel_tol=1e-6) and math.isclose(float(answer(1.0, 36.0, 0)), 1.0):
-        return right("0.4 Wh to train and 0.5 Wh to serve: at 20,000 predictions, serving costs more.")
-    slips = {
-        "that adds joules to watt-hours. A watt-hour is 3,600 joules.": train_wh + joules * 20,
-        "the joules are for 1,000 predictions, not for one.": train_wh + joules * predictions / 3_600,
-        "you count 1,000 predictions, not all of them.": train_wh + joules / 3_600,
-        "the training is missing: it is paid once, but it is paid.": joules * 20 / 3_600,
-        "training is paid once, not for each 1,000 predictions.": (train_wh + joules / 3_600) * 20,
-        "that is in joules; in watt-hours, please.": train_wh * 3_600 + joules * 20,
-        "an hour has 3,600 seconds, not 60.": train_wh + joules * 20 / 60,
+    got, train_wh, joules = float(answer(0.4, 90.0, 20_000)), 0.4, 20 * 90
+    if near(got, 0.9) and not near(answer(1.0, 36.0, 0), 1):
+        return "it is right for 20,000 predictions, but not for none."
+    return got, {
+        "Right: 0.4 Wh to train and 0.5 Wh to serve: at 20,000 predictions, serving costs more.": 0.9,
+        "that adds joules to watt-hours. A watt-hour is 3,600 joules.": train_wh + joules,
+        "the joules are for 1,000 predictions, not for one.": train_wh + 1_000 * joules / 3_600,
+        "you count 1,000 predictions, not all of them.": train_wh + 90 / 3_600,
+        "the training is missing: it is paid once, but it is paid.": joules / 3_600,
+        "training is paid once, not for each 1,000 predictions.": 20 * train_wh + joules / 3_600,
+        "that is in joules; in watt-hours, please.": train_wh * 3_600 + joules,
+        "an hour has 3,600 seconds, not 60.": train_wh + joules / 60,
+        f"for 0.4 Wh, 90 J and 20,000 predictions you give {got:.4g} Wh, expected 0.9 Wh.": ...,
     }
-    for message, wrong in slips.items():
-        if math.isclose(got, wrong, rel_tol=1e-6):
-            return not_yet(message)
-    return not_yet(
-        f"for 0.4 Wh, 90 J and 20,000 predictions you give {got:.4g} Wh, expected {expected:.4g} Wh."
-    )
 
 
 @check("a set of letters, such as {'A', 'B'}")
-def front(answer: Iterable[str]) -> Verdict:
+def front(answer: Iterable[str]) -> str:
     """Judge which of the laptop's entries are on the Pareto front."""
     given = letters(answer, "ABCDEF")
-    for letter, why in OFF_THE_FRONT.items():
-        if letter in given:
-            return not_yet(f"{why}.")
+    if wrong := given & OFF_THE_FRONT.keys():
+        return f"{OFF_THE_FRONT[min(wrong)]}."
     if given == {"C"}:
-        return not_yet("C is the most accurate. Is there an entry that C doesn't beat in energy?")
+        return "C is the most accurate. Is there an entry that C doesn't beat in energy?"
     if given == {"C", "E"}:
-        return not_yet("one more: a front has a cheap end too, target or not.")
+        return "one more: a front has a cheap end too, target or not."
     if given == {"A", "C", "E"}:
-        return right("none of the three is beaten in one of the two without winning in the other.")
-    return not_yet("for each entry ask: is there one on the same machine as accurate or better, for less?")
+        return "Right: none of the three is beaten in one of the two without winning in the other."
+    return "for each entry ask: is there one on the same machine as accurate or better, for less?"
 
 
 @check("a set of letters, such as {'A', 'B'}")
-def caught(answer: Iterable[str]) -> Verdict:
+def caught(answer: Iterable[str]) -> str:
     """Judge which tricks show in a receipt."""
     given = letters(answer, "ABCDEF")
-    for letter, why in NOT_CAUGHT.items():
-        if letter in given:
-            return not_yet(f"{letter} goes through: {why}.")
-    for letter, why in CAUGHT.items():
-        if letter not in given:
-            return not_yet(f"one more: {why}")
-    return right("a check finds what doesn't agree. Against D, E and F only reading each other's code helps.")
+    if wrong := given & NOT_CAUGHT.keys():
+        return f"{min(wrong)} goes through: {NOT_CAUGHT[min(wrong)]}."
+    if missing := CAUGHT.keys() - given:
+        return f"one more: {CAUGHT[min(missing)]}"
+    return "Right: a check finds what doesn't agree. Against D, E and F only reading each other's code helps."
 
 
 @check("a function train(train_set, validation_set) that returns a function predict(texts)")
-def train(answer: Callable[[Any, Any], Callable[[list[str]], Any]]) -> Verdict:
+def train(answer: Callable) -> str:
     """Judge whether a training keeps to the judge's contract, on few sentences."""
     from capstone import judge
     from helpers import data
@@ -90,17 +76,15 @@ def train(answer: Callable[[Any, Any], Callable[[list[str]], Any]]) -> Verdict:
     validation_set = data.take(data.load_reviews("validation"), 100)
     predict = answer(train_set, validation_set)
     if not callable(predict):
-        return not_yet(f"it returns a {type(predict).__name__}; expected the function `predict` itself.")
+        return f"it returns a {type(predict).__name__}; expected the function `predict` itself."
     texts, labels = validation_set["text"][:], validation_set["label"][:]
     together = judge.as_labels(predict(texts), len(texts))
     alone = [judge.as_labels(predict([text]), 1)[0] for text in texts[:20]]
     if sum(a != b for a, b in zip(alone, together, strict=False)) > 1:
-        return not_yet(
-            "asked one by one, sentences get other answers than together. Does the model read the padding?"
-        )
+        return "asked one by one, sentences get other answers than together. Does the model read the padding?"
     if len(set(together)) == 1:
-        return not_yet(f"all {len(texts)} sentences get the answer {together[0]}: nothing was learned yet.")
-    share = sum(a == b for a, b in zip(together, labels, strict=True)) / len(texts)
-    if share < 0.5:
-        return not_yet(f"{share:.0%} are right, less than a coin gets: are 0 (negative) and 1 swapped?")
-    return right(f"it keeps to the contract. After 400 sentences {share:.0%} of 100 others are right.")
+        return f"all {len(texts)} sentences get the answer {together[0]}: nothing was learned yet."
+    accuracy = sum(a == b for a, b in zip(together, labels, strict=True)) / len(texts)
+    if accuracy < 0.5:
+        return f"{accuracy:.0%} are right, less than a coin gets: are 0 (negative) and 1 swapped?"
+    return f"Right: it keeps to the contract. After 400 sentences {accuracy:.0%} of 100 others are right."

@@ -1,83 +1,62 @@
-"""Checks for “Open challenges”: open challenges."""
+"""Checks of “Open challenges”: open challenges."""
 
-from __future__ import annotations
+from collections.abc import Callable
 
-import math
-from collections.abc import Callable, Sequence
-from typing import Any
+import numpy as np
 
-from .base import Verdict, check, not_yet, right
-
-__all__ = ["clip", "invariance", "path", "rebound"]
+from .base import Finding, check, near
 
 
-@check("a number, the integrated gradient of the first input")
-def path(answer: float) -> Verdict:
+@check("a number, the integrated gradient of the first input", 1e-3)
+def path(answer: float) -> Finding:
     """Judge the integrated gradient of x1 in x1 x2, from (0, 0) to (3, 2)."""
-    value = float(answer)
-    if math.isclose(value, 3, rel_tol=1e-3):
-        return right(
-            "the mean slope on the way is 1, times a way of 3. The other input gets 3 as well: the two share "
-            "F(x) - F(x') = 6 fairly. Gradient times input would give 6 to each."
-        )
-    slips = {
-        6: "that is the slope at the end of the way times the input. On the way the slope is smaller.",
-        2: "that is the slope at the end of the way alone. Take its mean, and multiply by how far x1 goes.",
-        1: "that is the mean slope. Multiply it by how far x1 goes.",
-        0: "that is the slope where the way begins. It grows on the way.",
+    return answer, {
+        "Right: the mean slope on the way is 1, times a way of 3. The other input gets 3 as well: the two "
+        "share F(x) - F(x') = 6 fairly. Gradient times input would give 6 to each.": 3,
+        "that is the slope at the end of the way times the input. On the way the slope is smaller.": 6,
+        "that is the slope at the end of the way alone. Take its mean, and multiply by how far x1 goes.": 2,
+        "that is the mean slope. Multiply it by how far x1 goes.": 1,
+        "that is the slope where the way begins. It grows on the way.": 0,
+        "the mean of 2 alpha, for alpha from 0 to 1, times the way of x1.": ...,
     }
-    for wrong, message in slips.items():
-        if math.isclose(value, wrong, rel_tol=1e-3, abs_tol=1e-9):
-            return not_yet(message)
-    return not_yet("the mean of 2 alpha, for alpha from 0 to 1, times the way of x1.")
 
 
-@check("a function of (g, C) that returns the mean of the clipped rows")
-def clip(answer: Callable[[Any, float], Any]) -> Verdict:
+@check("a function of (g, C) that returns the mean of the clipped rows", 1e-3)
+def clip(answer: Callable) -> Finding:
     """Judge the mean of gradients that were each clipped to a length."""
-    import numpy as np
-
-    g = np.array([[3.0, 4.0, 0.0], [0.0, 0.5, 0.0], [0.0, 0.0, -8.0], [0.0, 0.0, 0.0]])
-    C = 2.0
+    g, C = np.array([[3.0, 4.0, 0.0], [0.0, 0.5, 0.0], [0.0, 0.0, -8.0], [0.0, 0.0, 0.0]]), 2.0
     given = g.copy()
-    got = np.asarray(answer(g, C), dtype=float)
-    if not np.array_equal(g, given):
-        return not_yet("your function changes the gradients that it is given; make new ones.")
+    got = np.asarray(answer(given, C), dtype=float)
+    if not near(given, g):
+        return "your function changes the gradients that it is given; make new ones."
     if got.shape != (3,):
-        return not_yet(f"the result has the shape {got.shape}, expected (3,): one mean for each column.")
+        return f"the result has the shape {got.shape}, expected (3,): one mean for each column."
     if np.isnan(got).any():
-        return not_yet("a gradient of zeros has the length 0, and you divide by it.")
-    length = np.linalg.norm(g, axis=1, keepdims=True)
-    factor = np.minimum(1, C / np.maximum(length, 1e-12))
-    mean = g.mean(axis=0)
-    slips = {
-        "you clip the mean. By then the single sentences are lost; clip each row first.": mean
-        * min(1, C / np.linalg.norm(mean)),
-        "that stretches short gradients to C as well. A row that is short enough stays as it is.": (
-            g * C / np.maximum(length, 1e-12)
-        ).mean(axis=0),
-        "that clips each number by itself. It is the length of the whole row that counts.": g.clip(
-            -C, C
-        ).mean(axis=0),
-        "that is the sum. Divide it by the number of rows.": (g * factor).sum(axis=0),
-        "those are the gradients as they were.": mean,
+        return "a gradient of zeros has the length 0, and you divide by it."
+    stretched = g * C / np.maximum(np.linalg.norm(g, axis=1, keepdims=True), 1e-12)
+    clipped = np.where(abs(stretched) < abs(g), stretched, g)
+    every = clipped, stretched, g.clip(-C, C), g
+    expected, rows, numbers, plain = (gradients.mean(axis=0) for gradients in every)
+    if near(got, expected, 1e-3) and not near(answer(2 * g, 4.0), 2 * got, 1e-3):
+        return "it is right for one C, but not for another."
+    late = plain * min(1, C / np.linalg.norm(plain))
+    return got, {
+        "Right: whoever wrote sentence i, the mean can move by C / B at most because of it.": expected,
+        "you clip the mean. By then the single sentences are lost; clip each row first.": late,
+        "that stretches short gradients to C as well. A row that is short enough stays as it is.": rows,
+        "that clips each number by itself. It is the length of the whole row that counts.": numbers,
+        "that is the sum. Divide it by the number of rows.": clipped.sum(axis=0),
+        "those are the gradients as they were.": plain,
+        f"for C = 2 the row {g[0].tolist()} should become {clipped[0].tolist()}.": ...,
     }
-    if np.allclose(got, (g * factor).mean(axis=0), atol=1e-4):
-        if not np.allclose(answer(2 * g, 4.0), 2 * got, atol=1e-4):
-            return not_yet("it is right for one C, but not for another.")
-        return right("whoever wrote sentence i, the mean can move by C / B at most because of it.")
-    for message, wrong in slips.items():
-        if np.allclose(got, wrong, atol=1e-4):
-            return not_yet(message)
-    return not_yet(f"for C = 2 the row {g[0].tolist()} should become {(g * factor)[0].tolist()}.")
 
 
-@check("a function of (praise, template, words) that returns a difference of probabilities")
-def invariance(answer: Callable[[Callable, str, Sequence[str]], float]) -> Verdict:
+@check("a function of (praise, template, words) that returns a difference of probabilities", 1e-3)
+def invariance(answer: Callable) -> Finding:
     """Judge the largest difference that a word makes."""
     probabilities = {"a b.": 0.5, "a cc.": 0.9, "a ddd.": 0.2, "a e.": 0.6}
 
-    def praise(texts: Sequence[str]) -> list[float]:
+    def praise(texts: list[str]) -> list[float]:
         if isinstance(texts, str):
             raise TypeError("praise takes a list of texts, and got a single text")
         unknown = [text for text in texts if text not in probabilities]
@@ -85,48 +64,34 @@ def invariance(answer: Callable[[Callable, str, Sequence[str]], float]) -> Verdi
             raise ValueError(f"the template was filled to {unknown[0]!r}, expected one such as 'a b.'")
         return [probabilities[text] for text in texts]
 
-    words = ["b", "cc", "ddd", "e"]
-    got = float(answer(praise, "a {}.", words))
-    if math.isclose(got, 0.7, abs_tol=1e-6):
-        if not math.isclose(float(answer(praise, "a {}.", ["e"])), 0, abs_tol=1e-9):
-            return not_yet("with a single word there is nothing to differ from: 0.")
-        return right(
-            "0 means that the word doesn't matter. How much more than 0 is too much, you have to decide."
-        )
-    slips = {
-        "that compares with the first word alone. Which two differ most?": (0.4, 0.3),
-        "that is the highest probability; the lowest is still to be subtracted.": (0.9,),
-        "the sign is the wrong way around: the highest minus the lowest.": (-0.7,),
-        "that compares only words that stand side by side, or the first with the last.": (0.1,),
-        "that is the spread around the mean. Here the extremes are asked for.": (0.25, 0.2887),
-        "that counts the words whose verdict changes. Asked for is the difference of probabilities.": (1.0,),
+    got = float(answer(praise, "a {}.", ["b", "cc", "ddd", "e"]))
+    if near(got, 0.7) and not near(answer(praise, "a {}.", ["e"]), 0):
+        return "with a single word there is nothing to differ from: 0."
+    return got, {
+        "Right: 0 means that the word doesn't matter. How much more than 0 is too much, you have to "
+        "decide.": 0.7,
+        "that compares with the first word alone. Which two differ most?": {0.4, 0.3},
+        "that is the highest probability; the lowest is still to be subtracted.": 0.9,
+        "the sign is the wrong way around: the highest minus the lowest.": -0.7,
+        "that compares only words that stand side by side, or the first with the last.": 0.1,
+        "that is the spread around the mean. Here the extremes are asked for.": {0.25, 0.2887},
+        "that counts the words whose verdict changes. Asked for is the difference of probabilities.": 1,
+        f"for probabilities of 0.5, 0.9, 0.2 and 0.6 you give {got:.3g}; "
+        "the highest minus the lowest is 0.7.": ...,
     }
-    for message, wrong in slips.items():
-        if any(math.isclose(got, each, abs_tol=1e-3) for each in wrong):
-            return not_yet(message)
-    return not_yet(
-        f"for probabilities of 0.5, 0.9, 0.2 and 0.6 you give {got:.3g}; the highest minus the lowest is 0.7."
-    )
 
 
-@check("a number from 0 to 1, the share of the saving that is eaten")
-def rebound(answer: float) -> Verdict:
+@check("a number from 0 to 1, the share of the saving that is eaten", 1e-3)
+def rebound(answer: float) -> Finding:
     """Judge the rebound of a factor of 16 with an elasticity of 0.5."""
-    value = float(answer)
-    if math.isclose(value, 0.2, rel_tol=1e-3):
-        return right("a quarter of the energy is left, 3/4 saved, and 15/16 were expected: a fifth is eaten.")
-    slips = {
-        0.25: "that is the energy that is left. What did you expect to save, and what did you save?",
-        0.75: "that is the share saved. Compare it with the 15/16 that were expected.",
-        0.8: "that is the share of the expected saving that came true. The rebound is the rest.",
-        0.1875: "that is the difference of the two savings. The rebound is its share of the expected one.",
-        0.5: "that is the elasticity. How many times as many uses are there?",
-        4.0: "that is by how many times use grows. What does that do to the energy?",
-        20.0: "asked for is a share from 0 to 1, not percent.",
+    return answer, {
+        "Right: a quarter of the energy is left, 3/4 saved, and 15/16 were expected: a fifth is eaten.": 0.2,
+        "that is the energy that is left. What did you expect to save, and what did you save?": 0.25,
+        "that is the share saved. Compare it with the 15/16 that were expected.": 0.75,
+        "that is the share of the expected saving that came true. The rebound is the rest.": 0.8,
+        "that is the difference of the two savings. The rebound is its share of the expected one.": 0.1875,
+        "that is the elasticity. How many times as many uses are there?": 0.5,
+        "that is by how many times use grows. What does that do to the energy?": 4,
+        "asked for is a share from 0 to 1, not percent.": 20,
+        "use grows by the factor 16 ** 0.5, and each use takes 1/16. From there, R as in the formula.": ...,
     }
-    for wrong, message in slips.items():
-        if math.isclose(value, wrong, rel_tol=1e-3):
-            return not_yet(message)
-    return not_yet(
-        "use grows by the factor 16 ** 0.5, and each use takes 1/16. From there, R as in the formula."
-    )
