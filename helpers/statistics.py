@@ -4,16 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-RESAMPLES = 10_000
-
 
 def wilson(right: int, rows: int) -> tuple[float, float]:
-    """95 % Wilson interval of a share: what other rows might have given.
-
-    Parameters
-    ----------
-    right, rows : int
-        How many are right, of how many.
+    """95 % Wilson interval of a share, `right` of `rows`: what other rows might have given.
 
     Examples
     --------
@@ -38,7 +31,7 @@ def median_interval(values: Sequence[float]) -> tuple[float, float]:
     import numpy as np
 
     draw = np.random.RandomState(0)  # the one stream that numpy promises never to change
-    picks = draw.randint(0, len(values), size=(RESAMPLES, len(values)))
+    picks = draw.randint(0, len(values), size=(10_000, len(values)))
     medians = np.median(np.asarray(values)[picks], axis=1)
     low, high = np.percentile(medians, [2.5, 97.5])
     return float(low), float(high)

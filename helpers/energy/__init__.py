@@ -11,26 +11,17 @@ never 0.
 """
 
 from helpers.energy.comparing import Comparison, compare, repeat
+from helpers.energy.display import significant_digits
 from helpers.energy.machines import Reading, across, machine_id, on_this_machine
 from helpers.energy.meter import Meter, idle, measure, start
 from helpers.energy.quality import Predictions, Training, per_1000, to_target
-from helpers.energy.records import (
-    FOREIGN_LOAD_LIMIT,
-    METHODS,
-    RANGES,
-    Component,
-    EnergyError,
-    Idle,
-    Measurement,
-    digits,
-)
-from helpers.energy.sources import MIN_SECONDS, carbon_intensity
+from helpers.energy.records import METHODS, Component, EnergyError, Idle, Measurement
+from helpers.energy.sources import carbon_intensity
+
+digits = significant_digits  # the former name
 
 __all__ = [
-    "FOREIGN_LOAD_LIMIT",
     "METHODS",
-    "MIN_SECONDS",
-    "RANGES",
     "Comparison",
     "Component",
     "EnergyError",
@@ -43,13 +34,13 @@ __all__ = [
     "across",
     "carbon_intensity",
     "compare",
-    "digits",
     "idle",
     "machine_id",
     "measure",
     "on_this_machine",
     "per_1000",
     "repeat",
+    "significant_digits",
     "start",
     "to_target",
 ]

@@ -6,27 +6,18 @@ import itertools
 import platform
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from helpers.energy.meter import measure
-from helpers.energy.records import METHODS, Component, EnergyError, Measurement, _sum
+from helpers.energy.records import Component, EnergyError, Measurement, Record, total, weakest
 
 BOOT = Path("/proc/sys/kernel/random/boot_id")  # one for a running Linux, shared by all containers on it
 
 
 @dataclass(frozen=True)
-class Reading:
-    """A measurement, and the machine and time it belongs to.
-
-    Attributes
-    ----------
-    machine : str
-        From `machine_id`.
-    started : float
-        Seconds since 1970.
-    cost : Measurement
-    """
+class Reading(Record):
+    """A measurement, with the machine from `machine_id` and the start, in seconds since 1970."""
 
     machine: str
     started: float
@@ -36,15 +27,6 @@ class Reading:
     def ended(self) -> float:
         """Seconds since 1970."""
         return self.started + self.cost.wall_s
-
-    def raw(self) -> dict:
-        """Plain values that `json` can write."""
-        return {"machine": self.machine, "started": self.started, "cost": self.cost.raw()}
-
-    @classmethod
-    def from_raw(cls, raw: dict) -> Reading:
-        """The reading that `raw` came from."""
-        return cls(raw["machine"], raw["started"], Measurement.from_raw(raw["cost"]))
 
 
 def machine_id() -> str:
@@ -74,57 +56,40 @@ def on_this_machine(label: str, work: Callable[[], object], *, country: str) -> 
 
 
 def across(readings: Sequence[Reading]) -> Measurement:
-    """What several machines used together, or one machine in several goes.
+    """What several machines used together, or one machine in several attempts.
 
-    Parameters
-    ----------
-    readings : sequence of Reading
-        Of different machines, or of one machine at different times: a run that was killed, and the one
-        that went on from its checkpoint.
-
-    Returns
-    -------
-    Measurement
-        With the energies of each part summed, and `wall_s` from the first start to the last end.
-
-    Raises
-    ------
-    EnergyError
-        If there is none, if two readings of one machine overlap in time, or if the countries differ.
+    The readings are of different machines, or of one machine at different times: a run that was killed, and
+    the one that went on from its checkpoint. In the sum, `wall_s` is from the first start to the last end. It
+    is an `EnergyError` if two readings of one machine overlap in time, or if the countries differ.
     """
     if not readings:
         raise EnergyError("There is no reading: expected at least one, from `energy.on_this_machine`.")
     ordered = sorted(readings, key=lambda reading: (reading.machine, reading.started))
     for one, other in itertools.pairwise(ordered):
         if one.machine == other.machine and other.started < one.ended:
-            labels = f"{one.cost.label!r} and {other.cost.label!r}"
             raise EnergyError(
-                f"{labels} measured one machine at the same time: in a sum, its energy would count twice. "
-                "Expected one meter a machine, around all of its processes."
+                f"{one.cost.label!r} and {other.cost.label!r} measured one machine at the same time: its "
+                "energy would count twice. Expected one meter a machine, around all of its processes."
             )
-    first = ordered[0].cost
-    places = {(reading.cost.country, reading.cost.pue) for reading in ordered}
+    costs = [reading.cost for reading in ordered]
+    first, places = costs[0], {(cost.country, cost.pue) for cost in costs}
     if len(places) > 1:
         found = " and ".join(f"{country} with PUE {pue:g}" for country, pue in sorted(places))
         raise EnergyError(f"The readings are of {found}: their carbon differs. Sum each place by itself.")
-    costs = [reading.cost for reading in ordered]
     parts = [part for cost in costs for part in cost.components]
-    work: dict[str, float] = {}
-    for cost in costs:
-        work |= {name: work.get(name, 0) + amount for name, amount in cost.work.items()}
+    counted = dict.fromkeys(name for cost in costs for name in cost.work)
     machines = len({reading.machine for reading in ordered})
-    return Measurement(
+    return replace(
+        first,
         label=f"{len(costs)} readings of {machines} machine{'s' if machines > 1 else ''}",
         wall_s=max(reading.ended for reading in ordered) - min(reading.started for reading in ordered),
         cpu_s=sum(cost.cpu_s for cost in costs),
         components=tuple(_together(name, parts) for name in dict.fromkeys(part.name for part in parts)),
-        country=first.country,
-        intensity_g_per_kwh=first.intensity_g_per_kwh,
-        intensity_source=first.intensity_source,
         foreign_load=max(cost.foreign_load for cost in costs),
         notes=tuple(dict.fromkeys(note for cost in costs for note in cost.notes)),
-        work=work,
-        pue=first.pue,
+        work={name: sum(cost.work.get(name, 0) for cost in costs) for name in counted},
+        phases=(),
+        idle_w=None,
     )
 
 
@@ -134,8 +99,7 @@ def _together(name: str, parts: Sequence[Component]) -> Component:
     unknown = [part.source for part in same if part.energy_wh is None]
     if unknown:
         return Component(name, None, None, unknown[0])
-    method = max((part.method for part in same), key=METHODS.index)
-    basis = {part.basis_w for part in same}
     sources = "; ".join(dict.fromkeys(part.source for part in same))
-    energy_wh = _sum(part.energy_wh for part in same)
+    basis = {part.basis_w for part in same}
+    energy_wh, method = total(part.energy_wh for part in same), weakest(same)
     return Component(name, energy_wh, method, sources, basis.pop() if len(basis) == 1 else None)

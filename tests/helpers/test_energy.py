@@ -31,7 +31,7 @@ def test_a_busy_second():
         busy(1.2)
     result = meter.result
     assert 1.2 <= result.wall_s < 10
-    assert 0.5 < result.cpu_s < 10
+    assert 0 < result.cpu_s < 10
     assert result.energy_wh > 0
     assert result.energy_wh == pytest.approx(sum(part.energy_wh for part in result.components))
     assert result.method == max((part.method for part in result.components), key=energy.METHODS.index)
@@ -194,21 +194,6 @@ def test_work_is_counted():
     assert "2,400" in meter.result._repr_html_()
 
 
-def test_a_decorator_measures_every_call():
-    @energy.measure("add", country="USA")
-    def add(a, b):
-        """Add."""
-        busy(0.6)
-        return a + b
-
-    assert add(1, b=2) == 3 and add(2, 3) == 5
-    assert add.__doc__ == "Add." and add.meter.result.energy_wh > 0
-    first = add.meter
-    with pytest.raises(TypeError):
-        add(1, None)
-    assert add.meter is not first, "a call that fails is measured too"
-
-
 def test_pue_counts_in_the_carbon_alone():
     parts = (energy.Component("CPU", 2.0, "measured", "RAPL counter"),)
     plain = energy.Measurement("x", 1.0, 1.0, parts, "USA", 400.0, "table", 0.0)
@@ -216,17 +201,17 @@ def test_pue_counts_in_the_carbon_alone():
     assert shared.energy_wh == plain.energy_wh
     assert shared.co2e_g == pytest.approx(1.5 * plain.co2e_g)
     assert "PUE 1.5" in shared._repr_html_() and "PUE" not in plain._repr_html_()
-    with pytest.raises(energy.EnergyError, match="expected 1 or more"):
+    with pytest.raises(energy.EnergyError, match="expected a number from 1"):
         energy.measure("x", country="USA", pue=0.9)
 
 
 def test_each_method_has_its_range():
     for method in energy.METHODS:
         part = energy.Component("CPU", 10.0, method, "")
-        assert part.low_wh <= 10.0 <= part.high_wh
-    modelled = energy.Component("CPU", 10.0, "modelled", "")
-    assert (modelled.low_wh, modelled.high_wh) == (5.0, 20.0)
-    assert energy.Component("RAM", 10.0, "assumed", "").low_wh == 0
+        low_wh, high_wh = part.range_wh()
+        assert low_wh <= 10.0 <= high_wh
+    assert energy.Component("CPU", 10.0, "modelled", "").range_wh() == (5.0, 20.0)
+    assert energy.Component("RAM", 10.0, "assumed", "").range_wh()[0] == 0
 
 
 def test_idle_is_taken_off():
@@ -248,7 +233,7 @@ def test_an_idle_reading_that_is_unknown_leaves_the_net_unknown():
     result = energy.Measurement("x", 1.0, 1.0, known, "USA", 369.0, "", 0.0).minus_idle(unknown)
     assert unknown.power_w is None and result.net_wh is None
     assert "net energy unknown" in str(result)
-    with pytest.raises(energy.EnergyError, match="5 is better"):
+    with pytest.raises(energy.EnergyError, match="expected a number from 0.5"):
         energy.idle(0)
 
 
@@ -366,7 +351,7 @@ def test_foreign_load_is_reported(monkeypatch):
         time.sleep(1)
     assert 0.3 < meter.result.foreign_load <= 0.5
     assert "other processes used" in str(meter.result)
-    assert meter.result.marked
+    assert meter.result.disturbed
 
 
 def test_no_file_is_left_behind(tmp_path, monkeypatch):
@@ -388,4 +373,4 @@ def test_no_file_is_left_behind(tmp_path, monkeypatch):
     ],
 )
 def test_figures_have_three_digits_and_no_exponent(value, shown):
-    assert energy.digits(value) == shown
+    assert energy.significant_digits(value) == shown

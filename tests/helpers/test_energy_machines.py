@@ -65,7 +65,7 @@ def test_a_sum_is_as_good_as_its_weakest_part():
 
 def test_other_guesses_reach_the_parts():
     total = energy.across([reading("a"), reading("b")])
-    assert total.under(cpu=2, ram=0).energy_wh == 8
+    assert total.rescaled(cpu=2, ram=0).energy_wh == 8
 
 
 def test_places_are_not_mixed():

@@ -1,0 +1,178 @@
+"""How records look: one line of prose each, and a table where a notebook shows one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from html import escape
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from helpers.energy.comparing import Comparison
+    from helpers.energy.quality import Predictions, Training
+    from helpers.energy.records import Component, Idle, Measurement
+
+Ends = tuple[float | None, float | None]
+Row = tuple[str, str, str, str, str]
+WINDOW_S = 10.0  # predictions over a shorter time get a note
+
+
+def significant_digits(value: float | None) -> str:
+    """Three significant digits, without an exponent; "unknown" for None.
+
+    Examples
+    --------
+    >>> significant_digits(0.00093), significant_digits(12_345.6), significant_digits(None)
+    ('0.000930', '12,346', 'unknown')
+    """
+    if value is None:
+        return "unknown"
+    if value == 0:
+        return "0"
+    places = max(0, 2 - math.floor(math.log10(abs(value))))
+    return f"{value:,.{places}f}"
+
+
+def html_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A plain HTML table; every cell is escaped."""
+    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    names = "".join(f"<th>{escape(cell)}</th>" for cell in head)
+    return f"<table><thead><tr>{names}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def component_line(part: Component) -> str:
+    """Energy, method and source of one part."""
+    if part.energy_wh is None:
+        return f"{part.name} unknown ({part.source})"
+    return f"{part.name} {_quantity(part.energy_wh, 'Wh')} {part.method} ({part.source})"
+
+
+def measurement_line(run: Measurement) -> str:
+    """Time, energy by part with its range, carbon, and the notes."""
+    if run.energy_wh is None:
+        unknown = "; ".join(str(part) for part in run.components if part.energy_wh is None)
+        energy = f"energy unknown: {unknown}"
+    else:
+        span = _span(run.low_wh, run.high_wh)
+        energy = f"{_quantity(run.energy_wh, 'Wh')} {run.method} ({_parts(run)}; {span})"
+    net = "" if run.net_wh is None else f", net of idle {_quantity(run.net_wh, 'Wh')}"
+    carbon = "" if run.co2e_g is None else f", {_quantity(run.co2e_g, 'g CO2e')} ({run.country})"
+    return f"{run.label}: {run.wall_s:.1f} s, {run.cpu_s:.1f} CPU s, {energy}{net}{carbon}.{_notes(run)}"
+
+
+def measurement_table(run: Measurement) -> str:
+    """A row for each part and each figure, with its range, its method and its source."""
+    rows = [("time", f"{run.wall_s:.1f} s on the clock, {run.cpu_s:.1f} s of CPU", "", "clock", "")]
+    rows += [(name, f"{amount:,.6g}", "", "counted", "") for name, amount in run.work.items()]
+    for part in run.components:
+        rows.append(_row(part.name, part.energy_wh, "Wh", part.range_wh(), part.method, part.source))
+    ends, method = (run.low_wh, run.high_wh), run.method or "unknown"
+    rows.append(_row("total", run.energy_wh, "Wh", ends, method, "as good as its weakest part"))
+    if run.net_wh is not None:
+        why = f"the total without {_quantity(run.idle_w, 'W')} of the idle machine"
+        rows.append(("net of idle", _quantity(run.net_wh, "Wh"), "", method, why))
+    source = run.intensity_source + ("" if run.pue == 1 else f", PUE {run.pue:g}")
+    results = run.results()
+    ends = (results["low_co2e_g"], results["high_co2e_g"])
+    rows.append(_row("carbon", run.co2e_g, "g CO2e", ends, method, source))
+    for label, seconds, energy_wh in run.breakdown() if run.phases else []:
+        value = f"{seconds:.1f} s, {_quantity(energy_wh, 'Wh')}"
+        rows.append((f"· {label}", value, "", method, "part of the total"))
+    rows += [("note", note, "", "", "") for note in run.notes]
+    return html_table((run.label, "", "range", "method", "where it comes from"), rows)
+
+
+def idle_line(idle: Idle) -> str:
+    """Power of the idle machine by part, and whether it was idle."""
+    reading = idle.reading
+    if idle.power_w is None:
+        return f"idle power unknown: {reading}"
+    parts = _parts(reading, 3_600 / reading.wall_s)
+    busy = f" Not idle: other programs used {reading.foreign_load:.0%} of it." if idle.disturbed else ""
+    power = f"{_quantity(idle.power_w, 'W')} {reading.method} ({parts})"
+    return f"idle: {power}, over {reading.wall_s:.1f} s.{busy}"
+
+
+def comparison_line(found: Comparison) -> str:
+    """The verdict, the ratio with its interval, and the reason."""
+    first, second = found.names
+    low, high = found.interval
+    beside = f" Other programs ran beside {_disturbed(found)}." if found.disturbed else ""
+    return (
+        f"{found.verdict}: {first} / {second} = {found.ratio:.3f} (95 % interval {low:.3f} to {high:.3f}, "
+        f"{len(found.ratios)} rounds, {found.method}); {found.reason}.{beside}"
+    )
+
+
+def comparison_table(found: Comparison) -> str:
+    """A row for each candidate, then the ratio and the verdict."""
+    rows = [
+        (name, _quantity(found.medians_wh[name], "Wh"), _span(*found.intervals_wh[name]), found.method)
+        for name in found.names
+    ]
+    low, high = found.interval
+    rows.append((" / ".join(found.names), f"{found.ratio:.3f}", f"{low:.3f} to {high:.3f}", ""))
+    rows.append(("verdict", found.verdict, found.reason, ""))
+    if found.disturbed:
+        why = "other programs used more than a tenth of the machine"
+        rows.append(("disturbed", _disturbed(found), why, ""))
+    head = (f"{len(found.ratios)} rounds in turns", "median a call", "95 % interval", "method")
+    return html_table(head, rows)
+
+
+def predictions_line(found: Predictions) -> str:
+    """Joules and seconds for 1,000 predictions, latency and accuracy."""
+    cost, results = found.cost, found.results()
+    if found.joules is None:
+        energy = f"energy unknown ({'; '.join(map(str, cost.components))})"
+    else:
+        span = _span(results["low_joules_per_1000"], results["high_joules_per_1000"])
+        energy = f"{_quantity(found.joules, 'J')} {cost.method} per 1,000 predictions ({span})"
+    length = "" if found.tokens is None else f" x {found.tokens:.0f} tokens"
+    accuracy = "" if found.accuracy is None else f", accuracy {found.accuracy:.1%}"
+    asked = f" Note: a window of {cost.wall_s:.1f} s is short, {WINDOW_S:.0f} s are asked for."
+    return (
+        f"{cost.label}: {energy}, {results['seconds_per_1000']:.2f} s per 1,000, batches of "
+        f"{found.batch_size}{length} in {results['p50_s'] * 1_000:.3g} ms (p50) and "
+        f"{results['p90_s'] * 1_000:.3g} ms (p90){accuracy}.{asked if found.short else ''}{_notes(cost)}"
+    )
+
+
+def training_line(found: Training) -> str:
+    """Whether the target was reached, after how many rounds, and at what cost."""
+    rounds = f"{len(found.curve)} round{'s' if len(found.curve) != 1 else ''}"
+    if found.reached:
+        return f"reached {found.target:.1%} after {rounds}. {found.cost}"
+    best = max((quality for _, quality in found.curve), default=math.nan)
+    return f"missed {found.target:.1%}: {best:.1%} at best in {rounds}. {found.cost}"
+
+
+def _quantity(value: float | None, unit: str) -> str:
+    return significant_digits(value) + ("" if value is None else f" {unit}")
+
+
+def _span(low: float | None, high: float | None) -> str:
+    return f"{significant_digits(low)} to {significant_digits(high)}"
+
+
+def _parts(run: Measurement, factor: float = 1.0) -> str:
+    """The known parts with their methods, their energy times `factor`."""
+    known = [(part, part.energy_wh * factor) for part in run.components if part.energy_wh is not None]
+    return ", ".join(f"{part.name} {significant_digits(value)} {part.method}" for part, value in known)
+
+
+def _notes(run: Measurement) -> str:
+    return "".join(f" Note: {note}." for note in run.notes)
+
+
+def _row(name: str, value: float | None, unit: str, ends: Ends, method: str | None, source: str) -> Row:
+    if value is None or method is None:
+        return name, "unknown", "", "unknown", source
+    return name, _quantity(value, unit), _span(*ends), method, source
+
+
+def _disturbed(found: Comparison) -> str:
+    """The disturbed rounds by their numbers: "round 2 of 5", "rounds 2 and 4 of 5"."""
+    *others, last = map(str, found.disturbed)
+    numbers = f"rounds {', '.join(others)} and {last}" if others else f"round {last}"
+    return f"{numbers} of {len(found.ratios)}"
