@@ -62,7 +62,8 @@ def load(path: str | Path = DATA / "facts.csv") -> dict[str, Fact]:
             )
         for line, row in enumerate(reader, start=2):
             try:
-                fact = Fact(**{**row, "value": float(row["value"]), "year": int(row["year"])})
+                fields: dict = {**row, "value": float(row["value"]), "year": int(row["year"])}
+                fact = Fact(**fields)
             except ValueError as error:
                 raise FactError(f"{Path(path).name}, line {line}: {error}. Write a plain number.") from error
             if fact.id in facts:

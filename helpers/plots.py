@@ -23,7 +23,7 @@ def style() -> None:
         {
             "axes.axisbelow": True,  # the grid behind the bars
             "axes.grid": True,
-            "axes.prop_cycle": mpl.cycler(color=list(COLORS.values())),
+            "axes.prop_cycle": mpl.rcsetup.cycler(color=list(COLORS.values())),
             "axes.spines.right": False,
             "axes.spines.top": False,
             "axes.titlelocation": "left",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 from collections import deque
@@ -25,8 +26,8 @@ class Job:
     """A command and all processes that it starts; leaving the `with` block ends those that still run.
 
     It runs in the course's folder and finds `helpers`. Iterate over it for its output, line by line as it
-    comes, error messages included; the loop ends when the job has. A Python program should print with
-    `flush=True`, or call `whole_lines` first: its lines come at once then.
+    comes, error messages included; the loop ends when the job has. Lines that a Python program prints with
+    `flush=True` come at once.
 
     Parameters
     ----------
@@ -65,10 +66,9 @@ class Job:
 
     def check(self) -> None:
         """After the `with` block: raise a `JobError` with the last lines that were read if the job failed."""
-        if self.returncode:
+        if status := self.returncode:
             shown = " ".join([Path(self.command[0]).name, *self.command[1:]])
-            last = "\n".join(self._last)
-            raise JobError(f"{shown} ended with status {self.returncode}. Its last lines:\n{last}")
+            raise JobError("\n".join([f"{shown} ended with status {status}. Its last lines:", *self._last]))
 
     def __enter__(self) -> Job:
         self._process = subprocess.Popen(
@@ -81,10 +81,12 @@ class Job:
             text=True,
             errors="replace",
         )
+        assert self._process.stdout is not None  # it is a pipe
+        self._lines = self._process.stdout
         return self
 
     def __iter__(self) -> Iterator[str]:
-        for line in self._process.stdout:
+        for line in self._lines:
             self._last.append(line.rstrip("\n"))
             yield self._last[-1]
         self._process.wait()
@@ -99,7 +101,7 @@ class Job:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        self._process.stdout.close()
+        self._lines.close()
 
     def processes(self) -> list[psutil.Process]:
         """The command's process and all that it has started, as far as they run."""
@@ -134,10 +136,9 @@ def run(command: Sequence[str | Path], *, threads: int = 1) -> list[str]:
 
 
 def bytes_sent() -> int | None:
-    """Bytes that processes of this machine have sent each other through its loopback; None where none counts.
+    """Bytes sent through this machine's loopback; None if they aren't counted.
 
-    Read it before and after: the difference is what a job on one machine has exchanged, with whatever other
-    programs did meanwhile.
+    The difference of two is what a job on one machine has exchanged, with what other programs did meanwhile.
     """
     counters = psutil.net_io_counters(pernic=True)
     loopback = [counters[name].bytes_sent for name in counters if name.startswith("lo")]
@@ -148,9 +149,7 @@ def end(processes: set[psutil.Process]) -> None:
     """End processes: ask, wait a moment, then insist."""
     for stop in ("terminate", "kill"):
         for process in processes:
-            try:
+            with contextlib.suppress(psutil.Error):  # gone already
                 getattr(process, stop)()
-            except psutil.Error:  # gone already
-                continue
         _, alive = psutil.wait_procs(processes, timeout=3)
         processes = set(alive)

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from helpers import training
-from helpers.compression.models import CompressionError, copy_of, encoder_layers, require_range
+from helpers.compression.models import CompressionError, copy_of, encoder_layers
+from helpers.values import require_range
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,24 +22,22 @@ def distillation_loss(
     labels: "torch.Tensor",
     *,
     temperature: float,
-    share: float,
+    alpha: float,
 ) -> "torch.Tensor":
     """Loss of a student that listens to its teacher and to the labels (Hinton, Vinyals and Dean 2015).
 
-    loss = share T² KL(p ‖ q) + (1 − share) CE(labels, student)
+    loss = alpha T² KL(p ‖ q) + (1 − alpha) CE(labels, student)
 
-    p = softmax(teacher_logits / T) and q = softmax(student_logits / T). The temperature T > 1 makes
-    both softer, so that the teacher's small probabilities count too; it also divides the gradient of
-    the first term by about T², which the factor makes good. CE, the cross-entropy, takes T = 1.
+    p = softmax(teacher_logits / T) and q = softmax(student_logits / T). A temperature T > 1 makes both
+    softer, so that the teacher's small probabilities count too; the factor T² makes good that it also
+    divides the gradient of the first term by about that. CE, the cross-entropy, takes T = 1.
 
     Parameters
     ----------
     student_logits, teacher_logits : torch.Tensor, float, shape (batch, classes)
     labels : torch.Tensor, int64, shape (batch,)
-    temperature : float
-        T, 0.1 to 100.
-    share : float
-        Of the teacher's term: 0 is the labels alone, 1 the teacher alone.
+    temperature, alpha : float
+        T, 0.1 to 100; the weight of the teacher's term: 0 is the labels alone, 1 the teacher alone.
 
     Returns
     -------
@@ -49,25 +48,24 @@ def distillation_loss(
     --------
     >>> import torch
     >>> logits, labels = torch.tensor([[2.0, 0.0]]), torch.tensor([0])
-    >>> distillation_loss(logits, logits, labels, temperature=4, share=1).item()  # the student agrees
+    >>> distillation_loss(logits, logits, labels, temperature=4, alpha=1).item()  # the student agrees
     0.0
     """
     from torch.nn import functional as F
 
-    require_range("temperature", temperature, 0.1, 100)
-    require_range("share", share, 0, 1)
+    require_range("temperature", temperature, 0.1, 100, error=CompressionError)
+    require_range("alpha", alpha, 0, 1, error=CompressionError)
     log_p = F.log_softmax(teacher_logits / temperature, dim=-1)
     log_q = F.log_softmax(student_logits / temperature, dim=-1)
     teacher_term = F.kl_div(log_q, log_p, reduction="batchmean", log_target=True)
     label_term = F.cross_entropy(student_logits, labels)
-    return share * temperature**2 * teacher_term + (1 - share) * label_term
+    return alpha * temperature**2 * teacher_term + (1 - alpha) * label_term
 
 
 def student(teacher: "BertPreTrainedModel", layers: Sequence[int]) -> "BertPreTrainedModel":
     """A model of some of the teacher's layers, with its embeddings and its classifier.
 
-    Starting from the teacher's own weights is what lets a student learn in an epoch or two (Sanh et
-    al. 2019). The teacher stays as it was.
+    Starting from the teacher's own weights lets it learn in an epoch or two (Sanh et al. 2019).
 
     Parameters
     ----------
@@ -101,14 +99,13 @@ def distil(
     tokenizer: "PreTrainedTokenizerBase",
     *,
     temperature: float,
-    share: float,
+    alpha: float,
     **settings,
 ) -> training.History:
     """Train the student in place with `distillation_loss`, in the loop of `training.fine_tune`.
 
-    The teacher predicts the training rows once, before the first step, without dropout: its answers
-    do not change from epoch to epoch, so asking again would only cost energy. The history's seconds
-    leave that out; measure around this call to have it in.
+    The teacher predicts the training rows once, before the first step, without dropout: its answers do
+    not change from epoch to epoch. The history's seconds leave that out; measure around this call.
 
     Parameters
     ----------
@@ -117,22 +114,19 @@ def distil(
     teacher : torch.nn.Module or array of float, shape (rows, classes)
         What `training.evaluate` takes; it stays as it was. Or its probabilities for the training rows,
         in their order, if it was asked before: one teacher can have several students.
-    temperature, share : float
-        Of `distillation_loss`.
-    **settings
-        Of `training.fine_tune`: epochs, batch_size, learning_rate and so on, but no checkpoint.
+    temperature, alpha, **settings
+        Of `distillation_loss`, and of `training.fine_tune`, but no checkpoint.
 
     Raises
     ------
     CompressionError
-        If a setting is out of range, student and teacher tell different classes apart, or the
-        probabilities are not those of the training rows.
+        If a setting is out of range, or the teacher's classes or rows are not those of student and data.
     """
     import numpy as np
     import torch
 
-    require_range("temperature", temperature, 0.1, 100)
-    require_range("share", share, 0, 1)
+    require_range("temperature", temperature, 0.1, 100, error=CompressionError)
+    require_range("alpha", alpha, 0, 1, error=CompressionError)
     if "checkpoint" in settings:
         raise CompressionError("distil keeps no checkpoint: leave it out, and save the student at the end.")
     if not isinstance(teacher, np.ndarray):
@@ -155,6 +149,6 @@ def distil(
         index, labels = batch.pop("index"), batch.pop("labels")
         logits = model(**batch).logits
         taught = teacher_logits[index.cpu()].to(logits.device)
-        return distillation_loss(logits, taught, labels, temperature=temperature, share=share)
+        return distillation_loss(logits, taught, labels, temperature=temperature, alpha=alpha)
 
     return training.fine_tune(student, train, validation, tokenizer, compute_loss=loss, **settings)

@@ -1,10 +1,7 @@
 """What distilling, pruning and quantizing share: the error, and a copy of a BERT to change."""
 
 import copy
-import functools
 from typing import TYPE_CHECKING
-
-from helpers import training
 
 if TYPE_CHECKING:
     import torch
@@ -13,9 +10,6 @@ if TYPE_CHECKING:
 
 class CompressionError(ValueError):
     """A model or a setting that compression cannot use; the message says what was expected."""
-
-
-require_range = functools.partial(training.require_range, error=CompressionError)
 
 
 def copy_of(model: "BertPreTrainedModel") -> "BertPreTrainedModel":

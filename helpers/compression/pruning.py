@@ -1,11 +1,11 @@
 """Pruning: weights set to zero; or heads, units and words taken out, so that the matrices get smaller."""
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from helpers.compression.models import CompressionError, copy_of, encoder_layers, require_range
+from helpers.compression.models import CompressionError, copy_of, encoder_layers
+from helpers.values import replacing, require_range
 
 if TYPE_CHECKING:
     import torch
@@ -15,50 +15,42 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Importance:
-    """How much each part of each layer matters: the least is removed first.
+    """How much each part of each layer matters: the least is removed first."""
 
-    Attributes
-    ----------
-    heads : torch.Tensor, float, shape (layers, heads)
-        Of the attention heads.
-    units : torch.Tensor, float, shape (layers, units)
-        Of the units between the two matrices of the feed-forward part.
-    """
-
-    heads: "torch.Tensor"
-    units: "torch.Tensor"
+    heads: "torch.Tensor"  # float, shape (layers, heads): of the attention heads
+    units: "torch.Tensor"  # float, shape (layers, units): between the two matrices of the feed-forward part
 
 
-def prune(model: "BertPreTrainedModel", share: float) -> "BertPreTrainedModel":
-    """A copy in which the smallest weights are zero (magnitude pruning).
+def prune(model: "BertPreTrainedModel", fraction: float) -> "BertPreTrainedModel":
+    """A copy in which the smallest weights are zero: magnitude pruning, for unstructured sparsity.
 
     The matrices of all encoder layers are compared together. They keep their size, so this alone
     makes no prediction faster; more training fills the zeros again.
 
     Parameters
     ----------
-    share : float
+    fraction : float
         Of the weights in those matrices, 0 to 1.
 
     Raises
     ------
     CompressionError
-        If `share` is out of range, or the model is no BERT.
+        If `fraction` is out of range, or the model is no BERT.
     """
     from torch.nn.utils import prune as torch_prune
 
-    require_range("share", share, 0, 1)
+    require_range("fraction", fraction, 0, 1, error=CompressionError)
     copied = copy_of(model)
     weights = [(linear, "weight") for linear in _linears(copied)]
-    amount = float(share)  # torch takes a whole number as how many
+    amount = float(fraction)  # torch takes a whole number as how many
     torch_prune.global_unstructured(weights, torch_prune.L1Unstructured, amount=amount)
     for linear, name in weights:
         torch_prune.remove(linear, name)  # the mask: its zeros stay in the weights
     return copied
 
 
-def zeros(model: "BertPreTrainedModel") -> float:
-    """Share of zeros, 0 to 1, among the weights that `prune` looks at."""
+def sparsity(model: "BertPreTrainedModel") -> float:
+    """Fraction of zeros, 0 to 1, among the weights that `prune` compares."""
     weights = [linear.weight for linear in _linears(model)]
     return sum(int((weight == 0).sum()) for weight in weights) / sum(weight.numel() for weight in weights)
 
@@ -71,16 +63,14 @@ def importance(
 ) -> Importance:
     """How much each head and unit matters, by its weights, or by what the loss says of labeled rows.
 
-    Without rows, it is the norm of the weights W that lead out of it. With rows, it is
-    mean over batches of | sum(W * dloss/dW) |, the first-order guess of how much the loss changes
-    once the head or unit is gone (Michel, Levy and Neubig 2019, who call it head importance).
+    Without rows, it is the norm of the weights W that lead out of it. With rows, it is the mean over
+    batches of | sum(W * dloss/dW) |, the first-order guess of how much the loss changes once the head or
+    unit is gone (Michel, Levy and Neubig 2019, who call it head importance).
 
     Parameters
     ----------
-    rows : datasets.Dataset, optional
-        From `data.tokenize`, with labels; a few hundred of the training rows will do.
-    tokenizer : PreTrainedTokenizerBase, optional
-        With `rows`, to make batches of them.
+    rows, tokenizer : datasets.Dataset and PreTrainedTokenizerBase, optional
+        From `data.tokenize`, with labels, a few hundred of the training rows; what batches are made with.
 
     Raises
     ------
@@ -98,21 +88,15 @@ def importance(
     if tokenizer is None:
         raise CompressionError("rows came without a tokenizer: expected both, or neither.")
 
-    total = None
+    heads = units = 0.0
     for batch in batches(rows, tokenizer, batch_size, shuffle=False):
-        del batch["index"]
-        batch = {name: tensor.to(copied.device) for name, tensor in batch.items()}
+        batch = {name: tensor.to(copied.device) for name, tensor in batch.items() if name != "index"}
         gradients = torch.autograd.grad(copied(**batch).loss, weights)
         saved = [(weight * gradient).detach() for weight, gradient in zip(weights, gradients, strict=True)]
         found = _importance(copied, saved, lambda part: part.sum(dim=0).abs())
-        size = len(batch["labels"]) / len(rows)
-        heads, units = (size * found.heads, size * found.units)
-        total = (
-            Importance(heads, units)
-            if total is None
-            else Importance(total.heads + heads, total.units + units)
-        )
-    return total
+        part = len(batch["labels"]) / len(rows)
+        heads, units = heads + part * found.heads, units + part * found.units
+    return Importance(heads, units)
 
 
 def shrink(
@@ -124,8 +108,8 @@ def shrink(
 ) -> "BertPreTrainedModel":
     """A copy with fewer heads and feed-forward units in each layer: smaller matrices, less work.
 
-    Every layer keeps the same number. With all its heads it can be saved and loaded as any BERT; with
-    fewer, use this module's `save` and `load`, because a BERT's config has no word for that.
+    Every layer keeps the same number. With fewer heads, use this module's `save` and `load`: a BERT's
+    config has no word for that.
 
     Parameters
     ----------
@@ -149,11 +133,13 @@ def shrink(
             "scores, from importance()."
         )
     heads, units = (there[1] if heads is None else heads, there[2] if units is None else units)
-    require_range("heads", heads, 1, there[1], whole=True)
-    require_range("units", units, 1, there[2], whole=True)
+    for name, count, most in (("heads", heads, there[1]), ("units", units, there[2])):
+        require_range(name, count, 1, most, whole=True, error=CompressionError)
     for number, layer in enumerate(encoder_layers(copied)):
         _keep_heads(layer, scores.heads[number].topk(heads).indices.sort().values)
-        _keep_units(layer, scores.units[number].topk(units).indices.sort().values)
+        kept_units = scores.units[number].topk(units).indices.sort().values
+        _keep(layer.intermediate.dense, kept_units, dim=0)
+        _keep(layer.output.dense, kept_units, dim=1)
     if heads != copied.config.num_attention_heads:
         copied.config.kept_heads = heads  # num_attention_heads stays: the size of one head follows from it
     copied.config.intermediate_size = units
@@ -165,14 +151,9 @@ def trim(
 ) -> "BertPreTrainedModel":
     """A copy that keeps the vectors of the tokens in some rows; all others read as [UNK].
 
-    It takes the same tokens as before and does as much work; what gets smaller is the table of word
-    vectors, half of a small BERT. Save and load it with this module: other libraries expect a row for
-    each token.
-
-    Parameters
-    ----------
-    rows : datasets.Dataset
-        From `data.tokenize`. The tokenizer's special tokens stay as well.
+    It does as much work; what gets smaller is the table of word vectors, half of a small BERT. The
+    tokenizer's special tokens stay as well. Save and load it with this module: other libraries expect a
+    row for each token.
 
     Raises
     ------
@@ -212,11 +193,8 @@ def save(model: "BertPreTrainedModel", folder: str | Path) -> None:
     folder = Path(folder)
     if folder.exists() and not (folder / "config.json").is_file():
         raise CompressionError(f"{folder} is there and holds no model: expected a new name. Choose another.")
-    new = folder.with_name(f".{folder.name}.new")
-    shutil.rmtree(new, ignore_errors=True)
-    model.save_pretrained(new)
-    shutil.rmtree(folder, ignore_errors=True)
-    new.rename(folder)
+    with replacing(folder) as new:
+        model.save_pretrained(new)
 
 
 def load(folder: str | Path) -> "BertPreTrainedModel":
@@ -289,7 +267,7 @@ def _importance(model: "BertPreTrainedModel", outward: list["torch.Tensor"], red
     # (hidden, heads x size) to (hidden x size, heads): what belongs to a head in one column
     by_head = [matrix.unflatten(1, (heads, -1)).transpose(1, 2).flatten(0, 1) for matrix in outward[::2]]
     return Importance(
-        torch.stack([reduce(m) for m in by_head]), torch.stack([reduce(m) for m in outward[1::2]])
+        *(torch.stack([reduce(matrix) for matrix in part]) for part in (by_head, outward[1::2]))
     )
 
 
@@ -304,11 +282,6 @@ def _keep_heads(layer: "torch.nn.Module", kept: "torch.Tensor") -> None:
     _keep(layer.attention.output.dense, columns, dim=1)
     attention.num_attention_heads = len(kept)
     attention.all_head_size = len(columns)
-
-
-def _keep_units(layer: "torch.nn.Module", kept: "torch.Tensor") -> None:
-    _keep(layer.intermediate.dense, kept, dim=0)
-    _keep(layer.output.dense, kept, dim=1)
 
 
 def _keep(linear: "torch.nn.Linear", index: "torch.Tensor", dim: int) -> None:

@@ -2,14 +2,14 @@
 
 import contextlib
 import logging
-import tempfile
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from helpers.compression.models import CompressionError, copy_of, require_range
+from helpers.compression.models import CompressionError, copy_of
+from helpers.values import replacing, require_range
 
 if TYPE_CHECKING:
     import torch
@@ -22,28 +22,16 @@ TOLERANCE = 1e-4  # between PyTorch's logits and ONNX Runtime's, which adds in a
 
 @dataclass(frozen=True)
 class Quantized:
-    """A tensor as whole numbers: weight ≈ scale (values − zero_point).
+    """A tensor as whole numbers: weight ≈ scale (values − zero_point)."""
 
-    Attributes
-    ----------
-    values : torch.Tensor, int8 or uint8
-        int8 if symmetric, else uint8.
-    scale : float
-        How much one step is.
-    zero_point : int
-        The value that stands for 0; 0 if symmetric.
-    error : float
-        The largest difference from the weight. No more than half a step.
-    """
-
-    values: "torch.Tensor"
-    scale: float
-    zero_point: int
-    error: float
+    values: "torch.Tensor"  # int8 if symmetric, else uint8
+    scale: float  # how much one step is
+    zero_point: int  # the value that stands for 0; 0 if symmetric
+    error: float  # the largest difference from the weight, no more than half a step
 
     def dequantize(self) -> "torch.Tensor":
         """The weight as the values give it back, float32."""
-        return _dequantize(self.values, self.scale, self.zero_point)
+        return self.scale * (self.values.float() - self.zero_point)
 
 
 def quantize_tensor(weight: "torch.Tensor", bits: int = 8, symmetric: bool = True) -> Quantized:
@@ -55,10 +43,8 @@ def quantize_tensor(weight: "torch.Tensor", bits: int = 8, symmetric: bool = Tru
 
     Parameters
     ----------
-    weight : torch.Tensor, float
-        Of any shape.
-    bits : int
-        2 to 8.
+    weight : torch.Tensor, float, of any shape
+    bits : int, 2 to 8
 
     Raises
     ------
@@ -74,7 +60,7 @@ def quantize_tensor(weight: "torch.Tensor", bits: int = 8, symmetric: bool = Tru
     """
     import torch
 
-    require_range("bits", bits, 2, 8, whole=True)
+    require_range("bits", bits, 2, 8, whole=True, error=CompressionError)
     weight = weight.detach().float()
     if not weight.numel() or not weight.isfinite().all():
         raise CompressionError("The weight is empty or holds inf or nan: expected finite numbers.")
@@ -88,24 +74,14 @@ def quantize_tensor(weight: "torch.Tensor", bits: int = 8, symmetric: bool = Tru
     scale = scale or 1.0  # all zeros: any scale will do
     zero_point = 0 if symmetric else round(-min(weight.min().item(), 0) / scale)
     values = ((weight / scale).round() + zero_point).clamp(low, high).to(dtype)
-    error = (weight - _dequantize(values, scale, zero_point)).abs().max().item()
-    return Quantized(values, scale, zero_point, error)
-
-
-def _dequantize(values: "torch.Tensor", scale: float, zero_point: int) -> "torch.Tensor":
-    return scale * (values.float() - zero_point)
+    small = Quantized(values, scale, zero_point, error=0.0)
+    return replace(small, error=(weight - small.dequantize()).abs().max().item())
 
 
 class OnnxClassifier:
-    """A classifier in an ONNX file, called as one of PyTorch is, run by ONNX Runtime on the CPU.
+    """A classifier of `export` or `quantize`, called as PyTorch's are, run by ONNX Runtime on the CPU.
 
-    It predicts and does not learn: `train` and `eval` are there for those who call them, and change
-    nothing. It uses as many threads as PyTorch does when it is made.
-
-    Parameters
-    ----------
-    path : path
-        What `export` or `quantize` wrote.
+    It predicts and does not learn. It uses as many threads as PyTorch does when it is made.
 
     Raises
     ------
@@ -121,9 +97,7 @@ class OnnxClassifier:
 
         self.path, self.device = Path(path), torch.device("cpu")
         if not self.path.is_file():
-            raise CompressionError(
-                f"There is no file {path}: expected one that export() or quantize() wrote."
-            )
+            raise CompressionError(f"There is no file {path}: expected one that export() wrote.")
         options = SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         try:
@@ -143,7 +117,7 @@ class OnnxClassifier:
         attention_mask: "torch.Tensor | None" = None,
         token_type_ids: "torch.Tensor | None" = None,
     ) -> "SequenceClassifierOutput":
-        """The logits of a batch.
+        """The logits of a batch, float32, shape (batch, classes).
 
         Parameters
         ----------
@@ -151,11 +125,6 @@ class OnnxClassifier:
             All tokens count if no mask is given.
         token_type_ids : torch.Tensor, optional
             Taken because BERT's tokenizer makes it, but zeros alone: the file knows no pairs of texts.
-
-        Returns
-        -------
-        SequenceClassifierOutput
-            With `logits`, float32, shape (batch, classes).
         """
         import torch
         from transformers.modeling_outputs import SequenceClassifierOutput
@@ -169,12 +138,10 @@ class OnnxClassifier:
         return SequenceClassifierOutput(logits=torch.from_numpy(logits))
 
     def train(self, mode: bool = True) -> "OnnxClassifier":
-        """Change nothing."""
+        """Change nothing, as `eval` does."""
         return self
 
-    def eval(self) -> "OnnxClassifier":
-        """Change nothing."""
-        return self
+    eval = train
 
     def parameters(self) -> Iterator["torch.Tensor"]:
         """One empty tensor: it says where the model is. Its weights are the file's."""
@@ -184,10 +151,9 @@ class OnnxClassifier:
 
 
 def export(model: "BertPreTrainedModel", path: str | Path) -> OnnxClassifier:
-    """Write a classifier as an ONNX file of fp32 weights, and open it.
+    """Write a classifier as an ONNX file of fp32 weights, for any batch, and open it.
 
-    The file takes any number of sentences of any length that the model reads. It has its final name
-    only once ONNX Runtime gave the same logits as PyTorch for a padded batch.
+    It has its final name only once ONNX Runtime gave the same logits as PyTorch for a padded batch.
 
     Raises
     ------
@@ -202,23 +168,13 @@ def export(model: "BertPreTrainedModel", path: str | Path) -> OnnxClassifier:
             f"{type(model).__name__} has no classifier: expected BertForSequenceClassification."
         )
 
-    class Logits(torch.nn.Module):
-        """The model with tensors alone going in and out, which is all that ONNX knows."""
-
-        def __init__(self):
-            super().__init__()
-            self.model = copied
-
-        def forward(self, input_ids: "torch.Tensor", attention_mask: "torch.Tensor") -> "torch.Tensor":
-            return self.model(input_ids=input_ids, attention_mask=attention_mask).logits
-
-    logits = Logits().eval()
+    copied.config.return_dict = False  # ONNX knows tensors alone, the logits first
     rows = torch.export.Dim("rows")
     length = torch.export.Dim("length", max=copied.config.max_position_embeddings)
-    with _written(path) as new:
+    with replacing(path) as new:
         with _quiet_exporter():
             torch.onnx.export(
-                logits,
+                copied,
                 _sample(copied, length=7),
                 new,
                 input_names=INPUTS,
@@ -230,7 +186,7 @@ def export(model: "BertPreTrainedModel", path: str | Path) -> OnnxClassifier:
             )
         sample = _sample(copied, length=11)
         with torch.inference_mode():
-            expected = logits(*sample)
+            (expected,) = copied(*sample)
         difference = (OnnxClassifier(new)(*sample).logits - expected).abs().max().item()
         if not difference <= TOLERANCE * max(1, expected.abs().max().item()):
             raise CompressionError(
@@ -243,8 +199,7 @@ def export(model: "BertPreTrainedModel", path: str | Path) -> OnnxClassifier:
 def quantize(onnx_path: str | Path, out_path: str | Path) -> OnnxClassifier:
     """Write an exported model with 8-bit weights, word embeddings too, and open it.
 
-    Dynamic quantization: the weights are rounded here, once; the activations each time, from their own
-    range, so no data is needed.
+    Dynamic quantization: weights are rounded once; activations each time, from their own range, with no data.
 
     Raises
     ------
@@ -256,7 +211,7 @@ def quantize(onnx_path: str | Path, out_path: str | Path) -> OnnxClassifier:
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     OnnxClassifier(onnx_path)  # says so if it is none
-    with _written(out_path) as new:
+    with replacing(out_path) as new:
         prepared = new.with_name("prepared.onnx")
         quant_pre_process(onnx_path, prepared, skip_symbolic_shape=True)
         graph = onnx.load(prepared)
@@ -283,19 +238,7 @@ def _quiet_exporter() -> Iterator[None]:
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(action="ignore"):
             yield
     finally:
         logger.setLevel(level)
-
-
-@contextlib.contextmanager
-def _written(path: str | Path) -> Iterator[Path]:
-    """A file to write beside `path`; it takes its place if nothing goes wrong."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
-        new = Path(folder, path.name)
-        yield new
-        new.replace(path)
