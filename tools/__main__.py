@@ -1,4 +1,4 @@
-"""Execute the course, for a look or for storage: `python -m tools --help`."""
+"""Execute the course, for a look or for storage, and keep its links right: `python -m tools --help`."""
 
 from __future__ import annotations
 
@@ -6,50 +6,42 @@ import argparse
 import sys
 
 from helpers import environment
+from tools import RunError
+
+COMMANDS = {
+    "run": "execute the notebooks; copies and a summary go to build/",
+    "store": "execute notebooks and store outputs and costs in them (for maintainers)",
+    "links": "write anew what file names decide: links, badges, set-up cells, the README's table",
+    "lint": "say what is wrong with the form of the stored notebooks, and what `links` would change",
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m tools", description="Watt It Takes: execute the notebooks, for a look or for storage."
-    )
-    commands = parser.add_subparsers(required=True, metavar="command")
-    runs = _add(commands, run, "execute the notebooks; copies and a summary go to build/")
-    runs.add_argument("--profile", help="parameters from notebooks/profiles.toml: quick, or gpu")
-    runs.add_argument(
-        "--output", default="build", metavar="folder", help="where the copies go (default: build)"
-    )
-    _add(commands, store, "execute notebooks and store outputs and costs in them (for maintainers)")
+    parser = argparse.ArgumentParser(prog="python -m tools", description="Watt It Takes: its notebooks.")
+    commands = parser.add_subparsers(required=True, metavar="command", dest="command")
+    known = {name: commands.add_parser(name, help=text, description=text) for name, text in COMMANDS.items()}
+    for name in ("run", "store"):
+        known[name].add_argument("names", nargs="*", metavar="notebook", help="fine_tune_bert (default: all)")
+    known["run"].add_argument("--profile", help="parameters from notebooks/profiles.toml: quick, or gpu")
+    known["run"].add_argument("--output", default="build", metavar="folder", help="for the copies (build)")
+    known["lint"].add_argument("--tag", help="a release's tag, which the version must agree with: v1.0.0")
     chosen = parser.parse_args(arguments)
     try:
         environment.require()
-        from tools import runner
+        from tools import links, runner, store
 
-        return chosen.command(chosen)
-    except (ModuleNotFoundError, runner.RunError) as error:
+        if chosen.command == "run":
+            return runner.run(chosen.names, chosen.profile, chosen.output)
+        if chosen.command == "store":
+            return store.store(chosen.names)
+        lines = links.update() if chosen.command == "links" else links.lint(chosen.tag)
+    except (ModuleNotFoundError, RunError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-
-
-def run(chosen: argparse.Namespace) -> int:
-    """Execute notebooks and print what each took."""
-    from tools import runner
-
-    return runner.run(chosen.names, chosen.profile, chosen.output)
-
-
-def store(chosen: argparse.Namespace) -> int:
-    """Execute notebooks and store their outputs and costs in place."""
-    from tools import store as stores
-
-    return stores.store(chosen.names)
-
-
-def _add(commands: argparse._SubParsersAction, command: object, text: str) -> argparse.ArgumentParser:
-    parser = commands.add_parser(command.__name__, help=text, description=text)
-    parser.add_argument("names", nargs="*", metavar="notebook", help="such as fine_tune_bert (default: all)")
-    parser.set_defaults(command=command)
-    return parser
+    for line in lines:
+        print(line)
+    return int(bool(lines) and chosen.command == "lint")
 
 
 if __name__ == "__main__":

@@ -9,52 +9,48 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import psutil
 
 from helpers import processes
+from tools.notebooks import KERNEL, ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
-CELL_TIMEOUT_S = 1_800  # a cell that takes half an hour hangs
-START_TIMEOUT_S = 120  # a cold disk and two busy cores
 SAMPLE_S = 0.2
-QUIET = (
-    "--IPKernelApp.log_level=50"  # what the kernel logs would break up the table; errors are in the notebook
-)
+QUIET = "--IPKernelApp.log_level=50"  # its log would break up the table; errors are in the notebook
 COUNTRY = "USA"  # a measurement wants a place; only its energy is used here, which no place changes
 
 
 @dataclass(frozen=True)
-class Watched:
-    """What running a notebook took, and how it ended.
+class Outcome:
+    """What running a notebook took, and how it ended: one line of a summary.
 
-    Parameters
-    ----------
-    wall_s : float
-        Seconds on the clock, the kernel's start included.
-    peak_memory_gb : float
-        Largest sum of the resident memory of the kernel and its children, in GB (1e9 bytes); what they
-        share counts once where the system tells.
-    energy_wh : float or None
-        Energy of the machine meanwhile in watt-hours; None where it is unknown.
-    energy_method : str or None
-        "measured", "modelled" or "assumed"; None where the energy is unknown.
-    error : BaseException or None
-        What ended the run early, KeyboardInterrupt included.
+    `result` is "ok", "failed", "interrupted" or "not run"; `failure` names the cell and the error. Memory is
+    the largest sum of what the kernel and its children hold, in 1e9 bytes; energy is the machine's, and its
+    method "measured", "modelled" or "assumed". A figure that is unknown is None.
     """
 
-    wall_s: float
-    peak_memory_gb: float
-    energy_wh: float | None
-    energy_method: str | None
-    error: BaseException | None = None
+    notebook: str
+    result: str
+    wall_s: float | None = None
+    peak_memory_gb: float | None = None
+    energy_wh: float | None = None
+    energy_method: str | None = None
+    failure: str = ""
+
+    def __str__(self) -> str:
+        if self.wall_s is None:
+            return f"{self.notebook:24} {self.result}"
+        time, memory = timedelta(seconds=round(self.wall_s)), f"{self.peak_memory_gb:.1f} GB"
+        energy = energy_text(self.energy_wh, self.energy_method)
+        return f"{self.notebook:24} {self.result:11} {time!s:>7}  {memory:>7}  {energy}"
 
 
-def watch(label: str, work: Callable[[], object]) -> Watched:
-    """Run `work`, which starts a kernel, and measure it; an error is returned, never raised.
+def watch(label: str, work: Callable[[], object], describe: Callable[[BaseException], str]) -> Outcome:
+    """Run `work`, which starts a kernel, and measure it; an error is described, never raised.
 
     On a terminal, a line is kept up to date meanwhile. When `work` has ended, however it ended, no process
     that it started is left.
@@ -62,124 +58,87 @@ def watch(label: str, work: Callable[[], object]) -> Watched:
     from helpers import energy
 
     before = set(psutil.Process().children(recursive=True))
-    error: BaseException | None = None
-    sampler = _Sampler(label, before)
+    result, failure, peaks, done = "ok", "", [0], threading.Event()
+    sampler = threading.Thread(target=_follow, args=(label, before, peaks, done), daemon=True)
     with energy.measure(label, country=COUNTRY) as meter:
         started = time.perf_counter()
         sampler.start()
         try:
             work()
-        except (Exception, KeyboardInterrupt) as caught:
-            error = caught
+        except (Exception, KeyboardInterrupt) as error:
+            result = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+            failure = describe(error)
         finally:
             wall_s = time.perf_counter() - started
-            sampler.stop()
+            done.set()
+            sampler.join()
             processes.end(set(psutil.Process().children(recursive=True)) - before)
-    result = meter.result
-    return Watched(wall_s, sampler.peak_bytes / 1e9, result.energy_wh, result.method, error)
+    found = meter.result
+    return Outcome(label, result, wall_s, max(peaks) / 1e9, found.energy_wh, found.method, failure)
 
 
 @contextmanager
 def course_kernel(**variables: str) -> Iterator[None]:
-    """Make the kernel name `python3` mean this Python with `helpers` on its path, whatever else is installed.
+    """Make the kernel name `python3` mean this Python with the course on its path, whatever is installed.
 
-    Parameters
-    ----------
-    **variables : str
-        Environment variables for the kernel, such as ``COURSE_STATIC="1"``.
+    `variables` are set in the kernel's environment, such as ``COURSE_STATIC="1"``.
     """
-    inherited = [os.environ[name] for name in ("PYTHONPATH",) if name in os.environ]
+    inherited = {name: os.environ[name] for name in ("PYTHONPATH", "JUPYTER_PATH") if name in os.environ}
     spec = {
-        "display_name": "Python 3",
-        "language": "python",
+        **KERNEL,
         "argv": [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", QUIET],
         "env": {
-            "PYTHONPATH": os.pathsep.join([str(ROOT), *inherited]),
+            "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [inherited.get("PYTHONPATH")])]),
             "MPLBACKEND": "module://matplotlib_inline.backend_inline",  # another one would hide every figure
             **variables,
         },
     }
-    previous = os.environ.get("JUPYTER_PATH")
     with tempfile.TemporaryDirectory() as folder:
         kernel = Path(folder) / "kernels" / "python3"
         kernel.mkdir(parents=True)
         (kernel / "kernel.json").write_text(json.dumps(spec), encoding="utf-8")
-        os.environ["JUPYTER_PATH"] = os.pathsep.join(filter(None, [folder, previous]))
+        os.environ["JUPYTER_PATH"] = os.pathsep.join([folder, *filter(None, [inherited.get("JUPYTER_PATH")])])
         try:
             yield
         finally:
-            if previous is None:
-                del os.environ["JUPYTER_PATH"]
-            else:
-                os.environ["JUPYTER_PATH"] = previous
-
-
-def clock(seconds: float) -> str:
-    """Write a duration for a table.
-
-    Examples
-    --------
-    >>> clock(7.2), clock(130), clock(3_700)
-    ('0:07', '2:10', '1:01:40')
-    """
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+            del os.environ["JUPYTER_PATH"]
+            os.environ.update(inherited)
 
 
 def energy_text(energy_wh: float | None, method: str | None) -> str:
     """Write an energy with its method; what is unknown is never a zero.
 
-    Examples
-    --------
     >>> energy_text(1.94, "modelled"), energy_text(0.0012, "measured"), energy_text(None, None)
-    ('1.9 Wh modelled', '0.0012 Wh measured', 'unknown')
+    ('1.9 Wh (modelled)', '0.0012 Wh (measured)', 'unknown')
     """
     if energy_wh is None:
         return "unknown"
-    return f"{energy_wh:.0f} Wh {method}" if energy_wh >= 10 else f"{energy_wh:.2g} Wh {method}"
+    return f"{energy_wh:.0f} Wh ({method})" if energy_wh >= 10 else f"{energy_wh:.2g} Wh ({method})"
 
 
-class _Sampler(threading.Thread):
-    """Follow the memory of the processes started since, and show it on a terminal."""
-
-    def __init__(self, label: str, before: set[psutil.Process]) -> None:
-        super().__init__(daemon=True)
-        self.label, self.before, self.peak_bytes = label, before, 0
-        self.done = threading.Event()
-        self.live = sys.stdout.isatty()
-
-    def run(self) -> None:
-        started = time.perf_counter()
-        while not self.done.wait(SAMPLE_S):
-            running = [each for each in psutil.Process().children(recursive=True) if self.new(each)]
-            used = sum(_resident(process, shares=len(running) > 1) for process in running)
-            self.peak_bytes = max(self.peak_bytes, used)
-            if self.live:
-                line = f"{self.label:24} {clock(time.perf_counter() - started):>7}  {used / 1e9:4.1f} GB"
-                print(f"\r{line}", end="", flush=True)
-
-    def new(self, process: psutil.Process) -> bool:
-        return process not in self.before
-
-    def stop(self) -> None:
-        self.done.set()
-        self.join()
-        if self.live:
-            print(f"\r{'':60}\r", end="", flush=True)
+def _follow(label: str, before: set[psutil.Process], peaks: list[int], done: threading.Event) -> None:
+    """Add to `peaks` what the processes started since use, and show it on a terminal, until it is done."""
+    started, live = time.perf_counter(), sys.stdout.isatty()
+    while not done.wait(SAMPLE_S):
+        running = set(psutil.Process().children(recursive=True)) - before
+        peaks.append(sum(_resident(process, shares=len(running) > 1) for process in running))
+        if live:
+            passed = timedelta(seconds=round(time.perf_counter() - started))
+            print(f"\r{label:24} {passed!s:>7}  {peaks[-1] / 1e9:4.1f} GB", end="", flush=True)
+    if live:
+        print(f"\r{'':60}\r", end="", flush=True)
 
 
 def _resident(process: psutil.Process, shares: bool) -> int:
     """Give a process's resident memory in bytes; 0 once it has ended.
 
-    Of pages that several processes share, such as those of a library, each has its part (PSS): in a sum they
-    count once, as they do in a container's limit. Only Linux tells, and it takes a moment.
+    Of pages that several processes share, each has its part (PSS), so that in a sum they count once, as they
+    do in a container's limit. Only Linux tells, and it takes a moment.
     """
     try:
-        return process.memory_full_info().pss if shares else process.memory_info().rss
-    except (psutil.Error, AttributeError):
-        pass
-    try:
+        if shares:
+            with suppress(psutil.AccessDenied, AttributeError):
+                return process.memory_full_info().pss
         return process.memory_info().rss
     except psutil.Error:
         return 0

@@ -1,28 +1,68 @@
-"""What a stored notebook looks like: read it, tidy it, and say what is wrong with it."""
+"""Which notebooks there are, what a stored one looks like, and what is wrong with one.
+
+A notebook is known by its topic; its number stands in its file name and nowhere else.
+"""
 
 from __future__ import annotations
 
 import ast
 import re
 import tempfile
+import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 
 import nbformat
 
+from tools import RunError
+
 ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOKS = ROOT / "notebooks"
+ADDRESS = "https://github.com/watt-it-takes/watt-it-takes"
+TAG = f"v{tomllib.loads((ROOT / 'pyproject.toml').read_text(encoding='utf-8'))['project']['version']}"
+SETUP = f"""\
+# On Colab, this fetches the course and adds the packages that are missing. Elsewhere, it looks for them.
+import os
+import sys
+
+if "google.colab" in sys.modules and not os.path.isdir("../tools"):
+    !git clone -q --depth=1 --branch={TAG} {ADDRESS}
+    os.chdir("{ADDRESS.rsplit("/", 1)[-1]}/notebooks")
+%run ../tools/ready.py"""
 MAX_BYTES = 1_000_000  # GitHub shows no notebook that is much larger
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
-LANGUAGE = {
-    "file_extension": ".py",
-    "mimetype": "text/x-python",
-    "name": "python",
-    "pygments_lexer": "ipython3",
-}
+LANGUAGE = {"file_extension": ".py", "mimetype": "text/x-python", "name": "python"}
+LANGUAGE["pygments_lexer"] = "ipython3"
 RUN_METADATA = ("papermill", "execution", "ExecuteTime", "widgets")
 WIDGET = "application/vnd.jupyter.widget-view+json"
-ANYONES_PATH = re.compile(
-    r"(?<![\w.])(?:/home/|/Users/|/root/|/tmp/|/private/var/|/var/folders/|[A-Z]:\\+Users\\)[\w.\\/-]*"
-)
+ANYONES = r"(?<![\w.])(?:/(?:home|Users|root|tmp|private/var|var/folders)/|[A-Z]:\\+Users\\)[\w.\\/-]*"
+
+
+def topic(path: Path | str) -> str:
+    """Give a notebook's name without folder, number and ending.
+
+    >>> topic("notebooks/06_fine_tune_bert.ipynb"), topic("fine_tune_bert")
+    ('fine_tune_bert', 'fine_tune_bert')
+    """
+    return re.sub(r"^\d\d_", "", Path(path).name.removesuffix(".ipynb"))
+
+
+def course(folder: Path = NOTEBOOKS, names: Sequence[str] = ()) -> dict[str, Path]:
+    """Give the notebooks of a folder by topic, in the order of their numbers.
+
+    `names` are the topics or file names of those that are wanted, all where it is empty. A name that means
+    none, no notebook at all, or two of one topic are a RunError.
+    """
+    paths = sorted(folder.glob("[0-9][0-9]_*.ipynb")) or sorted(folder.glob("*.ipynb"))
+    known = {topic(path): path for path in paths}
+    if twice := [path.name for path in paths if path not in known.values()]:
+        raise RunError(f"{', '.join(twice)}: another notebook has this topic; remove or rename one of them")
+    asked = {Path(name).name.removesuffix(".ipynb") for name in names}
+    unknown = sorted(asked - known.keys() - {path.stem for path in paths})
+    if unknown or not known:
+        there = ", ".join(known) or f"none in {folder}"
+        raise RunError(f"no notebook is called {', '.join(unknown) or 'NN_*.ipynb'}; there is: {there}")
+    return {name: path for name, path in known.items() if not asked or asked & {name, path.stem}}
 
 
 def read(path: Path) -> nbformat.NotebookNode:
@@ -36,34 +76,20 @@ def tagged(notebook: nbformat.NotebookNode, tag: str) -> list[nbformat.NotebookN
 
 
 def parameters(notebook: nbformat.NotebookNode) -> dict[str, object]:
-    """Give the names assigned in the cells tagged `parameters`, each with its value.
-
-    Returns
-    -------
-    dict of str to object
-        Name to value; None where the value is an expression rather than a constant.
-    """
-    found: dict[str, object] = {}
-    for cell in tagged(notebook, "parameters"):
-        for line in ast.parse(cell.source).body:
-            targets = line.targets if isinstance(line, ast.Assign) else [getattr(line, "target", None)]
-            for target in targets:
-                if isinstance(target, ast.Name):
-                    found[target.id] = _constant(line.value)
-    return found
+    """Give the annotated names of the cell tagged `parameters`, each with its value, which is a constant."""
+    lines = [line for cell in tagged(notebook, "parameters") for line in ast.parse(cell.source).body]
+    return {ast.unparse(x.target): ast.literal_eval(x.value) for x in lines if isinstance(x, ast.AnnAssign)}
 
 
 def title(notebook: nbformat.NotebookNode) -> str:
     """Give a notebook's first heading; empty if there is none."""
-    for cell in notebook.cells:
-        heading = re.search(r"^# +(.+)$", cell.source, re.MULTILINE) if cell.cell_type == "markdown" else None
-        if heading:
-            return heading[1].strip()
-    return ""
+    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    heading = re.search(r"^# +(.+)$", text, re.MULTILINE)
+    return heading[1].strip() if heading else ""
 
 
 def printed(notebook: nbformat.NotebookNode) -> str:
-    """Join what the stored cells printed, their tables included: what a test holds the prose to."""
+    """Join what the stored cells printed, their tables included."""
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     return "\n".join(output.get("text") or output.get("data", {}).get("text/plain", "") for output in outputs)
 
@@ -72,7 +98,8 @@ def tidy(notebook: nbformat.NotebookNode) -> None:
     """Remove, in place, what differs from one run or one machine to the next and teaches nothing."""
     notebook.metadata = nbformat.from_dict({"kernelspec": KERNEL, "language_info": LANGUAGE})
     for cell in notebook.cells:
-        for key in RUN_METADATA:
+        empty = ["tags"] if not cell.metadata.get("tags") else []  # papermill adds them
+        for key in (*RUN_METADATA, *empty):
             cell.metadata.pop(key, None)
 
 
@@ -82,9 +109,7 @@ def problems(notebook: nbformat.NotebookNode) -> list[str]:
     counts = [cell.execution_count for cell in code]
     found = []
     if counts != list(range(1, len(code) + 1)):
-        found.append(
-            f"the cells' numbers are {counts}, expected 1 to {len(code)}: run it from a fresh kernel"
-        )
+        found.append(f"its cells count {counts}, expected 1 to {len(code)}: run it from a fresh kernel")
     if extra := sorted(set(notebook.metadata) - {"kernelspec", "language_info"}):
         found.append(f"its metadata holds {', '.join(extra)}: it records a run or a program, remove it")
     for cell in code:
@@ -94,28 +119,19 @@ def problems(notebook: nbformat.NotebookNode) -> list[str]:
     if None in ids or len(set(ids)) < len(ids):
         found.append("cell ids are missing or repeated: save it once with JupyterLab")
     if (size := len(nbformat.writes(notebook).encode())) >= MAX_BYTES:
-        found.append(
-            f"it takes {size / 1e6:.1f} MB, expected less than {MAX_BYTES / 1e6:.0f} MB: show smaller figures"
-        )
+        found.append(f"it takes {size / 1e6:.1f} MB, expected less than 1 MB: show smaller figures")
     return found
 
 
 def first_line(source: str) -> str:
-    r"""Give the first line of a cell that is neither empty nor only a comment.
-
-    Examples
-    --------
-    >>> first_line("# Load\n\nx = 1\ny = 2")
-    'x = 1'
-    """
+    """Give the first line of a cell that is neither empty nor only a comment, or else its first line."""
     lines = [line.strip() for line in source.splitlines() if line.strip()]
     return next((line for line in lines if not line.startswith("#")), lines[0] if lines else "")
 
 
 def _cell_problems(cell: nbformat.NotebookNode) -> list[str]:
-    found = [
-        f"keeps {key} metadata: it records a run, remove it" for key in RUN_METADATA if key in cell.metadata
-    ]
+    keys = [key for key in RUN_METADATA if key in cell.metadata]
+    found = [f"keeps {key} metadata: it records a run, remove it" for key in keys]
     for output in cell.outputs:
         if output.output_type == "error":
             found.append(f"ends in {output.ename}: {output.evalue}")
@@ -130,15 +146,6 @@ def _local_path(output: nbformat.NotebookNode) -> str | None:
     """Find a path of someone's machine in an output's text. Images are left out: base64 spells anything."""
     texts = [str(text) for kind, text in output.get("data", {}).items() if not kind.startswith("image/")]
     text = "\n".join([output.get("text", ""), *output.get("traceback", []), *texts])
-    for place in (str(ROOT), str(Path.home()), tempfile.gettempdir()):
-        if match := re.search(rf"(?<![\w.]){re.escape(place)}(?![\w.-])[\w./\\-]*", text):
-            return match[0]
-    match = ANYONES_PATH.search(text)
+    here = "|".join(re.escape(str(place)) for place in (ROOT, Path.home(), tempfile.gettempdir()))
+    match = re.search(rf"(?<![\w.])(?:{here})(?![\w.-])[\w./\\-]*|{ANYONES}", text)
     return match[0] if match else None
-
-
-def _constant(node: ast.expr | None) -> object:
-    try:
-        return ast.literal_eval(node) if node is not None else None
-    except ValueError:
-        return None

@@ -1,0 +1,72 @@
+"""Write anew what a notebook's file name and the course's release decide: `python -m tools links`.
+
+To put a notebook in between is to rename files and to run this.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import nbformat
+
+from tools import notebooks, store
+from tools.notebooks import ADDRESS, ROOT, SETUP, TAG
+
+TEXTS = (
+    *("*.md", ".github/*/*.yml", "data/*.md", "docs/*.md", "extras/*/*.md", "teaching/*.md"),
+    *("cluster/*.md", "cluster/*.ipynb", "extras/*/*.ipynb", "notebooks/*.md", "notebooks/*.ipynb"),
+)
+NAME = r"[\w.-]+"
+
+
+def update(root: Path = ROOT, write: bool = True) -> list[str]:
+    """Bring up to date links, badges, the notebooks' set-up cells and the README's table of notebooks.
+
+    The files that were not are listed, relative to `root`; without `write`, they stay as they are.
+    """
+    folder, stale = root / "notebooks", []
+    stems = {topic: path.stem for topic, path in notebooks.course(folder).items()}
+    history = root / "CHANGELOG.md"  # what was true of a release stays as it was
+    for path in sorted({path for pattern in TEXTS for path in root.glob(pattern)} - {history}):
+        old = path.read_text(encoding="utf-8")
+        new = fresh(old, stems)
+        if path == root / "README.md":
+            new = store.with_table(new, folder)
+        elif path.parent == folder and path.suffix == ".ipynb":
+            new = _with_setup(new)
+        if new != old:
+            stale.append(path.relative_to(root).as_posix())
+            if write:
+                store.write(path, new)
+    return stale
+
+
+def lint(tag: str | None = None) -> list[str]:
+    """List what is stale, what is wrong with a stored notebook's form, and a tag that isn't the version's."""
+    found = [f"{name}: not up to date; run `python -m tools links`" for name in update(write=False)]
+    for path in notebooks.course().values():
+        found += [f"{path.name}: {problem}" for problem in notebooks.problems(notebooks.read(path))]
+    wrong = f"the tag is {tag}, but pyproject.toml's version means {TAG}: change one of them"
+    return found + ([wrong] if tag not in (None, TAG) else [])
+
+
+def fresh(text: str, stems: dict[str, str]) -> str:
+    """Give a text with each notebook's file name as it is now, by topic, and badges for this release.
+
+    >>> fresh("[Losses](../notebooks/02_losses.ipynb)", {"losses": "03_losses"})
+    '[Losses](../notebooks/03_losses.ipynb)'
+    """
+    place = ADDRESS.removeprefix("https://github.com/")
+    text = re.sub(rf"(mybinder\.org/v2/gh)/{NAME}/{NAME}/{NAME}", rf"\1/{place}/{TAG}", text)
+    text = re.sub(rf"(google\.com/github)/{NAME}/{NAME}/blob/{NAME}", rf"\1/{place}/blob/{TAG}", text)
+    return re.sub(r"\b\d\d_(\w+)(?=\.ipynb)", lambda match: stems.get(match[1], match[0]), text)
+
+
+def _with_setup(text: str) -> str:
+    """Give a stored notebook with this release's set-up cell: the same bytes if it has it, or has none."""
+    notebook = nbformat.reads(text, as_version=4)
+    stale = [cell for cell in notebooks.tagged(notebook, "setup") if cell.source != SETUP]
+    for cell in stale:
+        cell.source = SETUP
+    return nbformat.writes(notebook) + "\n" if stale else text
