@@ -19,11 +19,6 @@ from helpers.assets import ROOT
 GRID = {"strength": [1.0, 10.0], "longest": [1, 2]}  # four settings of one_setting.ipynb
 
 
-def settings() -> list[dict[str, float]]:
-    """List every combination of the grid."""
-    return [dict(zip(GRID, values, strict=True)) for values in itertools.product(*GRID.values())]
-
-
 def run_one(setting: dict[str, float], folder: Path, country: str, rows: int) -> str:
     """Execute the notebook with one setting, in a process of its own; return the receipt's path."""
     name = "-".join(f"{key}-{value}" for key, value in setting.items())
@@ -63,10 +58,9 @@ def main() -> None:
     folder = chosen.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     with pool(chosen.scheduler, chosen.workers) as executor:
-        running = [
-            executor.submit(run_one, setting, folder, chosen.country, chosen.rows) for setting in settings()
-        ]
-        for each in running:
+        settings = [dict(zip(GRID, values, strict=True)) for values in itertools.product(*GRID.values())]
+        given = folder, chosen.country, chosen.rows
+        for each in [executor.submit(run_one, setting, *given) for setting in settings]:
             print(each.result(), flush=True)
 
 

@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # finds `helper
 
 from cluster import worker
 from helpers import energy
+from helpers.values import replacing
 
 
 def main() -> int:
@@ -34,9 +35,8 @@ def main() -> int:
     reading = energy.on_this_machine(
         "training", lambda: ended.append(run(chosen.command)), country=chosen.country
     )
-    new = path.with_suffix(".new")
-    new.write_text(json.dumps(reading.raw()))
-    new.rename(path)
+    with replacing(path) as new:
+        new.write_text(json.dumps(reading.raw()))
     began.unlink()
     return ended[0]
 

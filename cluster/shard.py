@@ -17,7 +17,7 @@ from torch.distributed.tensor import DTensor
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
-from cluster import worker
+from cluster import reviews, worker
 from helpers import transformer
 
 STEPS, ROWS = 3, 8
@@ -40,11 +40,11 @@ def train(sharded: bool) -> dict:
     else:
         model = DistributedDataParallel(model)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
-    mine = transformer.read("train", STEPS * ROWS * distributed.get_world_size())
+    mine = reviews.read("train", STEPS * ROWS * distributed.get_world_size())
     mine = mine[distributed.get_rank() :: distributed.get_world_size()]  # other sentences in each process
     losses = []
     for step in range(STEPS):
-        input_ids, attention_mask, labels = transformer.pad(mine[step * ROWS : (step + 1) * ROWS])
+        input_ids, attention_mask, labels = reviews.pad(mine[step * ROWS : (step + 1) * ROWS])
         optimizer.zero_grad()
         loss = F.cross_entropy(model(input_ids, attention_mask), labels)
         loss.backward()

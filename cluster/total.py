@@ -1,4 +1,4 @@
-"""Add up the energy of all machines of a run, and of the goes that it took.
+"""Add up the energy of all machines of a run, and of all the attempts that it took.
 
 python cluster/total.py artifacts/job-4711/energy
 """

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
 
-from cluster import worker
+from cluster import reviews, worker
 from helpers import transformer
 
 
@@ -51,17 +51,23 @@ def prepare(chosen: argparse.Namespace) -> tuple:
         cpu=torch.cuda.device_count() < here,  # a GPU for each of them, or none
         dataloader_config=DataLoaderConfiguration(split_batches=True),
     )
-    train = transformer.read("train", chosen.rows)
+    train = reviews.read("train", chosen.rows)
     model = transformer.load(chosen.seed)  # every process draws the same head
     optimizer = torch.optim.AdamW(model.parameters(), lr=chosen.learning_rate, fused=True)
-    warm_up = max(1, chosen.steps // 10)  # the rate rises, then falls to 0, as in “Fine-tune a BERT”
-    rate = lambda step: min((step + 1) / warm_up, (chosen.steps - step) / (chosen.steps - warm_up + 1))  # noqa: E731
-    model, optimizer, schedule = accelerator.prepare(model, optimizer, LambdaLR(optimizer, rate))
+    model, optimizer, schedule = accelerator.prepare(
+        model, optimizer, warmup_and_decay(optimizer, chosen.steps)
+    )
 
     def batches(epoch: int) -> DataLoader:  # another order in each epoch, and the same one after a restart
-        return accelerator.prepare(transformer.batches(train, chosen.batch_size, chosen.seed + epoch))
+        return accelerator.prepare(reviews.batches(train, chosen.batch_size, chosen.seed + epoch))
 
     return accelerator, model, optimizer, schedule, batches
+
+
+def warmup_and_decay(optimizer: torch.optim.Optimizer, steps: int) -> LambdaLR:
+    """Let the learning rate rise for a tenth of the steps, then fall to 0, as in “Fine-tune a BERT”."""
+    warmup = max(1, steps // 10)
+    return LambdaLR(optimizer, lambda step: min((step + 1) / warmup, (steps - step) / (steps - warmup + 1)))
 
 
 def main(chosen: argparse.Namespace) -> None:
@@ -121,11 +127,10 @@ def save(accelerator: Accelerator, folder: Path, done: int) -> None:
 
 def load(accelerator: Accelerator, folder: Path) -> int:
     """Load the newest state in `folder`, and return its steps; 0 if there is none."""
-    steps = [int(path.name.removeprefix("step-")) for path in folder.glob("step-*")]
-    if not steps:
-        return 0
-    accelerator.load_state(str(folder / f"step-{max(steps)}"))
-    return max(steps)
+    done = max((int(path.name.removeprefix("step-")) for path in folder.glob("step-*")), default=0)
+    if done:
+        accelerator.load_state(str(folder / f"step-{done}"))
+    return done
 
 
 if __name__ == "__main__":

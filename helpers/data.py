@@ -1,12 +1,17 @@
 """Reviews, digits and corpus as `datasets.Dataset`, and batches in which little is padding."""
 
+from __future__ import annotations
+
 import bz2
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from helpers.assets import DATA
+from helpers.values import require_range
 
 if TYPE_CHECKING:
+    import torch
     from datasets import Dataset
     from torch.utils.data import DataLoader
     from transformers import PreTrainedTokenizerBase
@@ -21,7 +26,7 @@ class DataError(ValueError):
     """Data that cannot be used; the message says where, what was expected, and what to do."""
 
 
-def load_reviews(split: str) -> "Dataset":
+def load_reviews(split: str) -> Dataset:
     """Sentences from film reviews, or from another domain, with their rating.
 
     Parameters
@@ -45,7 +50,7 @@ def load_reviews(split: str) -> "Dataset":
     return read_sentences(DATA / "reviews" / f"{split}.csv")
 
 
-def read_sentences(path: str | Path) -> "Dataset":
+def read_sentences(path: str | Path) -> Dataset:
     """A CSV file of your own sentences: a column `text` and a column `label` of 0 or 1.
 
     Raises
@@ -57,17 +62,14 @@ def read_sentences(path: str | Path) -> "Dataset":
     from datasets import Dataset, disable_progress_bars
 
     disable_progress_bars()  # nothing here takes longer than reading one would
-    path = Path(path)
+    path, expected = Path(path), f"the columns {' and '.join(COLUMNS)}"
     if not path.is_file():
-        raise DataError(
-            f"There is no file {path}: expected a CSV file with the columns {' and '.join(COLUMNS)}."
-        )
+        raise DataError(f"There is no file {path}: expected a CSV file with {expected}.")
     table = pd.read_csv(path, dtype={"id": str, "text": str}, keep_default_na=False)
-    missing = [column for column in COLUMNS if column not in table]
-    if missing:
+    if missing := [column for column in COLUMNS if column not in table]:
         raise DataError(
             f"{path.name} has no column {' and '.join(missing)}, only {', '.join(table.columns)}. "
-            f"Expected the columns {' and '.join(COLUMNS)}: rename them in its first line."
+            f"Expected {expected}: rename them in its first line."
         )
     empty = table.index[table["text"].str.strip() == ""]
     if len(empty):
@@ -75,14 +77,12 @@ def read_sentences(path: str | Path) -> "Dataset":
     label = pd.to_numeric(table["label"], errors="coerce")
     outside = table.index[~label.isin([0, 1])]
     if len(outside):
-        found = table["label"][outside[0]]
-        raise DataError(
-            f"{path.name} has the label {found!r} in line {outside[0] + 2}: expected 0 (negative) or 1."
-        )
+        found, line = table["label"][outside[0]], outside[0] + 2
+        raise DataError(f"{path.name} has the label {found!r} in line {line}: expected 0 (negative) or 1.")
     return Dataset.from_pandas(table.assign(label=label.astype(int)), preserve_index=False)
 
 
-def load_digits(split: str) -> "Dataset":
+def load_digits(split: str) -> Dataset:
     """Handwritten digits: 6,000 to train and 2,000 to test, each class equally often.
 
     Returns
@@ -103,7 +103,7 @@ def load_digits(split: str) -> "Dataset":
     return Dataset.from_dict(columns, features=features).with_format("torch")
 
 
-def load_corpus(split: str) -> "Dataset":
+def load_corpus(split: str) -> Dataset:
     """Text without labels, for pretraining: about 3 million words.
 
     Parameters
@@ -116,11 +116,6 @@ def load_corpus(split: str) -> "Dataset":
     datasets.Dataset
         Columns `source` ("wordnet", "factbook", "austen", "wikipedia" or "reviews") and `text`
         (str, one paragraph, sentence or dictionary entry), in the order of the sources.
-
-    Examples
-    --------
-    >>> load_corpus("held_out")["source"][0]
-    'wordnet'
     """
     from datasets import Dataset
 
@@ -132,49 +127,54 @@ def load_corpus(split: str) -> "Dataset":
     return Dataset.from_dict({"source": source, "text": text})
 
 
-def take(dataset: "Dataset", rows: int, name: str = "train_rows") -> "Dataset":
-    """The first `rows` rows. The shipped training split is in random order, so this is a fair sample.
-
-    Raises
-    ------
-    DataError
-        If `rows` is not a whole number from 1 to the number of rows there are.
-    """
-    if isinstance(rows, bool) or not isinstance(rows, int) or not 1 <= rows <= len(dataset):
-        raise DataError(
-            f"{name} is {rows!r}: expected a whole number from 1 to {len(dataset):,}, the rows there are."
-        )
+def take(dataset: Dataset, rows: int, name: str = "train_rows") -> Dataset:
+    """The first `rows` rows. The training split is in random order, so they are a fair sample of it."""
+    require_range(name, rows, 1, len(dataset), whole=True, error=DataError)
     return dataset.select(range(rows))
 
 
-def tokenize(dataset: "Dataset", tokenizer: "PreTrainedTokenizerBase", max_length: int = 128) -> "Dataset":
+def tokenize(dataset: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int = 128) -> Dataset:
     """Add `input_ids` and `length` in tokens; nothing is padded, texts beyond `max_length` are cut.
 
     Where the tokenizer says that its model reads less than `max_length`, they are cut there.
     """
     longest = min(max_length, tokenizer.model_max_length)
     ids = tokenizer(dataset["text"][:], truncation=True, max_length=longest, padding=False)["input_ids"]
-    columns = {"input_ids": ids, "length": [len(row) for row in ids]}
-    dataset = dataset.remove_columns([name for name in columns if name in dataset.column_names])
-    for name, values in columns.items():
+    for name, values in {"input_ids": ids, "length": [len(row) for row in ids]}.items():
+        if name in dataset.column_names:
+            dataset = dataset.remove_columns(name)
         dataset = dataset.add_column(name, values)
     return dataset
 
 
+def pad(rows: Sequence[torch.Tensor], padding: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """One batch of token ids (int64 each): `input_ids` and `attention_mask` (int64, rows x longest).
+
+    Examples
+    --------
+    >>> import torch
+    >>> pad([torch.tensor([2, 7, 3]), torch.tensor([2, 3])])[1].tolist()
+    [[1, 1, 1], [1, 1, 0]]
+    """
+    import torch
+    from torch.nn.utils.rnn import pad_sequence
+
+    mask = pad_sequence([torch.ones_like(row) for row in rows], batch_first=True)
+    return pad_sequence(list(rows), batch_first=True, padding_value=padding), mask
+
+
 def batches(
-    dataset: "Dataset", tokenizer: "PreTrainedTokenizerBase", batch_size: int, *, shuffle: bool, seed: int = 0
-) -> "DataLoader":
-    """Batches of like length, each padded to its own longest sentence.
+    dataset: Dataset, tokenizer: PreTrainedTokenizerBase, batch_size: int, *, shuffle: bool, seed: int = 0
+) -> DataLoader:
+    """Batches by length bucketing: rows of similar length, padded to the longest of their batch.
 
     Parameters
     ----------
     dataset : datasets.Dataset
         From `tokenize`, with a column `label`.
     shuffle : bool
-        True for training: a random order, grouped so that a batch holds sentences of like length.
-        False for evaluation: sorted by length, the longest first.
-    seed : int
-        Of the random order; each pass over the batches draws the next one.
+        For training, buckets of random rows in a random order, which `seed` decides; each pass draws the
+        next one. For evaluation, all rows sorted by length, the longest first.
 
     Returns
     -------
@@ -183,40 +183,31 @@ def batches(
         batch) and `index` (int64, batch: the row in `dataset`).
     """
     import torch
-    from torch.nn.utils.rnn import pad_sequence
     from torch.utils.data import BatchSampler, DataLoader
     from transformers.trainer_pt_utils import LengthGroupedSampler
 
     class ShuffledBatches(BatchSampler):
-        """The sampler's batches in random order; as they come, each length would follow a longer one.
+        """The sampler's batches in random order, but for the first: it holds the longest row of all."""
 
-        The first one holds the longest row of all: memory grows least when the largest comes first.
-        """
-
-        def __iter__(self):
+        def __iter__(self) -> Iterator[list[int]]:
             first, *others = super().__iter__()
-            yield first
+            yield first  # memory grows least when the largest comes first
             for place in torch.randperm(len(others), generator=generator):
                 yield others[place]
 
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-        raise DataError(f"batch_size is {batch_size!r}: expected a whole number from 1 up; 32 is usual.")
+    require_range("batch_size", batch_size, 1, whole=True, error=DataError)
     ids = [torch.tensor(row) for row in dataset["input_ids"][:]]
     lengths, labels = dataset["length"][:], torch.tensor(dataset["label"][:])
 
-    def collate(rows: list[int]) -> dict:
-        padded = pad_sequence(
-            [ids[row] for row in rows], batch_first=True, padding_value=tokenizer.pad_token_id
-        )
-        length = torch.tensor([lengths[row] for row in rows])
-        mask = (torch.arange(padded.shape[1]) < length.unsqueeze(1)).long()
+    def collate(rows: list[int]) -> dict[str, torch.Tensor]:
+        input_ids, mask = pad([ids[row] for row in rows], tokenizer.pad_token_id)
         index = torch.tensor(rows)
-        return {"input_ids": padded, "attention_mask": mask, "labels": labels[index], "index": index}
+        return {"input_ids": input_ids, "attention_mask": mask, "labels": labels[index], "index": index}
 
     generator = torch.Generator().manual_seed(seed)
     if shuffle:
-        like_length = LengthGroupedSampler(batch_size, lengths=lengths, generator=generator)
-        order = ShuffledBatches(like_length, batch_size, drop_last=False)
+        buckets = LengthGroupedSampler(batch_size, lengths=lengths, generator=generator)
+        order = ShuffledBatches(buckets, batch_size, drop_last=False)
     else:
         by_length = sorted(range(len(ids)), key=lambda row: -lengths[row])
         order = BatchSampler(by_length, batch_size, drop_last=False)

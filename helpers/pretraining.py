@@ -3,31 +3,23 @@
 Like `training`, it knows nothing of energy.
 """
 
-import time
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from __future__ import annotations
 
-from helpers.training import (
-    RETURN_MEMORY_STEPS,
-    TrainingError,
-    best_precision,
-    quiet,
-    release_memory,
-    require_range,
-)
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from helpers.memory import RETURN_MEMORY_STEPS, release_memory
+from helpers.training import TrainingError, best_precision, choose, quiet, require_precision
+from helpers.values import require_range
 
 if TYPE_CHECKING:
     import torch
-    from transformers import (
-        BertConfig,
-        BertForMaskedLM,
-        DataCollatorForLanguageModeling,
-        PreTrainedTokenizerBase,
-    )
+    from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerBase
 
-ALPHABET = 200  # distinct characters that get pieces of their own; rarer ones become [UNK]
-MASKED_SHARE = 0.15
+ALPHABET = 200  # distinct characters that get tokens of their own; rarer ones become [UNK]
+MASKED_FRACTION = 0.15
 BETAS = (0.9, 0.98)  # AdamW's; the second is lower than usual, as in RoBERTa: runs here are short
 POSITION_STD = 0.04  # twice BERT's for random weights: words grow fast, and positions must not drown
 EVALUATION_ROWS = 128  # sequences a batch where no gradient is kept
@@ -37,39 +29,44 @@ EVALUATION_ROWS = 128  # sequences a batch where no gradient is kept
 class PretrainingHistory:
     """What happened in pretraining, as data.
 
-    Attributes
-    ----------
-    loss : list of float
-        Loss of every step, in nats a masked token.
-    tokens : int
-        Tokens read, masked or not.
-    seconds : float
-        On the clock.
-    stopped : str
-        "end" or "interrupted".
-    optimizer : torch.optim.Optimizer or None
-        To go on with in a later call.
+    `loss` of every step, in nats a masked token; `tokens` read, masked or not; `seconds` on the clock;
+    `stopped` "end" or "interrupted"; and the `optimizer`, to go on with in a later call.
     """
 
     loss: list[float] = field(default_factory=list)
     tokens: int = 0
     seconds: float = 0.0
     stopped: str = "end"
-    optimizer: "torch.optim.Optimizer | None" = field(default=None, repr=False)
+    optimizer: torch.optim.Optimizer | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class PretrainingSettings:
+    """What `pretrain` can be told and explains, checked."""
+
+    steps: int
+    batch_size: int = 32
+    learning_rate: float = 1e-3
+    warmup_steps: int = 0
+    decay_steps: int = 0
+    seed: int = 0
+    precision: str | None = None
+
+    def __post_init__(self) -> None:
+        require_range("steps", self.steps, 1, 10_000_000, whole=True, error=TrainingError)
+        require_range("batch_size", self.batch_size, 1, whole=True, error=TrainingError)
+        require_range("learning_rate", self.learning_rate, 1e-8, 1, error=TrainingError)
+        require_range("warmup_steps", self.warmup_steps, 0, self.steps, whole=True, error=TrainingError)
+        require_range("decay_steps", self.decay_steps, 0, self.steps, whole=True, error=TrainingError)
+        require_precision(self.precision)
 
 
 @dataclass(frozen=True)
 class MaskedScore:
     """How well a model restores masked tokens.
 
-    Attributes
-    ----------
-    loss : float
-        Mean cross-entropy in nats.
-    top1, top5 : float
-        Share of tokens that are the model's first guess, or one of its first five.
-    tokens : int
-        Masked tokens that were asked for.
+    `loss` is the mean cross-entropy in nats; `top1` and `top5` are the fractions of tokens that are the
+    model's first guess, or one of its first five; `tokens` were masked and asked for.
     """
 
     loss: float
@@ -84,18 +81,13 @@ class MaskedScore:
         )
 
 
-def train_tokenizer(texts: Iterable[str], vocab_size: int) -> "PreTrainedTokenizerBase":
-    """Learn a WordPiece vocabulary of lower-case pieces, and return BERT's tokenizer with it.
+def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerBase:
+    """Learn a WordPiece vocabulary in lower case, and return BERT's tokenizer with it.
 
     Parameters
     ----------
     vocab_size : int
-        How many pieces, the five special tokens included.
-
-    Raises
-    ------
-    TrainingError
-        If the texts are empty, or their letters alone need more pieces than `vocab_size`.
+        How many tokens, the five special ones included; a TrainingError if the letters need more.
 
     Examples
     --------
@@ -107,97 +99,70 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> "PreTrainedTokeniz
     from transformers import BertTokenizer
 
     learned = BertWordPieceTokenizer(lowercase=True)
-    learned.train_from_iterator(texts, vocab_size=vocab_size, limit_alphabet=ALPHABET, show_progress=False)
-    pieces = learned.get_vocab()
-    if len(pieces) <= 5:
+    learned.train_from_iterator(iter(texts), vocab_size, limit_alphabet=ALPHABET, show_progress=False)
+    vocabulary = learned.get_vocab()
+    if len(vocabulary) <= 5:
         raise TrainingError("There is no text to learn a vocabulary from: expected at least one word.")
-    if len(pieces) > vocab_size:
+    if len(vocabulary) > vocab_size:
         raise TrainingError(
             f"vocab_size is {vocab_size}: the letters of these texts and the special tokens alone take "
-            f"{len(pieces)} pieces. Expected more than that; 8,000 is fair for a small model."
+            f"{len(vocabulary)} tokens. Expected more than that; 8,000 is fair for a small model."
         )
-    return BertTokenizer(vocab=pieces, do_lower_case=True)
+    return BertTokenizer(vocab=vocabulary, do_lower_case=True)
 
 
-def pack(texts: Iterable[str], tokenizer: "PreTrainedTokenizerBase", length: int) -> "torch.Tensor":
+def pack(texts: Iterable[str], tokenizer: PreTrainedTokenizerBase, length: int) -> torch.Tensor:
     """Cut texts, written one after another, into sequences of one length: nothing is padding.
 
-    Parameters
-    ----------
-    length : int
-        Tokens a sequence. Each begins with [CLS]; [SEP] stands where a text ends.
+    Each sequence begins with [CLS]; [SEP] stands where a text ends. What is left over at the end is dropped.
 
     Returns
     -------
     torch.Tensor, int64, shape (sequences, length)
-        What is left over at the end is dropped.
-
-    Raises
-    ------
-    TrainingError
-        If the texts do not fill one sequence.
+        At least one, or it is a TrainingError.
     """
     import torch
 
-    require_range("length", length, 2, 100_000, whole=True)
-    texts, pieces = list(texts), []
+    require_range("length", length, 2, 100_000, whole=True, error=TrainingError)
+    texts, parts = list(texts), []
     for start in range(0, len(texts), 10_000):  # as Python's lists all ids at once would take 200 MB
         rows = tokenizer(texts[start : start + 10_000], add_special_tokens=False, verbose=False)["input_ids"]
-        pieces.append(torch.tensor([token for row in rows for token in [*row, tokenizer.sep_token_id]]))
-    tokens = torch.cat(pieces) if pieces else torch.tensor([], dtype=torch.long)
-    rows = len(tokens) // (length - 1)
-    if rows == 0:
+        parts.append(torch.tensor([token for row in rows for token in [*row, tokenizer.sep_token_id]]))
+    tokens = torch.cat(parts) if parts else torch.tensor([], dtype=torch.long)
+    count = len(tokens) // (length - 1)
+    if count == 0:
         raise TrainingError(
             f"The corpus has {len(tokens)} tokens: expected at least {length - 1}, enough for one sequence "
             f"of {length}. Give more text."
         )
-    start = torch.full((rows, 1), tokenizer.cls_token_id)
-    return torch.cat([start, tokens[: rows * (length - 1)].view(rows, length - 1)], dim=1)
+    body = tokens[: count * (length - 1)].view(count, length - 1)
+    return torch.cat([torch.full((count, 1), tokenizer.cls_token_id), body], dim=1)
 
 
-def new_model(
-    tokenizer: "PreTrainedTokenizerBase",
-    *,
-    length: int,
-    hidden_size: int,
-    num_hidden_layers: int,
-    num_attention_heads: int,
-    intermediate_size: int,
-) -> "BertForMaskedLM":
+def new_model(tokenizer: PreTrainedTokenizerBase, *, length: int, **shape: int) -> BertForMaskedLM:
     """Make a BERT with random weights for this vocabulary and sequences of up to `length` tokens.
 
     Without dropout: a short run sees each text a few times, and has more to fear from learning too little.
-    Positions start as `sinusoids` and are learned from there.
+    Positions start as `sinusoids` and are learned from there. The `shape` is `BertConfig`'s: hidden_size,
+    num_hidden_layers, num_attention_heads, intermediate_size.
     """
     import torch
     from transformers import BertConfig, BertForMaskedLM
 
-    config = BertConfig(
-        vocab_size=len(tokenizer),
-        max_position_embeddings=length,
-        hidden_size=hidden_size,
-        num_hidden_layers=num_hidden_layers,
-        num_attention_heads=num_attention_heads,
-        intermediate_size=intermediate_size,
-        hidden_dropout_prob=0.0,
-        attention_probs_dropout_prob=0.0,
-    )
+    dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    config = BertConfig(vocab_size=len(tokenizer), max_position_embeddings=length, **shape, **dropout)
     model = BertForMaskedLM(config)
     with torch.no_grad():
-        model.bert.embeddings.position_embeddings.weight.copy_(sinusoids(length, hidden_size))
+        model.bert.embeddings.position_embeddings.weight.copy_(sinusoids(length, config.hidden_size))
     return model
 
 
-def sinusoids(length: int, hidden_size: int) -> "torch.Tensor":
+def sinusoids(length: int, hidden_size: int) -> torch.Tensor:
     """Vectors for positions that are alike where positions are near (Vaswani et al., 2017).
 
     From random vectors a short run never finds out which positions are neighbors, and without that a
-    sentence is a bag of words. The slowest wave is some six hundred positions long.
-
-    Returns
-    -------
-    torch.Tensor, float32, shape (length, hidden_size)
-        Sines, then cosines, with a standard deviation near `POSITION_STD`.
+    sentence is a bag of words. The slowest wave is some six hundred positions long. They are sines, then
+    cosines (float32, length x hidden_size), with a standard deviation near `POSITION_STD`.
     """
     import torch
 
@@ -206,56 +171,39 @@ def sinusoids(length: int, hidden_size: int) -> "torch.Tensor":
     return 2**0.5 * POSITION_STD * torch.cat([angle.sin(), angle.cos()], dim=1)
 
 
-def frequencies(sequences: "torch.Tensor", tokenizer: "PreTrainedTokenizerBase") -> "torch.Tensor":
-    """How often each piece occurs, as probabilities: the guess that looks at no context.
-
-    Returns
-    -------
-    torch.Tensor, float32, shape (vocabulary,)
-        A piece that never occurs counts as once, so that it is not impossible; special tokens, which are
-        never asked for, have 0.
-    """
-    import torch
-
-    counts = torch.bincount(sequences.flatten(), minlength=len(tokenizer)).clamp(min=1).float()
-    counts[tokenizer.all_special_ids] = 0
-    return counts / counts.sum()
-
-
-def start_from_frequencies(model: "BertForMaskedLM", shares: "torch.Tensor") -> None:
-    """Put the logarithm of the pieces' shares into the head's bias, in place: what counting knows."""
-    import torch
-
-    with torch.no_grad():
-        model.cls.predictions.bias.copy_(shares.clamp(min=1e-9).log())
-
-
-def masker(tokenizer: "PreTrainedTokenizerBase", seed: int) -> "DataCollatorForLanguageModeling":
+def masker(tokenizer: PreTrainedTokenizerBase, seed: int) -> Callable[[list], dict]:
     """Transformers' masking as the notebook writes it out: 15 % of tokens, of these 80/10/10.
 
-    Returns
-    -------
-    callable
-        From a list of sequences to a dict of `input_ids` and `labels`, both (rows, length); a label
-        is -100 where nothing is asked.
+    It makes of a list of sequences a dict of `input_ids` and `labels`, both (rows, length); a label is
+    -100 where nothing is asked.
     """
     from transformers import DataCollatorForLanguageModeling
 
-    return DataCollatorForLanguageModeling(tokenizer, mlm_probability=MASKED_SHARE, seed=seed)
+    return DataCollatorForLanguageModeling(tokenizer, mlm_probability=MASKED_FRACTION, seed=seed)
 
 
-def masked_loss(
-    model: "BertForMaskedLM", input_ids: "torch.Tensor", labels: "torch.Tensor"
-) -> "torch.Tensor":
+def masked_batches(
+    sequences: torch.Tensor, tokenizer: PreTrainedTokenizerBase, batch_size: int, seed: int
+) -> Iterator[dict[str, torch.Tensor]]:
+    """Masked batches without end: each pass in another order, and with other masks."""
+    import torch
+    from torch.utils.data import DataLoader
+
+    order, mask = torch.Generator().manual_seed(seed), masker(tokenizer, seed)
+    loader = DataLoader(sequences, batch_size, shuffle=True, drop_last=True, collate_fn=mask, generator=order)
+    while True:
+        yield from loader
+
+
+def masked_loss(model: BertForMaskedLM, input_ids: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Cross-entropy at the masked places, in nats. The head is computed there and nowhere else.
 
     `model(input_ids, labels=labels).loss` is the same number at seven times the head's work.
     """
-    return _head(model, input_ids, labels)[1]
+    return _masked_logits_and_loss(model, input_ids, labels)[1]
 
 
-def _head(model: "BertForMaskedLM", input_ids: "torch.Tensor", labels: "torch.Tensor") -> tuple:
-    """Logits and loss at the masked places."""
+def _masked_logits_and_loss(model: BertForMaskedLM, input_ids: torch.Tensor, labels: torch.Tensor) -> tuple:
     from torch.nn import functional as F
 
     masked = labels != -100
@@ -264,7 +212,7 @@ def _head(model: "BertForMaskedLM", input_ids: "torch.Tensor", labels: "torch.Te
 
 
 def evaluate_masked(
-    model: "BertForMaskedLM", sequences: "torch.Tensor", tokenizer: "PreTrainedTokenizerBase", seed: int = 0
+    model: BertForMaskedLM, sequences: torch.Tensor, tokenizer: PreTrainedTokenizerBase, seed: int = 0
 ) -> MaskedScore:
     """Score a model on held-out sequences; with one seed, the same tokens are masked every time."""
     import torch
@@ -276,7 +224,7 @@ def evaluate_masked(
     with torch.inference_mode():
         for rows in sequences.split(EVALUATION_ROWS):
             batch = {name: tensor.to(device) for name, tensor in mask(list(rows)).items()}
-            logits, mean = _head(model, **batch)
+            logits, mean = _masked_logits_and_loss(model, **batch)
             truth = batch["labels"][batch["labels"] != -100].unsqueeze(1)
             right = logits.topk(5).indices == truth
             loss, tokens = loss + mean.item() * len(truth), tokens + len(truth)
@@ -285,34 +233,29 @@ def evaluate_masked(
     return MaskedScore(loss / tokens, top1 / tokens, top5 / tokens, int(tokens))
 
 
-def flops_per_token(config: "BertConfig", length: int) -> float:
+def flops_per_token(config: BertConfig, length: int) -> float:
     """Floating-point operations of training on one token: forward, and twice that backward.
 
     Matrix products only: a weight costs one multiplication and one addition a token, attention
-    adds its two products over the sequence, and the head runs for the masked share.
+    adds its two products over the sequence, and the head runs for the masked fraction.
     """
     hidden, inner, layers = config.hidden_size, config.intermediate_size, config.num_hidden_layers
     weights = layers * (4 * hidden**2 + 2 * hidden * inner)
     attention = layers * 2 * length * hidden
-    head = MASKED_SHARE * (hidden**2 + hidden * config.vocab_size)
+    head = MASKED_FRACTION * (hidden**2 + hidden * config.vocab_size)
     return 6 * (weights + attention + head)
 
 
 def pretrain(
-    model: "BertForMaskedLM",
-    sequences: "torch.Tensor",
-    tokenizer: "PreTrainedTokenizerBase",
+    model: BertForMaskedLM,
+    sequences: torch.Tensor,
+    tokenizer: PreTrainedTokenizerBase,
     *,
     steps: int,
-    batch_size: int = 32,
-    learning_rate: float = 1e-3,
-    warmup_steps: int = 0,
-    decay_steps: int = 0,
-    seed: int = 0,
-    precision: str | None = None,
-    optimizer: "torch.optim.Optimizer | None" = None,
+    optimizer: torch.optim.Optimizer | None = None,
+    **settings: Any,
 ) -> PretrainingHistory:
-    """Masked language modeling in place: AdamW, the rate going up, staying, and going down.
+    """Masked language modeling in place: AdamW, the learning rate going up, staying, and going down.
 
     A long run is made in parts: the first call warms up, each goes on with the optimizer of the one
     before, and the last decays. An interrupt ends the call, and the model keeps what it learned.
@@ -321,42 +264,38 @@ def pretrain(
     ----------
     sequences : torch.Tensor, int64, shape (rows, length)
         From `pack`. Batches are drawn in a random order, pass after pass.
-    warmup_steps, decay_steps : int
-        In how many of the steps the rate rises from 0 at the start, and falls to 0 at the end.
-    precision : str, optional
-        "bf16" or "no"; the faster of the two on this machine if not given.
     optimizer : torch.optim.Optimizer, optional
         Of an earlier call's history.
+    **settings
+        `batch_size` (32), `learning_rate` (1e-3), `seed` (0); `warmup_steps` and `decay_steps` (0), in
+        which the learning rate rises from 0 at the start, and falls to 0 at the end; `precision`, "bf16"
+        or "no", the faster of the two on this machine if not given.
 
     Raises
     ------
     TrainingError
-        If a setting is out of range, or model, tokenizer and sequences do not fit each other.
+        If a setting is unknown or out of range, or model, tokenizer and sequences do not fit each other.
     """
     import torch
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState
     from tqdm.auto import tqdm
 
+    chosen = choose(PretrainingSettings, {"steps": steps, **settings})
     _require_fit(model, sequences, tokenizer)
-    require_range("steps", steps, 1, 10_000_000, whole=True)
-    require_range("batch_size", batch_size, 1, len(sequences), whole=True)
-    require_range("learning_rate", learning_rate, 1e-8, 1)
-    require_range("warmup_steps", warmup_steps, 0, steps, whole=True)
-    require_range("decay_steps", decay_steps, 0, steps, whole=True)
-
+    require_range("batch_size", chosen.batch_size, 1, len(sequences), whole=True, error=TrainingError)
     AcceleratorState._reset_state()  # else the precision of the first call in this process would stay
-    accelerator = Accelerator(mixed_precision=precision or best_precision())
+    accelerator = Accelerator(mixed_precision=chosen.precision or best_precision())
     model.to(accelerator.device).train()
-    optimizer = optimizer or torch.optim.AdamW(model.parameters(), learning_rate, betas=BETAS, fused=True)
+    optimizer = optimizer or torch.optim.AdamW(model.parameters(), betas=BETAS, fused=True)
     history = PretrainingHistory(optimizer=optimizer)
-    batches = masked_batches(sequences, tokenizer, batch_size, seed)
+    batches = masked_batches(sequences, tokenizer, chosen.batch_size, chosen.seed)
     start = time.perf_counter()
     try:
         for step in tqdm(range(steps), desc="pretrain", unit="step", disable=quiet(), leave=False):
-            share = min(1, (step + 1) / (warmup_steps + 1), (steps - step) / (decay_steps + 1))
+            up, down = (step + 1) / (chosen.warmup_steps + 1), (steps - step) / (chosen.decay_steps + 1)
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate * share
+                group["lr"] = chosen.learning_rate * min(1, up, down)
             batch = {name: tensor.to(accelerator.device) for name, tensor in next(batches).items()}
             with accelerator.autocast():
                 loss = masked_loss(model, **batch)
@@ -377,41 +316,23 @@ def pretrain(
     return history
 
 
-def masked_batches(
-    sequences: "torch.Tensor", tokenizer: "PreTrainedTokenizerBase", batch_size: int, seed: int
-) -> Iterable[dict]:
-    """Masked batches without end: each pass in another order, and with other masks."""
-    import torch
-    from torch.utils.data import DataLoader
-
-    generator = torch.Generator().manual_seed(seed)
-    mask = masker(tokenizer, seed)
-    loader = DataLoader(
-        sequences, batch_size, shuffle=True, drop_last=True, collate_fn=mask, generator=generator
-    )
-    while True:
-        yield from loader
-
-
-def _require_fit(
-    model: "BertForMaskedLM", sequences: "torch.Tensor", tokenizer: "PreTrainedTokenizerBase"
-) -> None:
+def _require_fit(model: BertForMaskedLM, sequences: torch.Tensor, tokenizer: PreTrainedTokenizerBase) -> None:
     """Refuse a model, sequences and a tokenizer that do not belong together."""
-    vocabulary, places = model.config.vocab_size, model.config.max_position_embeddings
-    if len(tokenizer) != vocabulary:
+    known, positions = model.config.vocab_size, model.config.max_position_embeddings
+    if len(tokenizer) != known:
         raise TrainingError(
-            f"The model knows {vocabulary:,} pieces, the tokenizer {len(tokenizer):,}: expected the one that "
-            "the model was made with. Load both from one folder."
+            f"The model knows {known:,} tokens, the tokenizer {len(tokenizer):,}: expected the one that the "
+            "model was made with. Load both from one folder."
         )
     if len(sequences) == 0:
         raise TrainingError("The corpus is empty: expected at least one sequence, as from `pack`.")
-    if int(sequences.max()) >= vocabulary:
+    if (highest := int(sequences.max())) >= known:
         raise TrainingError(
-            f"The sequences hold piece {int(sequences.max()):,}, the model knows 0 to {vocabulary - 1:,}: "
-            "they were packed with another tokenizer. Pack the text with this one."
+            f"The sequences hold token {highest:,}, the model knows 0 to {known - 1:,}: they were packed "
+            "with another tokenizer. Pack the text with this one."
         )
-    if sequences.shape[1] > places:
+    if (length := sequences.shape[1]) > positions:
         raise TrainingError(
-            f"The sequences are {sequences.shape[1]} tokens long, the model has {places} positions: "
-            f"pack with length={places} or less."
+            f"The sequences are {length} tokens long, the model has {positions} positions: "
+            f"pack with length={positions} or less."
         )
