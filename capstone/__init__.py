@@ -1,0 +1,1 @@
+"""The capstone's house: a judge, submissions read with suspicion, and a leaderboard."""

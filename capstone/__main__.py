@@ -9,24 +9,19 @@ from helpers import environment
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Write the leaderboard and return the exit status: 2 where a file is no receipt of the capstone."""
+    """Write the page; return 0, or 1 where this machine isn't ready, or 2 where the arguments won't do."""
     parser = argparse.ArgumentParser(
-        prog="python -m capstone",
-        description="Check receipts of the capstone, and rank them on an HTML page.",
+        "python -m capstone", description="Check and rank the capstone's receipts."
     )
+    page = "leaderboard.html"
     parser.add_argument("files", nargs="+", metavar="receipt", help="such as receipts/*.json")
-    parser.add_argument(
-        "--output",
-        default="leaderboard.html",
-        metavar="page",
-        help="where it goes (default: leaderboard.html)",
-    )
+    parser.add_argument("--output", default=page, metavar="page", help=f"where it goes (default: {page})")
     chosen = parser.parse_args(arguments)
     try:
         environment.require()
         from capstone import leaderboard, submission
 
-        print(leaderboard.leaderboard(chosen.files, chosen.output))
+        print(leaderboard.write(chosen.files, chosen.output))
     except (ModuleNotFoundError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -1,33 +1,23 @@
 """The capstone's judge: it measures a learner's code, checks it on hidden rows, and writes a receipt.
 
-"Hidden" means "not shown": the rows are the second half of the test split, which lies open in `data/`. The
-SHA-256 sum in `entries.COMMITMENT` shows a judge with other rows; it keeps nobody from looking.
+"Hidden" means "not shown": the rows are the second half of the test split, which lies open in `data/`.
 """
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from capstone.submission import (
-    BATCH,
-    COMMITMENT,
-    HIDDEN_ROWS,
-    MAX_NAME,
-    SPLITS,
-    TASK,
-    TRAIN_WINDOW_S,
-    CapstoneError,
-    Entry,
-    hidden_rows,
-    landing,
-    read,
-)
+import psutil
+
+from capstone import submission
+from capstone.leaderboard import describe, placement
+from capstone.submission import MAX_NAME, CapstoneError, Entry
 from helpers import assets, data, energy, receipts
+from helpers.values import require_range
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -40,14 +30,14 @@ EXPECTED = (
 
 @dataclass(frozen=True, repr=False)
 class Judgment:
-    """What `judge` found: the entry, where its receipt is, and where it landed."""
+    """What `judge` found: the entry, where its receipt is, and how it stands against others."""
 
     entry: Entry
     path: Path
-    landing: str
+    placement: str
 
     def __str__(self) -> str:
-        return f"{self.entry}\n{self.landing}\nreceipt: {self.path.name}"
+        return f"{describe(self.entry)}\n{self.placement}\nreceipt: {self.path.name}"
 
     __repr__ = __str__
 
@@ -73,18 +63,14 @@ def judge(
         Takes the training and the validation split (`data.load_reviews`), returns `predict`, which takes a
         list of sentences, 100 at a time, and returns a 0 (negative) or 1 (positive) for each. All that
         training needs beyond the pretrained model happens in it: it may be called more than once.
-    name : str
-        What stands on the leaderboard, up to 40 characters.
-    path : path
-        The receipt, a .json file; a folder that is missing is made.
-    target : float
-        Accuracy to reach, 0 to 1.
-    budget_wh : float
-        Watt-hours for one training and 10,000 predictions.
+    name, path : str and path
+        What stands on the leaderboard, up to 40 characters; the receipt to write, a .json file.
+    target, budget_wh : float
+        Accuracy to reach, 0 to 1, and watt-hours for one training and 10,000 predictions.
     others : iterable of Entry
-        What to compare with, from `read`.
+        What to compare with, from `capstone.submission.read`.
     window_s : float
-        How long to look at predictions; less than 10 s is marked.
+        How long predictions are measured; an entry measured for less than 10 s gets no rank.
 
     Raises
     ------
@@ -98,47 +84,38 @@ def judge(
         raise CapstoneError(f"name is {name!r}: expected 1 to {MAX_NAME} printable characters.")
     if path.suffix != ".json":
         raise CapstoneError(f"path is {path.name!r}: expected a file that ends in .json.")
-    for setting, value, most in (
-        ("target", target, 1),
-        ("budget_wh", budget_wh, 1e9),
-        ("window_s", window_s, 1e9),
-    ):
-        _require_number(setting, value, most)
-    inputs = [assets.DATA / split for split in SPLITS]
-    if any(
-        assets.sha256(file) != assets.data_sums()[split] for file, split in zip(inputs, SPLITS, strict=True)
-    ):
+    require_range("target", target, 0, 1, above=True, error=CapstoneError)
+    require_range("budget_wh", budget_wh, 0, 1e9, above=True, error=CapstoneError)
+    require_range("window_s", window_s, 0, 1e9, above=True, error=CapstoneError)
+    sums, inputs = assets.data_sums(), {split: assets.DATA / split for split in submission.SPLITS}
+    if any(assets.sha256(file) != sums[split] for split, file in inputs.items()):
         raise CapstoneError("The reviews in data/ were changed: run `git checkout -- data` and judge again.")
-    hidden = hidden_rows()
+    hidden = submission.hidden_rows()
 
     predict, training = _train(train, country)
-    checked = _Checked(predict)
+    answers: list[int] = []
     predictions = energy.per_1000(
         "capstone: predict",
-        checked,
+        lambda texts: _answers(predict, texts, answers),
         hidden["text"][:],
         hidden["label"][:],
         country=country,
-        batch_size=BATCH,
+        batch_size=submission.BATCH,
         window_s=window_s,
     )
+    asked = {"task": submission.TASK, "name": name.strip(), "target": target, "budget_wh": budget_wh}
+    answered = {"commitment": submission.COMMITMENT, "answers": "".join(map(str, answers))}
     receipt = receipts.make(
         "accuracy on hidden rows, and the energy of training and of predictions",
         {"train": training, "predict": predictions},
         made_by="capstone.judge.judge",
-        inputs=inputs,
-        settings={
-            "task": TASK,
-            "name": name.strip(),
-            "target": target,
-            "budget_wh": budget_wh,
-            "commitment": COMMITMENT,
-            "answers": "".join(map(str, checked.answers[:HIDDEN_ROWS])),
-        },
+        inputs=list(inputs.values()),
+        settings=asked
+        | answered
+        | {"machine_cores": psutil.cpu_count() or 1},  # not a container's: see `read`
     )
-    entry = read(receipt)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return Judgment(entry, receipts.save(receipt, path), landing(entry, others))
+    entry = submission.read(receipt)
+    return Judgment(entry, receipts.save(receipt, path), placement(entry, others))
 
 
 def as_labels(got: object, count: int) -> list[int]:
@@ -157,35 +134,27 @@ def as_labels(got: object, count: int) -> list[int]:
     got = got.tolist() if hasattr(got, "tolist") else got  # an array or a tensor
     if isinstance(got, str | bytes | Mapping) or not isinstance(got, Iterable):
         raise CapstoneError(f"predict returned a {type(got).__name__}. {EXPECTED}")
-    labels = list(got)
+    labels = [label.item() if hasattr(label, "item") else label for label in got]
     if len(labels) != count:
         raise CapstoneError(f"predict got {count} sentences and returned {len(labels)} answers. {EXPECTED}")
-    labels = [label.item() if hasattr(label, "item") else label for label in labels]
     for label in labels:
         if not isinstance(label, int | float) or label not in (0, 1):
-            scores = isinstance(label, list | float)
-            hint = (
-                " Scores of classes? Take the class of the highest: scores.argmax(axis=1)." if scores else ""
-            )
+            hint = " Scores of classes? Take the class of the highest: scores.argmax(axis=1)."
+            hint = hint if isinstance(label, list | float) else ""
             raise CapstoneError(f"predict returned the answer {repr(label)[:60]}.{hint} {EXPECTED}")
     return [int(label) for label in labels]
 
 
-class _Checked:
-    """The learner's `predict`, with its answers looked at and kept."""
-
-    def __init__(self, predict: Callable) -> None:
-        self._predict, self.answers = predict, []
-
-    def __call__(self, texts: Sequence[str]) -> list[int]:
-        try:
-            got = self._predict(list(texts))
-        except Exception as error:
-            raise CapstoneError(f"predict raised {type(error).__name__}: {error}. {EXPECTED}") from error
-        labels = as_labels(got, len(texts))
-        if len(self.answers) < HIDDEN_ROWS:  # the first pass, which is not measured
-            self.answers += labels
-        return labels
+def _answers(predict: Callable, texts: Sequence[str], kept: list[int]) -> list[int]:
+    """Ask `predict`, look at what it says, and keep the first pass over the hidden rows."""
+    try:
+        got = predict(list(texts))
+    except Exception as error:
+        raise CapstoneError(f"predict raised {type(error).__name__}: {error}. {EXPECTED}") from error
+    labels = as_labels(got, len(texts))
+    if len(kept) < submission.HIDDEN_ROWS:  # the first pass, which is not measured
+        kept += labels
+    return labels
 
 
 def _train(train: Callable, country: str) -> tuple[Callable, energy.Measurement]:
@@ -201,12 +170,6 @@ def _train(train: Callable, country: str) -> tuple[Callable, energy.Measurement]
             if not callable(predict):
                 raise CapstoneError(f"train returned a {type(predict).__name__}, not a function. {EXPECTED}")
             meter.count(calls=1)
-            if time.perf_counter() - began >= TRAIN_WINDOW_S:
+            if time.perf_counter() - began >= submission.TRAIN_WINDOW_S:
                 break
     return predict, meter.result
-
-
-def _require_number(name: str, value: object, most: float) -> None:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not (number and math.isfinite(value) and 0 < value <= most):
-        raise CapstoneError(f"{name} is {value!r}: expected a number above 0 and at most {most:g}.")

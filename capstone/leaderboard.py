@@ -1,4 +1,4 @@
-"""The class's receipts as one HTML page: checked, grouped by hardware, ranked within a group only.
+"""Entries in words, and a class's receipts as one HTML page: checked, and ranked within one kind of hardware.
 
 `capstone.submission` says what a check of a receipt catches, and what it can't.
 """
@@ -8,203 +8,183 @@ from __future__ import annotations
 import base64
 import glob
 import io
-import os
 import string
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
-from capstone import submission
-from capstone.submission import Entry
+from capstone.submission import HIDDEN_ROWS, SERVED, CapstoneError, Entry, pareto_front, read
 from helpers import energy, receipts
-from helpers.energy.records import html_table
+from helpers.energy import significant_digits
+from helpers.energy.display import html_table
+from helpers.values import replacing
 
 LONGEST = 240  # letters of anything that a stranger's file brings along
+PAGE = Path(__file__).with_name("leaderboard.html")
 
-PAGE = string.Template("""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy"
- content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Watt It Takes: leaderboard</title>
-<style>
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 68rem; margin: 2rem auto; padding: 0 1rem; }
-table { border-collapse: collapse; margin: 1rem 0; }
-th, td { border-bottom: 1px solid #ccc; padding: 0.3rem 0.7rem; text-align: left; vertical-align: top; }
-td:nth-child(2) { min-width: 9rem; overflow-wrap: anywhere; }
-img { max-width: 100%; }
-h2 { margin-top: 2.5rem; }
-</style>
-</head>
-<body>
-<h1>Leaderboard</h1>
-$body
-</body>
-</html>
-""")
-HOW_TO_READ = (
-    "Who reached the target within the budget is ranked by the energy of the whole job, least first. "
-    "Energies compare within one kind of hardware only, so each has its own table. A single run decides "
-    "little: a few percent of energy, or two points of accuracy, may turn around tomorrow."
-)
-WHAT_A_FLAG_SAYS = (
-    "A flag says that a receipt does not agree with itself, with the course's data or with another receipt. "
-    "It doesn't say who changed what, or why: ask. And no flag is no proof: samples made up with care agree."
-)
+
+def describe(entry: Entry) -> str:
+    """What an entry reached and used, line by line, with what there is to say against it."""
+    low, high = entry.interval
+    accuracy = (
+        f"accuracy {entry.accuracy:.1%} (95 % interval {low:.1%} to {high:.1%}) on {HIDDEN_ROWS:,} hidden "
+        f"sentences; target {entry.target:.1%} {'reached' if entry.reached else 'MISSED'}"
+    )
+    if entry.job_wh is None:
+        job = f"energy unknown, so nothing can be said about the budget: {unknown(entry)}"
+    else:
+        joules = significant_digits(entry.predictions.joules)
+        job = (
+            f"energy {_job(entry)}: training {significant_digits(entry.train_wh)} Wh, {SERVED:,} predictions "
+            f"at {joules} J per 1,000; budget {entry.budget_wh:g} Wh {'kept' if entry.within else 'EXCEEDED'}"
+        )
+    notes = [f"Note: {caution}." for caution in cautions(entry)]
+    return "\n".join([entry.name, accuracy, job, *notes, *(f"Flagged: {why}" for why in entry.problems)])
+
+
+def placement(entry: Entry, others: Iterable[Entry] = ()) -> str:
+    """Where an entry stands against others that were measured in the same way on the same hardware."""
+    if entry.job_wh is None:
+        return "No place on the Pareto front: the energy is unknown, which is not 0."
+    rivals = [
+        each
+        for each in others
+        if each.job_wh is not None
+        and not each.problems
+        and each.hardware == entry.hardware
+        and each.receipt["digest"] != entry.receipt["digest"]
+    ]
+    count = f"{len(rivals)} other entr{'y' if len(rivals) == 1 else 'ies'} on this hardware"
+    better = [each for each in rivals if entry not in pareto_front([entry, each])]
+    if not rivals:
+        return "No other entry on this hardware to compare with."
+    if not better:
+        return f"On the Pareto front, beside {count}: none is as accurate for as little."
+    best = min(better, key=lambda each: each.job_wh)
+    wh = significant_digits(best.job_wh)
+    return f"Behind the Pareto front of {count}: {best.name} has {best.accuracy:.1%} for {wh} Wh."
+
+
+def cautions(entry: Entry) -> list[str]:
+    """Why an honest figure is no fair one: other programs ran, or the window was short."""
+    costs = {"training": entry.training, "predicting": entry.predictions.cost}
+    disturbed = [f"{cost.foreign_load:.0%} while {what}" for what, cost in costs.items() if cost.disturbed]
+    found = [f"other programs used the machine: {', '.join(disturbed)}"] if disturbed else []
+    if entry.predictions.short:
+        found.append(f"predictions looked at for {entry.predictions.cost.wall_s:.1f} s, 10 s are asked")
+    return found
+
+
+def remarks(entry: Entry) -> list[str]:
+    """Why an entry has no rank."""
+    missed = ["missed the target"] * (not entry.reached) + ["over the budget"] * (not entry.within)
+    return missed + cautions(entry)
+
+
+def unknown(entry: Entry) -> str:
+    """Why the energy is unknown; empty if it is known."""
+    parts = (*entry.training.components, *entry.predictions.cost.components)
+    return next((str(part) for part in parts if part.energy_wh is None), "")
+
+
+def _job(entry: Entry) -> str:
+    low, high = map(significant_digits, entry.job_range_wh)
+    return f"{significant_digits(entry.job_wh)} Wh {entry.method} ({low} to {high})"
 
 
 @dataclass(frozen=True)
 class Board:
-    """Receipts, sorted into those that count and those that don't.
+    """Receipts, sorted into those that count and those that don't."""
 
-    Attributes
-    ----------
-    groups : dict of (str, str) to list of Entry
-        By hardware and task, best first.
-    flagged : list of (str, str, str)
-        File, name, and what does not agree.
-    refused : list of (str, str)
-        File, and why it is no entry.
-    repeated : list of (str, str)
-        File, and the file that is the same.
-    """
-
-    groups: dict[tuple[str, str], list[Entry]]
-    flagged: list[tuple[str, str, str]]
-    refused: list[tuple[str, str]]
-    repeated: list[tuple[str, str]]
+    groups: dict[tuple, list[Entry]]  # by hardware, target and budget; best first
+    flagged: list[tuple[str, str, str]]  # file, name, and what does not agree
+    refused: list[tuple[str, str]]  # file, and why it is no entry
 
     def __str__(self) -> str:
-        count = sum(map(len, self.groups.values()))
+        count, groups = sum(map(len, self.groups.values())), len(self.groups)
         lines = [
-            f"{count} {'entry' if count == 1 else 'entries'} in {len(self.groups)} "
-            f"group{'' if len(self.groups) == 1 else 's'}, {len(self.flagged)} flagged, "
-            f"{len(self.refused)} refused"
+            f"{count} {'entry' if count == 1 else 'entries'} in {groups} group{'' if groups == 1 else 's'}, "
+            f"{len(self.flagged)} flagged, {len(self.refused)} refused"
         ]
         lines += [f"flagged  {file} ({name}): {why}" for file, name, why in self.flagged]
         lines += [f"refused  {file}: {why}" for file, why in self.refused]
-        lines += [f"repeated {file}: the same receipt as {other}" for file, other in self.repeated]
         return "\n".join(lines)
 
 
-def leaderboard(patterns: Sequence[str], output: str | Path = "leaderboard.html") -> Board:
-    """Read receipts and write the page, in one piece.
-
-    Parameters
-    ----------
-    patterns : sequence of str
-        Files; `*` is understood where the shell left it.
-    output : path
-        The page, a .html file.
+def write(patterns: Sequence[str], output: str | Path) -> Board:
+    """Read the receipts that names and patterns (`*`, where the shell left it) stand for, and write the page.
 
     Raises
     ------
     CapstoneError
         If no file is there, or `output` would replace something else than a page. Nothing is written then.
     """
-    paths = find(patterns)
     output = Path(output)
     if output.suffix not in (".html", ".htm"):
-        raise submission.CapstoneError(f"--output is {output.name!r}: expected a file that ends in .html.")
-    board = sort(paths)
-    new = output.with_name(f".{output.name}.new")
-    try:
+        raise CapstoneError(f"--output is {output.name!r}: expected a file that ends in .html.")
+    board = sort(_find(patterns))
+    with replacing(output) as new:
         new.write_text(page(board), encoding="utf-8", newline="\n")
-        new.replace(output)
-    finally:
-        new.unlink(missing_ok=True)
     return board
 
 
-def find(patterns: Sequence[str]) -> list[Path]:
-    """The files that names and patterns stand for, each once, in order.
-
-    Raises
-    ------
-    CapstoneError
-        If one of them stands for no file.
-    """
+def _find(patterns: Sequence[str]) -> list[Path]:
+    """The files, each once, in order."""
     found: dict[Path, None] = {}
-    absent = []
     for pattern in patterns:
-        matches = [pattern] if Path(pattern).exists() else sorted(glob.glob(pattern))
-        absent += [] if matches else [pattern]
-        found |= dict.fromkeys(path for path in map(Path, matches) if path.is_file())  # a * names folders too
-    if absent or not found:
-        raise submission.CapstoneError(
-            f"There is no file {', '.join(absent or patterns)}: expected receipts of the capstone, such as "
-            "receipts/*.json."
-        )
+        names = [pattern] if Path(pattern).exists() else sorted(glob.glob(pattern))
+        files = [path for path in map(Path, names) if path.is_file()]  # a * names folders too
+        if not files:
+            raise CapstoneError(f"There is no file {pattern}: expected receipts, such as receipts/*.json.")
+        found |= dict.fromkeys(files)
     return list(found)
 
 
 def sort(paths: Sequence[Path]) -> Board:
     """Read every receipt, and say where it belongs."""
-    read: dict[tuple[str, str], tuple[str, Entry]] = {}
-    refused, repeated = [], []
-    repeats = len({path.name for path in paths}) < len(paths)  # mine.json, each in a folder of its own
-    top = os.path.commonpath([path.absolute().parent for path in paths]) if repeats else None
+    known: dict[str, tuple[str, Entry]] = {}
+    refused = []
     for path in paths:
-        file = _short(path.absolute().relative_to(top).as_posix() if repeats else path.name)
+        file = _short(path.as_posix())
         try:
-            entry = submission.read(path)
+            entry = read(path)
             if entry.job_wh is None:
-                refused.append((file, _short(f"Its energy is unknown, which is not 0: {entry.unknown}")))
-                continue
-            key = receipts.digest(entry.receipt), entry.receipt["digest"]
-            if key in read:
-                repeated.append((file, read[key][0]))
-            else:
-                read[key] = (file, entry)
+                raise CapstoneError(f"Its energy is unknown, which is not 0: {unknown(entry)}")
+            key = receipts.digest(entry.receipt) + entry.receipt["digest"]
+            if key in known:
+                raise CapstoneError(f"It is the same receipt as {known[key][0]}.")
+            known[key] = file, entry
         except Exception as error:  # a stranger's file may hold anything, and must not stop the others
-            known = isinstance(error, ValueError)
-            refused.append((file, _short(str(error) if known else f"{type(error).__name__}: {error}")))
-    groups: dict[tuple[str, str], list[Entry]] = {}
+            expected = isinstance(error, ValueError)
+            refused.append((file, _short(str(error) if expected else f"{type(error).__name__}: {error}")))
+    groups: dict[tuple, list[Entry]] = {}
     flagged = []
-    for file, entry in read.values():
+    for file, entry in known.values():
         # An edited copy is flagged for its edit, and is no reason to doubt the original.
-        others = [each for each in read.values() if each[1] is not entry and not each[1].problems]
-        problems = [*entry.problems, *_copies(entry, others)]
-        if problems:
+        others = [each for each in known.values() if each[1] is not entry and not each[1].problems]
+        copies = [
+            f"Its samples are those of {other}: no two runs take the same time to the last digit."
+            for other, each in others
+            if entry.training.wall_s == each.training.wall_s
+            or entry.predictions.latencies_s == each.predictions.latencies_s
+        ]
+        if problems := [*entry.problems, *copies]:
             flagged.append((file, entry.name, " ".join(_short(problem) for problem in problems[:3])))
         else:
-            groups.setdefault((entry.hardware, entry.task), []).append(entry)
+            groups.setdefault((*entry.hardware, entry.target, entry.budget_wh), []).append(entry)
     for group in groups.values():
-        group.sort(key=lambda entry: (not counts(entry), entry.job_wh, entry.name))
-    ordered = sorted(groups.items(), key=lambda item: (-len(item[1]), item[0]))
-    return Board(dict(ordered), flagged, refused, repeated)
-
-
-def counts(entry: Entry) -> bool:
-    """Whether an entry gets a rank: target reached, budget kept, measured alone and long enough."""
-    return entry.reached and entry.within and not entry.cautions
-
-
-def remarks(entry: Entry) -> list[str]:
-    """Why an entry has no rank."""
-    missed = [] if entry.reached else ["missed the target"]
-    missed += [] if entry.within else ["over the budget"]
-    return missed + ([f"no rank: {'; '.join(entry.cautions)}"] if entry.cautions else [])
+        group.sort(key=lambda entry: (not entry.ranked, entry.job_wh, entry.name))
+    return Board(dict(sorted(groups.items(), key=lambda item: (-len(item[1]), item[0]))), flagged, refused)
 
 
 def marks(group: Sequence[Entry]) -> list[str]:
-    """What stands for each entry in the figure: its rank, or a letter."""
-    ranked = sum(map(counts, group))
-    letters = [first + last for first in ("", *string.ascii_lowercase) for last in string.ascii_lowercase]
-    rest = letters[: len(group) - ranked] + ["?"] * (len(group) - ranked - len(letters))
-    return [*map(str, range(1, ranked + 1)), *rest]
+    """What stands for each entry of a sorted group in the figure: its rank, or (its place) if it has none."""
+    return [f"{place}" if entry.ranked else f"({place})" for place, entry in enumerate(group, 1)]
 
 
 def draw(group: Sequence[Entry]):
-    """Draw accuracy against the job's energy, with the Pareto front, the target and the budget.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-    """
+    """Draw accuracy against the job's energy, with the Pareto front, the target and the budget."""
     import matplotlib.pyplot as plt
 
     from helpers import plots
@@ -213,67 +193,55 @@ def draw(group: Sequence[Entry]):
         plots.style()
         figure, axes = plt.subplots(figsize=(8, 4.2))
         plt.close(figure)
-        best = front(group)
+        best = pareto_front(entry for entry in group if entry.fair)
         x, y = [entry.job_wh for entry in best], [entry.accuracy for entry in best]
         axes.step(x, y, where="post", color=plots.COLORS["green"], label="Pareto front" if best else None)
         for entry, mark in zip(group, marks(group), strict=True):
             low, high = entry.interval
             ends = [[entry.accuracy - low], [high - entry.accuracy]]
-            color = plots.COLORS["blue" if counts(entry) else "orange"]
-            fill = "none" if entry.cautions else color
+            color = plots.COLORS["blue" if entry.ranked else "orange"]
+            fill = color if entry.fair else "none"
             point = (entry.job_wh, entry.accuracy)
             axes.errorbar(*point, yerr=ends, fmt="o", color=color, markerfacecolor=fill, elinewidth=0.8)
             axes.annotate(mark, point, textcoords="offset points", xytext=(6, 5))
         axes.axhline(group[0].target, color=plots.COLORS["black"], linestyle=":", label="target")
         axes.axvline(group[0].budget_wh, color=plots.COLORS["red"], linestyle="--", label="budget")
         method = max((entry.method for entry in group), key=energy.METHODS.index)
-        job = f"Wh for training and {submission.SERVED:,} predictions ({method}), logarithmic"
+        job = f"Wh for training and {SERVED:,} predictions ({method}), logarithmic"
         axes.set(xscale="log", xlabel=job, ylabel="accuracy on the hidden rows")
         axes.set_title("Up and to the left is better")
         axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
 
 
-def front(group: Sequence[Entry]) -> list[Entry]:
-    """The Pareto front of the entries that were measured alone and long enough."""
-    return submission.front([entry for entry in group if not entry.cautions])
-
-
 def page(board: Board) -> str:
     """The whole page. Whatever comes from a receipt is escaped."""
-    parts = [f"<p>{HOW_TO_READ}</p>"]
-    for (hardware, task), group in board.groups.items():
-        machine = group[0].machine
-        ways = hardware.removeprefix(f"{machine}: ")
-        parts.append(f"<h2>{escape(_short(machine))}</h2>")
-        parts.append(f"<p>The task: {escape(task)}. The energy: {escape(_short(ways))}.</p>")
-        parts += [_table(group), _image(group)]
-    if not board.groups:
-        parts.append("<p>No receipt here counts; the reasons are below.</p>")
+    parts = [] if board.groups else ["<p>No receipt here counts; the reasons are below.</p>"]
+    for (machine, ways, target, budget_wh), group in board.groups.items():
+        machine, ways = (escape(_short(text)) for text in (machine, ways))
+        task = f"{target:.1%} of {HIDDEN_ROWS:,} hidden sentences right, with {budget_wh:g} Wh for training"
+        about = f"The task: {task} and {SERVED:,} predictions. The energy: {ways}."
+        parts += [f"<h2>{machine}</h2><p>{about}</p>", _table(group), _image(group)]
     if board.flagged:
-        parts += ["<h2>Flagged</h2>", f"<p>{WHAT_A_FLAG_SAYS}</p>"]
-        parts.append(html_table(("file", "name", "what does not agree"), board.flagged))
+        parts += ["<h2>Flagged</h2>", html_table(("file", "name", "what does not agree"), board.flagged)]
     if board.refused:
         parts += ["<h2>Refused</h2>", html_table(("file", "why"), board.refused)]
-    if board.repeated:
-        parts += ["<h2>Given twice</h2>", html_table(("file", "the same receipt as"), board.repeated)]
-    return PAGE.substitute(body="\n".join(parts))
+    return string.Template(PAGE.read_text(encoding="utf-8")).substitute(body="\n".join(parts))
 
 
 def _table(group: Sequence[Entry]) -> str:
     head = ("rank", "name", "accuracy", "energy of the job", "training", "1,000 predictions", "remarks")
-    best, rows = front(group), []
+    best, rows = pareto_front(entry for entry in group if entry.fair), []
     for entry, mark in zip(group, marks(group), strict=True):
-        ends = [f"{end:.1%}" for end in entry.interval]
-        low, high = (energy.digits(end) for end in entry.job_range_wh)
+        low, high = entry.interval
         rows.append(
             (
                 mark,
                 entry.name,
-                f"{entry.accuracy:.1%} ({' to '.join(ends)})",
-                f"{energy.digits(entry.job_wh)} Wh {entry.method} ({low} to {high})",
-                f"{energy.digits(entry.train_wh)} Wh",
-                f"{energy.digits(entry.predictions.joules)} J",
+                f"{entry.accuracy:.1%} ({low:.1%} to {high:.1%})",
+                _job(entry),
+                f"{significant_digits(entry.train_wh)} Wh",
+                f"{significant_digits(entry.predictions.joules)} J",
                 "; ".join(["on the Pareto front"] * (entry in best) + remarks(entry)),
             )
         )
@@ -283,24 +251,8 @@ def _table(group: Sequence[Entry]) -> str:
 def _image(group: Sequence[Entry]) -> str:
     buffer = io.BytesIO()
     draw(group).savefig(buffer, format="png", dpi=110)
-    points = ", ".join(
-        f"{mark} {entry.name}: {entry.accuracy:.1%} for {energy.digits(entry.job_wh)} Wh"
-        for entry, mark in zip(group, marks(group), strict=True)
-    )
-    alt = f"Accuracy against the energy of the job, one point an entry. {points}."
     picture = base64.b64encode(buffer.getvalue()).decode()
-    shown = "Numbers are ranks; letters have none. A hollow point was measured beside others or too briefly."
-    return f'<img src="data:image/png;base64,{picture}" alt="{escape(alt)}"><p>{shown}</p>'
-
-
-def _copies(entry: Entry, others: Sequence[tuple[str, Entry]]) -> list[str]:
-    """Other receipts with this one's samples."""
-    return [
-        f"Its samples are those of {file}: no two runs take the same time to the last digit."
-        for file, other in others
-        if entry.training.wall_s == other.training.wall_s
-        or entry.predictions.latencies_s == other.predictions.latencies_s
-    ]
+    return f'<img src="data:image/png;base64,{picture}" alt="Accuracy against energy: the table above" />'
 
 
 def _short(text: str) -> str:
