@@ -24,8 +24,8 @@ class Comparison(Record):
     """Two candidates, measured in turns. Made by `compare`.
 
     It has the median Wh a call of each, with its 95 % bootstrap interval, and the ratio of the first one's
-    energy to the second one's in each round, the median of these, and its interval. `winner` uses less, and is
-    None if that is undecided; in the `disturbed` rounds, from 1, others used more than a tenth of the machine.
+    energy to the second one's in each round, the median of these, and its interval. `winner` uses less, and
+    is None if that is undecided. `disturbed` are the rounds, from 1, beside other programs.
     """
 
     names: tuple[str, str]

@@ -29,8 +29,8 @@ def significant_digits(value: float | None) -> str:
         return "unknown"
     if value == 0:
         return "0"
-    places = max(0, 2 - math.floor(math.log10(abs(value))))
-    return f"{value:,.{places}f}"
+    exponent = int(f"{value:.2e}".partition("e")[2])  # of the rounded value: 0.9996 has that of 1.00
+    return f"{value:,.{max(0, 2 - exponent)}f}"
 
 
 def html_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

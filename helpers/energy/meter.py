@@ -8,7 +8,7 @@ import time
 
 import psutil
 
-from helpers.energy import sources
+from helpers.energy import sources, tracker
 from helpers.energy.records import FOREIGN_LOAD_LIMIT, EnergyError, Idle, Measurement
 from helpers.values import require_range
 
@@ -27,7 +27,7 @@ class Meter:
         self._phases: list[Measurement] = []
         self.work: dict[str, float] = {}
         self._result: Measurement | None = None
-        self._reader: sources.Reader
+        self._reader: tracker.Reader
 
     @property
     def result(self) -> Measurement:
@@ -55,7 +55,7 @@ class Meter:
                     f"{_running[-1].label!r} is being measured in another thread; two at once would "
                     "each be charged the whole machine. Wait until it has stopped, or measure both together."
                 )
-            self._reader = _running[0]._reader if _running else sources.Reader(self._place[0])
+            self._reader = _running[0]._reader if _running else tracker.Reader(self._place[0])
             self._before = self._reader.read()
             self._wall = time.perf_counter()  # a clock that no one sets
             self._own, self._busy = sources.own_cpu_seconds(), sources.busy_cpu_seconds()
@@ -63,7 +63,14 @@ class Meter:
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
-        self.stop()
+        try:
+            self.stop()
+        except EnergyError:
+            with _lock:
+                while self in _running:
+                    _drop()
+            if error is None:  # else the block's own exception is the one to see
+                raise
 
     def stop(self) -> Measurement:
         """Stop, and return the `Measurement`. Measurements nested in this one must have stopped."""
@@ -86,11 +93,12 @@ class Meter:
     def _read(self) -> Measurement:
         wall_s = time.perf_counter() - self._wall
         after = self._reader.read()
-        own = max(sources.own_cpu_seconds() - self._own, 0.0)
-        others = max(sources.busy_cpu_seconds() - self._busy - own, 0.0)
-        foreign = min(1.0, others / (wall_s * (psutil.cpu_count() or 1)))
-        foreign = foreign if wall_s >= sources.MIN_SECONDS else 0.0
-        notes = self._reader.gpu_notes()
+        own, busy = max(sources.own_cpu_seconds() - self._own, 0.0), sources.busy_cpu_seconds()
+        notes, foreign = self._reader.gpu_notes(), 0.0
+        if busy is None or self._busy is None:
+            notes.append("the load of other processes cannot be read here")
+        elif wall_s >= sources.MIN_SECONDS:
+            foreign = min(1.0, max(busy - self._busy - own, 0.0) / (wall_s * (psutil.cpu_count() or 1)))
         if foreign > FOREIGN_LOAD_LIMIT:
             notes.append(
                 f"other processes used {foreign:.0%} of the machine meanwhile, and modelled power includes it"

@@ -1,24 +1,135 @@
-"""CodeCarbon's tracker, and every touch of a private name of CodeCarbon's.
+"""CodeCarbon's tracker, read while it runs: the one place that touches private names of CodeCarbon's.
 
-Those below were seen in CodeCarbon 3.3.2, which has no public way to read a tracker that runs, or to learn
-where its figures come from. A test holds that they are there.
+They were seen in CodeCarbon 3.3.2, which has no public way to read a tracker that runs, or to learn where its
+figures come from. A test holds that they are there.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
+import sys
 import threading
+import warnings
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import psutil
+
+from helpers.energy import sources
+from helpers.energy.records import Component
 
 
-def create(country: str):
-    """A tracker of this place that is offline, quiet, leaves no file, and keeps the GPUs apart."""
+class Reader:
+    """A tracker of one place: offline, quiet, without files, and with a figure for each GPU.
+
+    One that fails does not stop the work that is measured: every figure is then unknown, for the reason in
+    `failure`.
+    """
+
+    def __init__(self, country: str) -> None:
+        self.failure: str | None = None
+        self._tracker: Any = None
+        with self._caught():
+            self._tracker = _offline_tracker(country)
+            self._tracker.start()
+            if self._tracker._start_time is None:  # a locked one says nothing and does nothing
+                self.failure = "CodeCarbon did not start"
+
+    @contextlib.contextmanager
+    def _caught(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # whatever it is, the learner's training is worth more
+            self.failure = f"CodeCarbon failed: {type(error).__name__}: {error}"
+
+    def read(self) -> dict[str, float]:
+        """Wh so far by component."""
+        tracker, found = self._tracker, dict[str, float]()
+        with self._caught():
+            if not self.failure:
+                tracker._measure_power_and_energy()  # `flush` leaves out up to the last 50 ms
+                found = {f"GPU {index}": energy_wh for index, energy_wh in tracker.gpu_wh.items()}
+                for name in ("CPU", "RAM", "GPU"):
+                    found[name] = getattr(tracker, f"_total_{name.lower()}_energy").kWh * 1_000
+        return found
+
+    def components(self, before: dict, after: dict, wall_s: float) -> tuple[Component, ...]:
+        """What was used between two readings, each part with its method."""
+        found: list[Component] = []
+        with self._caught():
+            for part in [] if self.failure else self._parts():
+                energy_wh = after.get(part.name, 0.0) - before.get(part.name, 0.0)
+                if wall_s < sources.MIN_SECONDS:
+                    least = f"measure {sources.MIN_SECONDS} s or more, by repeating the work"
+                    part = Component(part.name, None, None, f"{wall_s:.2f} s is too short to tell; {least}")
+                elif energy_wh > 0:
+                    part = replace(part, energy_wh=energy_wh)
+                else:
+                    part = Component(part.name, None, None, f"no reading from {part.source}")
+                found.append(part)
+        if self.failure:
+            return (Component("machine", None, None, self.failure),)
+        return tuple(sorted(found, key=lambda part: part.name))
+
+    def _parts(self) -> Iterator[Component]:
+        """Each part, still without its energy."""
+        from codecarbon.external import hardware as kinds
+        from codecarbon.external.ram import RAM
+
+        for hardware in self._tracker._hardware:
+            if isinstance(hardware, RAM):
+                watts = hardware.total_power().W
+                yield Component("RAM", None, "assumed", f"constant {watts:.0f} W", watts)
+            elif isinstance(hardware, kinds.GPU):
+                for device in _gpus(self._tracker):
+                    counter = f"energy counter of {device._gpu_name}"
+                    sampled = f"power of {device._gpu_name}, read once a second"
+                    source = sampled if device._use_power_fallback else counter
+                    yield Component(f"GPU {device.gpu_index}", None, "measured", source)
+            elif isinstance(hardware, kinds.CPU):
+                yield _cpu(hardware._mode, hardware._tdp)
+            else:  # Apple's chips and the Raspberry Pi report by part
+                name = getattr(hardware, "chip_part", "CPU")
+                yield Component(name, None, "measured", type(hardware).__name__)
+
+    def gpu_notes(self) -> list[str]:
+        """A note for each GPU on which other processes are."""
+        notes: list[str] = []
+        with contextlib.suppress(Exception):  # a driver that does not tell is not an error of the block
+            own = {os.getpid(), *(child.pid for child in psutil.Process().children(recursive=True))}
+            torch = sys.modules.get("torch")
+            uses_gpu = torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized()
+            for device in [] if self.failure else _gpus(self._tracker):
+                pids = {entry["pid"] for entry in device._get_compute_processes()}
+                # In a container the driver may know this process by another number.
+                others = len(pids - own) - (not pids & own and uses_gpu)
+                if others > 0:
+                    who = f"{others} other process{'es' if others > 1 else ''}"
+                    notes.append(f"{who} on GPU {device.gpu_index} meanwhile, and its counter includes them")
+        return notes
+
+    def stop(self) -> None:
+        """Stop the tracker's threads."""
+        with self._caught(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if self._tracker is not None:
+                self._tracker.stop()
+
+
+def _offline_tracker(country: str):
     from codecarbon import OfflineEmissionsTracker
 
     class Tracker(OfflineEmissionsTracker):
+        # Neither a file .codecarbon.config nor a variable CODECARBON_... bends a figure.
+        _external_conf = property(lambda self: {}, lambda self, found: None)
+
         def _measure_power_and_energy(self) -> None:
             with self.reading:  # one at a time
                 super()._measure_power_and_energy()
-                for device in gpus(self):
+                for device in _gpus(self):
                     energy_wh = device.energy_delta.kWh * 1_000
                     self.gpu_wh[device.gpu_index] = self.gpu_wh.get(device.gpu_index, 0.0) + energy_wh
 
@@ -34,57 +145,18 @@ def create(country: str):
     return tracker
 
 
-def runs(tracker) -> bool:
-    """Whether it has started; a locked one says nothing and does nothing."""
-    return tracker._start_time is not None
+def _gpus(tracker) -> list:
+    """CodeCarbon's devices, one for each GPU that this process may see."""
+    kinds = [hardware for hardware in tracker._hardware if type(hardware).__name__ == "GPU"]
+    found = [(device, kind.gpu_ids) for kind in kinds for device in kind.devices.devices]
+    return [device for device, seen in found if seen is None or device.gpu_index in seen]
 
 
-def read_wh(tracker) -> dict[str, float]:
-    """Wh so far by component."""
-    tracker._measure_power_and_energy()  # `flush` leaves out up to the last 50 ms
-    totals = {name: getattr(tracker, f"_total_{name.lower()}_energy").kWh for name in ("CPU", "RAM", "GPU")}
-    found = {name: kwh * 1_000 for name, kwh in totals.items()}
-    return found | {f"GPU {index}": energy_wh for index, energy_wh in tracker.gpu_wh.items()}
-
-
-def parts(tracker) -> list[tuple[str, str, str, float | None]]:
-    """Name, method, source and basis in watts of each part."""
-    from codecarbon.external import hardware as kinds
-    from codecarbon.external.ram import RAM
-
-    found: list[tuple[str, str, str, float | None]] = []
-    for hardware in tracker._hardware:
-        if isinstance(hardware, RAM):
-            watts = hardware.total_power().W
-            found.append(("RAM", "assumed", f"constant {watts:.0f} W", watts))
-        elif isinstance(hardware, kinds.GPU):
-            for device in hardware.devices.devices:
-                counter = f"energy counter of {device._gpu_name}"
-                sampled = f"power of {device._gpu_name}, read once a second"
-                source = sampled if device._use_power_fallback else counter
-                found.append((f"GPU {device.gpu_index}", "measured", source, None))
-        elif isinstance(hardware, kinds.CPU):
-            found.append(_cpu(hardware._mode, hardware._tdp))
-        else:  # Apple's chips and the Raspberry Pi report by part
-            name = getattr(hardware, "chip_part", "CPU")
-            found.append((name, "measured", type(hardware).__name__, None))
-    return found
-
-
-def _cpu(mode: str, watts: float) -> tuple[str, str, str, float | None]:
-    if mode == "cpu_load":
-        return "CPU", "modelled", f"{watts:.0f} W at most x (0.1 + 0.9 load cubed)", watts
+def _cpu(mode: str, watts: float) -> Component:
+    if mode not in ("cpu_load", "constant"):
+        return Component("CPU", None, "measured", "RAPL counter" if mode == "intel_rapl" else mode)
+    method, source = "modelled", f"{watts:.0f} W at most x (0.1 + 0.9 load cubed)"
     if mode == "constant":
-        return "CPU", "assumed", f"constant {watts * 0.5:.0f} W", watts * 0.5
-    return "CPU", "measured", "RAPL counter" if mode == "intel_rapl" else mode, None
-
-
-def gpus(tracker) -> list:
-    """CodeCarbon's devices, one for each GPU."""
-    cards = [hardware for hardware in tracker._hardware if type(hardware).__name__ == "GPU"]
-    return [device for card in cards for device in card.devices.devices]
-
-
-def processes_on(device) -> set[int]:
-    """Numbers of the processes that compute on a GPU."""
-    return {entry["pid"] for entry in device._get_compute_processes()}
+        watts *= 0.5
+        method, source = "assumed", f"constant {watts:.0f} W"
+    return Component("CPU", None, method, source + sources.rapl_hint(), watts)
