@@ -46,6 +46,9 @@ def cascade(answer: Callable) -> Finding:
             return "it is right here, but with the threshold 0 everything stays with the cheap one."
         if not near(answer(sure, cheap, large, 2.0), (4 / 5, 1)):
             return "it is right here, but with the threshold 2 everything goes to the large one."
+    hint = f"for five sentences you give {got[0]:.3g} and {got[1]:.3g}, expected 0.6 and 0.4."
+    if near(got[1], 2 / 5):
+        hint = "the share is right. For the accuracy take `cheap_right` or `large_right`, by row."
     return got, {
         "Right: and the energy follows from the second number: the cheap one for all, and the large one for "
         "its share.": [3 / 5, 2 / 5],
@@ -54,8 +57,7 @@ def cascade(answer: Callable) -> Finding:
         "who is exactly as sure as the threshold may answer: pass on what lies below it.": [4 / 5, 3 / 5],
         "that counts; divide by the number of sentences.": [3, 2],
         "the second number is a count; asked is a share.": [3 / 5, 2],
-        "the share is right. For the accuracy take `cheap_right` or `large_right`, by row.": [got[0], 2 / 5],
-        f"for five sentences you give {got[0]:.3g} and {got[1]:.3g}, expected 0.6 and 0.4.": ...,
+        hint: ...,
     }
 
 

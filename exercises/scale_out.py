@@ -58,8 +58,8 @@ def hours(answer: Callable) -> Finding:
     return got, {
         "Right: a job that can be stopped and resumed may choose each hour by itself.": 120,
         "those are the first hours: the job starts at once.": (300 + 120 + 260) / 3,
-        "that is the cleanest stretch without a pause.": (260 + 90 + 150) / 3,
-        "that stretch isn't the cleanest, and this job may pause.": (120 + 260 + 90) / 3,
+        "that is the cleanest stretch without a pause.": (120 + 260 + 90) / 3,
+        "that stretch isn't the cleanest, and this job may pause.": (260 + 90 + 150) / 3,
         "that is a sum; the mean is asked for.": 90 + 120 + 150,
         "those are the dirtiest hours.": (300 + 260 + 400) / 3,
         "that is the cleanest hour alone; the job takes three.": 90,

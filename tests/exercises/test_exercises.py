@@ -1,57 +1,53 @@
 """Each exercise's check passes its solution, refuses the stub and the wrong answers, and never raises."""
 
 import ast
+import functools
+import importlib
+import itertools
 import json
 import re
-import runpy
-from pathlib import Path
 
 import pytest
 
-from helpers import checks
+from exercises.base import near
 from tools import notebooks
 
-HERE = Path(__file__).resolve().parent
-NOTEBOOKS = sorted((HERE.parent / "notebooks").glob("[0-9][0-9]_*.ipynb"))
-QUIZZES = sorted((HERE.parent / "notebooks" / "quiz").glob("*.json"))
-WRONG_ANSWERS = runpy.run_path(str(HERE / "wrong_answers.py"))["WRONG_ANSWERS"]
-CALL = re.compile(r"\bchecks\.(nb\d\d_\w+)\(")
+EXERCISES = notebooks.ROOT / "exercises"
+COURSE = {topic: notebooks.read(path) for topic, path in notebooks.course().items()}
+CHECKS = {
+    (topic, name): check
+    for topic in COURSE
+    for name, check in vars(importlib.import_module(f"exercises.{topic}")).items()
+    if hasattr(check, "__wrapped__")
+}
+IMPORTS = "import math, torch\nimport numpy as np\nfrom torch.nn import functional as F\n"
+CALL = re.compile(r"\bcheck\.(\w+)\(")
+each_check = pytest.mark.parametrize(("topic", "name"), CHECKS)
+each_topic = pytest.mark.parametrize("topic", COURSE)
 
 
-def calls(cell):
-    """List the checks that a cell calls."""
-    return CALL.findall(cell.source)
+def wrong_answers():
+    """List (topic, check's name, code) of the blocks of code in exercises/wrong_answers."""
+    for path in sorted((EXERCISES / "wrong_answers").glob("*.md")):
+        for section in path.read_text(encoding="utf-8").split("\n## ")[1:]:
+            name, _, text = section.partition("\n")
+            answers = re.findall(r"^\n[^\n]+\n\n```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+            assert len(answers) == text.count("```python"), f"{path.name}, {name}: each a line, then its code"
+            yield from ((path.stem, name, code) for code in answers)
 
 
-def cells_by_check(tag):
-    """Map each check's name to (notebook, cell) of the cells with this tag."""
-    found = {}
-    for path in NOTEBOOKS:
-        for cell in notebooks.tagged(notebooks.read(path), tag):
-            for name in calls(cell):
-                found.setdefault(name, []).append((path, cell))
-    return found
+WRONG_ANSWERS = list(wrong_answers())
 
 
-EXERCISES, SOLUTIONS = cells_by_check("exercise"), cells_by_check("solution")
-NAMES = sorted(set(EXERCISES) | set(SOLUTIONS))
-
-
-def names_in(tree):
-    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-
-
-def imports_for(path, source):
+def imports_for(topic, source):
     """Run those of the notebook's imports that `source` uses, and return the names they bind."""
-    used, names = names_in(ast.parse(source)), {}
-    for cell in notebooks.read(path).cells:
-        if cell.cell_type != "code" or "setup" in cell.metadata.get("tags", []):
-            continue
-        for node in ast.parse(cell.source).body:
-            if isinstance(node, ast.Import | ast.ImportFrom):
-                bound = {(alias.asname or alias.name).split(".")[0] for alias in node.names}
-                if bound & used:
-                    exec(compile(ast.Module([node], []), str(path), "exec"), names)
+    used, names = {node.id for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Name)}, {}
+    setup = notebooks.tagged(COURSE[topic], "setup")
+    code = [cell.source for cell in COURSE[topic].cells if cell.cell_type == "code" and cell not in setup]
+    lines = ast.parse("\n".join(code)).body
+    for line in [line for line in lines if isinstance(line, ast.Import | ast.ImportFrom)]:
+        if used & {(alias.asname or alias.name).split(".")[0] for alias in line.names}:
+            exec(compile(ast.Module([line], []), topic, "exec"), names)
     return names
 
 
@@ -60,99 +56,120 @@ def run(source, names):
     return names
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_solution_is_right(name):
-    [(path, cell)] = SOLUTIONS.get(name, [])
-    names = run(cell.source, imports_for(path, cell.source))
-    verdict = getattr(checks, name)(names["solution"])
-    assert verdict.ok, verdict.message
-    assert verdict.message.startswith("Right: ")
+def cell_of(topic, name, tag):
+    [cell] = [cell for cell in notebooks.tagged(COURSE[topic], tag) if name in CALL.findall(cell.source)]
+    return cell.source
+
+
+@functools.cache
+def solution(topic, name):
+    source = cell_of(topic, name, "solution")
+    return run(source, imports_for(topic, source))["solution"]
+
+
+def verdict_on(topic, name, code):
+    return CHECKS[topic, name](run(IMPORTS + code, {})["answer"])
+
+
+@each_check
+def test_solution_is_right(topic, name):
+    verdict = CHECKS[topic, name](solution(topic, name))
+    assert verdict.ok and verdict.message.startswith("Right: "), verdict.message
 
 
 def test_the_example_that_a_hint_says_to_start_from_is_right():
     """On the check's 400 sentences, although the example wants 7,070."""
-    [path] = [path for path in NOTEBOOKS if path.stem == "14_capstone"]
-    notebook = notebooks.read(path)
+    notebook = COURSE["capstone"]
     [cell] = [cell for cell in notebook.cells if "def word_counts" in cell.source]
-    names = run(cell.source, imports_for(path, cell.source) | notebooks.parameters(notebook))
-    assert checks.train(names["word_counts"]).ok
+    names = run(cell.source, imports_for("capstone", cell.source) | notebooks.parameters(notebook))
+    assert CHECKS["capstone", "train"](names["word_counts"]).ok
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_stub_is_not_answered(name):
-    [(_, cell)] = EXERCISES.get(name, [])
-    assert re.search(r"^answer = \.\.\.", cell.source, re.MULTILINE), "the exercise should be stored unsolved"
-    for stub in (..., None):
-        verdict = getattr(checks, name)(stub)
-        assert not verdict.ok
-        assert verdict.message.startswith("Not answered yet: ")
+@each_check
+def test_stub_is_not_answered(topic, name):
+    stub = cell_of(topic, name, "exercise")
+    assert re.search(r"^answer = \.\.\.", stub, re.MULTILINE), "the exercise should be stored unsolved"
+    for verdict in map(CHECKS[topic, name], (..., None)):
+        assert not verdict.ok and verdict.message.startswith("Not answered yet: ")
+
+
+@pytest.mark.parametrize(("topic", "name", "code"), WRONG_ANSWERS)
+def test_wrong_answer_is_refused(topic, name, code):
+    verdict = verdict_on(topic, name, code)
+    assert not verdict.ok and verdict.message.startswith("Not yet: "), f"accepted: {code}"
+
+
+def test_two_wrong_answers_to_each_check_are_known():
+    known = [(topic, name) for topic, name, _ in WRONG_ANSWERS]
+    assert set(known) == set(CHECKS), "a heading in exercises/wrong_answers is the name of a check"
+    assert [each for each in CHECKS if known.count(each) < 2] == []
+
+
+@each_check
+def test_each_slip_has_a_value_of_its_own(topic, name):
+    """Else nobody would ever see the message of the second."""
+    finding = CHECKS[topic, name].__wrapped__(solution(topic, name))
+    messages = {} if isinstance(finding, str) else finding[1]
+    values = [each if isinstance(each, set) else [each] for each in messages.values() if each is not ...]
+    for some, others in itertools.combinations(values, 2):
+        assert not any(near(one, other, 1e-4) for one in some for other in others), (some, others)
 
 
 @pytest.mark.parametrize(
-    ("name", "source"), [(name, source) for name in NAMES for source in WRONG_ANSWERS.get(name, [])]
+    ("topic", "name", "answer", "says"),
+    [
+        ("scale_out", "hours", "lambda *_: (120 + 260 + 90) / 3", "the cleanest stretch without a pause"),
+        ("train_with_less", "halving", "8 + 4 + 4", "is the last round in your sum?"),
+        ("train_with_less", "halving", "4 + 4 + 4", "the eight take 8 epochs at the start"),
+        ("capstone", "job", "lambda *_: 0.9", "right for 20,000 predictions, but not for none."),
+        ("measure_energy", "cpu_model", "lambda *_: 0.425", "but not for 20 W at no load."),
+    ],
 )
-def test_wrong_answer_is_refused(name, source):
-    import math
-
-    import numpy as np
-    import torch
-    from torch.nn import functional as F
-
-    names = run(source, {"math": math, "np": np, "torch": torch, "F": F})
-    verdict = getattr(checks, name)(names["answer"])
-    assert not verdict.ok, f"accepted: {source}"
-    assert verdict.message.startswith("Not yet: ")
+def test_a_slip_is_called_by_its_name(topic, name, answer, says):
+    assert says in verdict_on(topic, name, f"answer = {answer}").message
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_two_wrong_answers_are_known(name):
-    assert len(WRONG_ANSWERS.get(name, [])) >= 2, f"tests/wrong_answers.py needs two wrong answers for {name}"
+@each_check
+def test_check_never_raises(topic, name):
+    fails = [print, lambda *args: 1 / 0, lambda *args: None, lambda *args: "text"]
+    for answer in [object(), "text", [], {}, float("nan"), -1, b"", *fails]:
+        verdict = CHECKS[topic, name](answer)
+        assert not verdict.ok and verdict.message.startswith(("Not yet: ", "Not answered yet: ")), answer
 
 
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize(
-    "answer",
-    [object(), "text", [], {}, float("nan"), -1, b"", print, lambda *args: 1 / 0, lambda *args: None],
-    ids=["object", "text", "list", "dict", "nan", "-1", "bytes", "print", "raises", "returns None"],
-)
-def test_check_never_raises(name, answer):
-    verdict = getattr(checks, name)(answer)
-    assert not verdict.ok
-    assert verdict.message.startswith(("Not yet: ", "Not answered yet: "))
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_check_names_an_answer_of_the_wrong_kind(name):
+@each_check
+def test_check_names_an_answer_of_the_wrong_kind(topic, name):
     """A function where a value is asked for, or the other way around."""
-    given = {"your answer is a function": print, "your answer is of type float": 0.5}
-    assert any(
-        getattr(checks, name)(answer).message.startswith(f"Not yet: {kind}") for kind, answer in given.items()
-    )
+    function, number = (CHECKS[topic, name](answer).message for answer in (print, 0.5))
+    refused = function.startswith("Not yet: your answer is a function. Expected: ")
+    assert refused != number.startswith("Not yet: your answer is of type float. Expected: a function")
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_notebook_folds_hints_and_solutions(path):
-    notebook = notebooks.read(path)
+@each_topic
+def test_notebook_folds_hints_and_solutions(topic):
+    notebook = COURSE[topic]
     exercises, solutions = notebooks.tagged(notebook, "exercise"), notebooks.tagged(notebook, "solution")
-    assert [calls(cell) for cell in exercises] == [calls(cell) for cell in solutions]
+    called = [name for cell in exercises for name in CALL.findall(cell.source)]
+    assert called == [name for cell in solutions for name in CALL.findall(cell.source)]
+    assert {(topic, name) for name in called} == {each for each in CHECKS if each[0] == topic}
     hints = [cell for cell in notebook.cells if cell.cell_type == "markdown" and "<details>" in cell.source]
     assert len(hints) >= len(exercises)
     for cell in solutions:
         assert cell.metadata.get("jupyter", {}).get("source_hidden"), "JupyterLab should fold it"
         assert cell.metadata.get("cellView") == "form", "Colab should fold it"
-        assert "answer" not in names_in(ast.parse(cell.source)), "it would overwrite what the learner tried"
+        assert not re.search(r"\banswer\b", cell.source), "it would overwrite what the learner tried"
 
 
-def test_every_check_has_its_exercise():
-    written = {name for name in checks.__all__ if re.match(r"nb\d\d_", name)}
-    assert written == set(NAMES)
+@pytest.mark.parametrize("pattern", ["*.py", "wrong_answers/*.md", "quiz/*.json"])
+def test_every_notebook_has_its_file_and_every_file_its_notebook(pattern):
+    assert {path.stem for path in EXERCISES.glob(pattern)} - {"__init__", "base"} == set(COURSE)
 
 
-@pytest.mark.parametrize("path", QUIZZES, ids=lambda path: path.stem)
-def test_quiz_explains_every_choice(path):
-    questions = json.loads(path.read_text(encoding="utf-8"))
+@each_topic
+def test_quiz_explains_every_choice(topic):
+    assert any(f"exercises/quiz/{topic}.json" in cell.source for cell in COURSE[topic].cells)
+    questions = json.loads((EXERCISES / "quiz" / f"{topic}.json").read_text(encoding="utf-8"))
     assert 3 <= len(questions) <= 5
     for question in questions:
         assert any(answer["correct"] for answer in question["answers"]), question["question"]
-        for answer in question["answers"]:
-            assert answer["feedback"].strip(), f"{question['question']} {answer}"
+        assert all(answer["feedback"].strip() for answer in question["answers"]), question["question"]
