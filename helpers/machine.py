@@ -9,6 +9,7 @@ import contextlib
 import importlib.metadata
 import os
 import platform
+import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -68,7 +69,10 @@ def cpu_name() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
+    except (OSError, StopIteration):  # no such file, or an ARM processor, which has no name there
+        with contextlib.suppress(OSError, subprocess.CalledProcessError):  # macOS has it here, others not
+            command = ["sysctl", "-n", "machdep.cpu.brand_string"]
+            return subprocess.check_output(command, stderr=subprocess.DEVNULL, text=True).strip()
         return platform.processor() or platform.machine()
 
 

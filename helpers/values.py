@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -75,6 +74,6 @@ def replacing(path: str | Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
         new = Path(folder, path.name)
         yield new
-        if path.is_dir():
-            shutil.rmtree(path)
+        if path.is_dir():  # no folder takes the place of another that has files
+            path.rename(Path(folder, f"{path.name}.old"))
         new.replace(path)

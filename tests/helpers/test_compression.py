@@ -99,13 +99,13 @@ def some_logits():
 
 def test_without_a_share_the_teacher_is_not_heard():
     student, teacher, labels = some_logits()
-    loss = compression.distillation_loss(student, teacher, labels, temperature=1, share=0)
+    loss = compression.distillation_loss(student, teacher, labels, temperature=1, alpha=0)
     torch.testing.assert_close(loss, F.cross_entropy(student, labels))
 
 
 def test_with_the_whole_share_it_is_the_divergence():
     student, teacher, labels = some_logits()
-    loss = compression.distillation_loss(student, teacher, labels, temperature=1, share=1)
+    loss = compression.distillation_loss(student, teacher, labels, temperature=1, alpha=1)
     expected = F.kl_div(student.log_softmax(-1), teacher.softmax(-1), reduction="batchmean")
     torch.testing.assert_close(loss, expected)
 
@@ -118,7 +118,7 @@ def test_the_loss_is_its_formula(temperature, share):
     divergence = (p * np.log(p / q)).sum(1).mean()
     likelihood = (np.exp(student) / np.exp(student).sum(1, keepdims=True))[range(5), labels.astype(int)]
     expected = share * temperature**2 * divergence - (1 - share) * np.log(likelihood).mean()
-    loss = compression.distillation_loss(*some_logits(), temperature=temperature, share=share)
+    loss = compression.distillation_loss(*some_logits(), temperature=temperature, alpha=share)
     assert loss.item() == pytest.approx(expected, rel=1e-5)
 
 
@@ -181,7 +181,7 @@ def test_a_student_follows_its_teacher_where_the_labels_lie(fitted, rows, tokeni
     lies = rows.remove_columns("label").add_column("label", [1 - label for label in rows["label"]])
     student, before = tiny(tokenizer, seed=3), weights(fitted)
     history = compression.distil(
-        student, fitted, lies, rows, tokenizer, temperature=2, share=1, **settings_of_a_run()
+        student, fitted, lies, rows, tokenizer, temperature=2, alpha=1, **settings_of_a_run()
     )
     assert history.epochs[-1]["accuracy"] > 0.9  # on the true labels, which it never saw
     assert history.loss[-1] < history.loss[0]
@@ -191,7 +191,7 @@ def test_a_student_follows_its_teacher_where_the_labels_lie(fitted, rows, tokeni
 def test_without_the_teacher_it_is_fine_tuning(fitted, rows, tokenizer):
     taught, alone = tiny(tokenizer), tiny(tokenizer)
     run = settings_of_a_run(epochs=1)
-    history = compression.distil(taught, fitted, rows, rows, tokenizer, temperature=2, share=0, **run)
+    history = compression.distil(taught, fitted, rows, rows, tokenizer, temperature=2, alpha=0, **run)
     np.testing.assert_allclose(
         history.loss, training.fine_tune(alone, rows, rows, tokenizer, **run).loss, rtol=1e-5
     )
@@ -203,7 +203,7 @@ def test_the_teacher_is_asked_once_for_each_row(fitted, model, rows, tokenizer):
         lambda module, _, names: asked.append((len(names["input_ids"]), module.training)), with_kwargs=True
     )
     compression.distil(
-        model, fitted, rows, rows, tokenizer, temperature=2, share=1, **settings_of_a_run(epochs=2)
+        model, fitted, rows, rows, tokenizer, temperature=2, alpha=1, **settings_of_a_run(epochs=2)
     )
     hook.remove()
     assert sum(size for size, _ in asked) == len(rows)
@@ -216,34 +216,34 @@ def test_a_teacher_may_have_answered_before(fitted, rows, tokenizer):
     for teacher in (fitted, answers):
         run = settings_of_a_run(epochs=1)
         student = tiny(tokenizer, seed=3)
-        history = compression.distil(student, teacher, rows, rows, tokenizer, temperature=2, share=0.7, **run)
+        history = compression.distil(student, teacher, rows, rows, tokenizer, temperature=2, alpha=0.7, **run)
         losses.append(history.loss)
     assert losses[0] == losses[1]
     with pytest.raises(CompressionError, match=r"\(59, 2\): expected \(60, classes\)"):
-        compression.distil(student, answers[1:], rows, rows, tokenizer, temperature=2, share=1)
+        compression.distil(student, answers[1:], rows, rows, tokenizer, temperature=2, alpha=1)
     with pytest.raises(CompressionError, match="1 classes apart, the student 2"):
-        compression.distil(student, answers[:, :1], rows, rows, tokenizer, temperature=2, share=1)
+        compression.distil(student, answers[:, :1], rows, rows, tokenizer, temperature=2, alpha=1)
 
 
 def test_a_student_that_agrees_has_nothing_to_learn(tokenizer, rows):
     teacher = tiny(tokenizer, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
     student = compression.student(teacher, range(LAYERS))
     run = settings_of_a_run(epochs=1, learning_rate=1e-8)
-    history = compression.distil(student, teacher, rows, rows, tokenizer, temperature=3, share=1, **run)
+    history = compression.distil(student, teacher, rows, rows, tokenizer, temperature=3, alpha=1, **run)
     assert max(np.abs(history.loss)) < 1e-4  # each answer found its own row
 
 
 def test_a_teacher_of_other_classes_is_refused(model, rows, tokenizer):
     with pytest.raises(CompressionError, match=r"3 classes apart, the student 2: .*Make the student from"):
         compression.distil(
-            model, tiny(tokenizer, num_labels=3), rows, rows, tokenizer, temperature=2, share=1
+            model, tiny(tokenizer, num_labels=3), rows, rows, tokenizer, temperature=2, alpha=1
         )
 
 
 def test_distilling_keeps_no_checkpoint(model, fitted, rows, tokenizer, tmp_path):
     with pytest.raises(CompressionError, match="no checkpoint: leave it out"):
         compression.distil(
-            model, fitted, rows, rows, tokenizer, temperature=2, share=1, checkpoint=tmp_path / "state"
+            model, fitted, rows, rows, tokenizer, temperature=2, alpha=1, checkpoint=tmp_path / "state"
         )
 
 
@@ -254,7 +254,7 @@ def test_distilling_keeps_no_checkpoint(model, fitted, rows, tokenizer, tmp_path
 def test_the_share_of_zeros_is_what_was_asked(model, share):
     before = weights(model)
     pruned = compression.prune(model, share)
-    assert compression.zeros(pruned) == pytest.approx(share, abs=1e-4)
+    assert compression.sparsity(pruned) == pytest.approx(share, abs=1e-4)
     assert same(weights(model), before) and weights(pruned).keys() == before.keys()
     kept, gone = [], []
     for name, weight in pruned.named_parameters():
@@ -571,7 +571,7 @@ def test_it_is_called_as_pytorch_is(fitted, exported, tokenizer):
 
 def test_an_onnx_model_can_teach(quantized, model, rows, tokenizer):
     run = settings_of_a_run()
-    history = compression.distil(model, quantized, rows, rows, tokenizer, temperature=2, share=1, **run)
+    history = compression.distil(model, quantized, rows, rows, tokenizer, temperature=2, alpha=1, **run)
     assert history.epochs[-1]["accuracy"] > 0.9
 
 

@@ -1,32 +1,43 @@
-"""Importing the package, or asking for help, loads nothing heavy."""
+"""Importing the package loads nothing heavy, and where packages are missing it says what to do."""
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+from helpers.assets import ROOT
+
 HEAVY = ("torch", "transformers", "datasets", "codecarbon", "matplotlib", "pandas", "sklearn", "papermill")
 
 
-@pytest.mark.parametrize("statement", ["import helpers", "from helpers import environment, assets, runner"])
+def python(code, *options):
+    """Run code, or a module with its arguments, in a Python of its own, in the course's folder."""
+    command = [sys.executable, *options] + (["-c", code] if code else [])
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize(
+    "statement", ["import helpers", "from helpers import environment, assets, processes"]
+)
 def test_importing_loads_nothing_heavy(statement):
     code = f"import sys; {statement}; print([name for name in {HEAVY} if name in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    assert python(code).stdout.strip() == "[]"
+
+
+def test_importing_takes_no_time():
+    code = "import time; start = time.process_time(); import helpers; print(time.process_time() - start)"
+    assert float(python(code).stdout) < 0.2
 
 
 def test_an_accuracy_alone_needs_no_statistics():
-    """SciPy's and scikit-learn's take some 75 MB, in each training that looks at the accuracy alone."""
+    """SciPy's and scikit-learn's take some 75 MB, in each training that evaluates the accuracy alone."""
     code = (
         "import sys; import numpy as np; from helpers import training\n"
         "found = training.score(np.array([0, 1]), np.array([[0.9, 0.1], [0.8, 0.2]]))\n"
         "assert found.accuracy == 0.5\n"
         "print([name for name in ('sklearn', 'scipy.stats') if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    assert python(code).stdout.strip() == "[]"
 
 
 def test_check_starts_without_torch():
@@ -37,22 +48,20 @@ def test_check_starts_without_torch():
         "from helpers.__main__ import main\n"
         "main(['check'])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = python(code)
     assert "Traceback" not in done.stderr
     assert "python" in done.stdout
 
 
-def test_run_without_the_packages_says_so():
+def test_check_without_any_package_says_what_to_do():
     """The system's Python instead of the environment's; `-S` leaves out what is installed."""
-    done = subprocess.run(
-        [sys.executable, "-S", "-m", "helpers", "run"], cwd=ROOT, capture_output=True, text=True
-    )
-    assert done.returncode == 1
-    assert "Traceback" not in done.stderr
-    assert "requirements.txt" in done.stderr and "make run" in done.stderr
+    done = python("", "-S", "-m", "helpers", "check")
+    assert done.returncode == 1 and done.stderr == ""
+    assert "FAIL packages" in done.stdout and "make setup" in done.stdout
+    assert "FAIL memory" in done.stdout and "can't be read without psutil" in done.stdout
 
 
-def test_there_is_a_version():
-    import helpers
-
-    assert helpers.__version__ == "0.1.0"
+def test_require_without_any_package_says_what_to_do():
+    done = python("from helpers import environment; environment.require()", "-S")
+    assert "ModuleNotFoundError" in done.stderr.splitlines()[-1]
+    assert "has no packaging" in done.stderr and "make run" in done.stderr

@@ -1,8 +1,8 @@
 """A job's processes are followed, and none outlives it, however its owner ends."""
 
+import socket
 import subprocess
 import sys
-import textwrap
 import time
 
 import psutil
@@ -13,27 +13,37 @@ from helpers import processes
 # A launcher with two workers, as small as they come: each is known by its number.
 WORKER = """
 import os, time
-from helpers import processes
+from cluster import worker
 worker.end_with_owner()
 worker.whole_lines()
 print(os.getpid())
 time.sleep(60)
 """
-LAUNCHER = f"""
+LAUNCHER = """
 import subprocess, sys
-workers = [subprocess.Popen([sys.executable, "-c", {WORKER!r}]) for _ in range(2)]
-for worker in workers:
-    worker.wait()
+workers = [subprocess.Popen([sys.executable, *{options}, "-c", {worker!r}]) for _ in range(2)]
+sys.exit(any([worker.wait() for worker in workers]))
 """
-COMMAND = [sys.executable, "-c", LAUNCHER]
+
+
+def python(code):
+    return [sys.executable, "-c", code]
+
+
+def launcher(worker=WORKER, options=()):
+    return python(LAUNCHER.format(worker=worker, options=list(options)))
+
+
+def alone(code):
+    """Run code in the course's folder, but not as a job."""
+    return subprocess.run(python(code), cwd=processes.ROOT, capture_output=True, text=True)
 
 
 def gone(pids, seconds=10):
-    """Wait until these processes have ended; return those that have not."""
+    """Whether these processes end in time."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        alive = [pid for pid in pids if psutil.pid_exists(pid) and not zombie(pid)]
-        if not alive:
+        if all(not psutil.pid_exists(pid) or zombie(pid) for pid in pids):
             return True
         time.sleep(0.1)
     return False
@@ -57,62 +67,52 @@ def started(job):
 
 def test_lines_come_while_it_runs():
     code = "import time\nfor n in range(2):\n    print(n, flush=True)\n    time.sleep(30 * n)"
-    with processes.Job([sys.executable, "-c", code]) as job:
+    with processes.Job(python(code)) as job:
         assert next(iter(job)) == "0"
         assert job.returncode is None
 
 
 def test_lines_of_two_processes_do_not_mix():
-    worker = "from helpers import processes; worker.whole_lines()\nfor _ in range(10_000): print('a line')"
-    launcher = f"""
-import subprocess, sys
-workers = [subprocess.Popen([sys.executable, "-u", "-c", {worker!r}]) for _ in range(2)]  # as torchrun does
-sys.exit(any([worker.wait() for worker in workers]))
-"""
-    assert processes.run([sys.executable, "-c", launcher]) == 20_000 * ["a line"]
+    worker = "from cluster import worker; worker.whole_lines()\nfor _ in range(10_000): print('a line')"
+    assert processes.run(launcher(worker, ["-u"])) == 20_000 * ["a line"]  # unbuffered, as torchrun does
 
 
 def test_errors_are_among_the_lines():
-    assert processes.run([sys.executable, "-c", "import sys; print('seen', file=sys.stderr)"]) == ["seen"]
+    assert processes.run(python("import sys; print('seen', file=sys.stderr)")) == ["seen"]
 
 
-def test_a_failed_job_says_what_it_wrote_last():
-    with pytest.raises(processes.JobError, match=r"status 3(.|\n)*\nlast words"):
-        processes.run([sys.executable, "-c", "print('last words'); raise SystemExit(3)"])
-
-
-def test_a_job_that_was_followed_says_what_it_wrote_last_too():
-    script = "import sys; print('first'); print('last words'); sys.exit(3)"
-    with processes.Job([sys.executable, "-c", script]) as job:
-        assert any(line == "first" for line in job)
-        list(job)
+@pytest.mark.parametrize("followed", [False, True])
+def test_a_failed_job_says_what_it_wrote_last(followed):
+    command = python("print('first'); print('last words'); raise SystemExit(3)")
+    if followed:
+        with processes.Job(command) as job:
+            assert "first" in iter(job)
+            list(job)
     with pytest.raises(processes.JobError, match=r"status 3(.|\n)*first\nlast words"):
-        job.check()
+        job.check() if followed else processes.run(command)
 
 
 def test_processes_find_helpers_and_share_the_cores():
     code = "import os, helpers; print(os.environ['OMP_NUM_THREADS'], helpers.__version__)"
-    assert processes.run([sys.executable, "-c", code], threads=2)[0].startswith("2 ")
+    assert processes.run(python(code), threads=2)[0].startswith("2 ")
 
 
-def test_leaving_the_block_ends_all():
-    with processes.Job(COMMAND) as job:
-        pids = started(job)
+@pytest.mark.parametrize("error", [None, KeyboardInterrupt, ValueError])
+def test_leaving_the_block_ends_all_however_it_is_left(error):
+    try:
+        with processes.Job(launcher()) as job:
+            pids = started(job)
+            if error:
+                raise error
+    except (KeyboardInterrupt, ValueError) as raised:
+        assert type(raised) is error
     assert gone(pids)
     assert job.processes() == []
     assert job.returncode != 0
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
-def test_an_interrupt_or_error_ends_all(error):
-    with pytest.raises(error), processes.Job(COMMAND) as job:
-        pids = started(job)
-        raise error
-    assert gone(pids)
-
-
 def test_a_worker_does_not_outlive_its_launcher():
-    with processes.Job(COMMAND) as job:
+    with processes.Job(launcher()) as job:
         pids = started(job)
         psutil.Process(job._process.pid).kill()
         assert gone(pids)
@@ -121,14 +121,12 @@ def test_a_worker_does_not_outlive_its_launcher():
 def test_nothing_outlives_an_owner_that_is_killed():
     """What a kernel looks like that the system kills: it can clean up nothing itself."""
     code = f"""
-        from helpers import processes
-        with processes.Job({COMMAND!r}) as job:
-            for line in job:
-                print(*[process.pid for process in job.processes()], flush=True)
-    """
-    owner = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, text=True, cwd=processes.ROOT
-    )
+from helpers import processes
+with processes.Job({launcher()!r}) as job:
+    for line in job:
+        print(*[process.pid for process in job.processes()], flush=True)
+"""
+    owner = subprocess.Popen(python(code), stdout=subprocess.PIPE, text=True, cwd=processes.ROOT)
     owner.stdout.readline()
     pids = [int(pid) for pid in owner.stdout.readline().split()]
     assert len(pids) == 3
@@ -139,37 +137,27 @@ def test_nothing_outlives_an_owner_that_is_killed():
 
 def test_without_an_owner_a_process_goes_on(monkeypatch):
     monkeypatch.delenv(processes.OWNER, raising=False)
-    code = "import threading; from helpers import processes; worker.end_with_owner(); print(threading.active_count())"
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=processes.ROOT, capture_output=True, text=True, check=True
+    code = "import threading; from cluster import worker; worker.end_with_owner()"
+    assert alone(f"{code}; print(threading.active_count())").stdout.strip() == "1"
+
+
+def test_a_worker_leaves_with_all_its_lines_and_before_python_is_taken_down():
+    done = alone(
+        "import atexit; from cluster import worker\n"
+        "atexit.register(print, 'taken down')\n"
+        "print('last line', end=''); worker.leave()"
     )
-    assert done.stdout.strip() == "1"
+    assert (done.returncode, done.stdout, done.stderr) == (0, "last line", "")
 
 
 def test_the_loopback_counts():
-    import socket
-
     before = processes.bytes_sent()
     if before is None:
         pytest.skip("this system counts no loopback bytes")
     server = socket.create_server(("127.0.0.1", 0))
     client = socket.create_connection(server.getsockname())
-    accepted, _ = server.accept()
-    for _ in range(100):
-        client.sendall(bytes(10_000))
-        received = 0
-        while received < 10_000:
-            received += len(accepted.recv(10_000))
-    for each in (client, accepted, server):
-        each.close()
+    with server, client, server.accept()[0] as accepted:
+        for _ in range(100):
+            client.sendall(bytes(10_000))
+            assert len(accepted.recv(10_000, socket.MSG_WAITALL)) == 10_000
     assert processes.bytes_sent() - before >= 1_000_000
-
-
-def test_a_worker_leaves_with_all_its_lines_and_before_python_is_taken_down():
-    code = (
-        "import atexit; from helpers import processes\n"
-        "atexit.register(print, 'taken down')\n"
-        "print('last line', end=''); worker.leave()"
-    )
-    done = subprocess.run([sys.executable, "-c", code], cwd=processes.ROOT, capture_output=True, text=True)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "last line", "")

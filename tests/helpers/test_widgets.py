@@ -21,7 +21,8 @@ def draw(height):
 def shown(monkeypatch):
     things = []
     monkeypatch.setattr("IPython.display.display", things.append)
-    return things
+    yield things
+    assert plt.get_fignums() == []
 
 
 def height_of(png):
@@ -35,7 +36,6 @@ def test_static(shown, monkeypatch):
     (image,) = shown
     assert height_of(image.data) == 180
     assert image.alt == "A line that rises."
-    assert plt.get_fignums() == []
 
 
 def test_live(shown, monkeypatch):
@@ -53,7 +53,6 @@ def test_live(shown, monkeypatch):
     assert height_of(image.value) == 360
     slider.value = 3
     assert message.value == "" and height_of(image.value) == 270
-    assert plt.get_fignums() == []
 
 
 def test_a_control_without_a_value():
@@ -66,9 +65,8 @@ def test_intervals_refuse_the_unknown():
         plots.intervals([("A", 0.5, 0.4, 0.6), ("B", None, None, None)], "title", "unit")
 
 
-def test_intervals_and_confusion_close_their_figures():
+def test_intervals_and_confusion_close_their_figures(shown):
     plots.style()
     plots.intervals([("A", 0.5, 0.4, 0.6)], "title", "unit")
     figure = plots.confusion([[3, 1], [0, 2]], ("no", "yes"), "title")
     assert [text.get_text() for text in figure.axes[0].texts] == ["3", "1", "0", "2"]
-    assert plt.get_fignums() == []

@@ -1,0 +1,56 @@
+"""A setting is in its range or refused; a file is all of the old or all of the new."""
+
+import math
+
+import pytest
+
+from helpers.values import replacing, require_range
+
+
+class OwnError(ValueError):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("value", "settings", "message"),
+    [
+        (0.5, {}, None),
+        (0, {}, None),
+        (1, {}, None),
+        (0, {"above": True}, "a number above 0, at most 1"),
+        (1.5, {}, "a number from 0 to 1"),
+        (math.nan, {}, "a number from 0 to 1"),
+        (-math.inf, {"high": math.inf}, "a number from 0"),
+        (True, {}, "a number"),
+        ("0.5", {}, "a number"),
+        (None, {}, r"a number from 0 to 1\. Unknown is not 0"),
+        (1.0, {"whole": True}, "a whole number from 0 to 1"),
+        (2_000, {"whole": True, "high": 1_000}, "a whole number from 0 to 1,000"),
+    ],
+)
+def test_a_range_holds_its_ends_and_nothing_else(value, settings, message):
+    settings = {"low": 0, "high": 1, "error": OwnError, **settings}
+    if message is None:
+        require_range("alpha", value, **settings)
+    else:
+        with pytest.raises(OwnError, match=rf"alpha is {value!r}: expected {message}"):
+            require_range("alpha", value, **settings)
+
+
+@pytest.mark.parametrize("folder", [False, True])
+def test_what_fails_leaves_the_old_and_what_works_replaces_it(tmp_path, folder):
+    def write(text):
+        with replacing(tmp_path / "model") as new:
+            if folder:
+                new.mkdir()
+            (new / "a" if folder else new).write_text(text)
+            if text == "half":
+                raise KeyboardInterrupt
+
+    target = tmp_path / "model" / "a" if folder else tmp_path / "model"
+    for text, there in (("old", "old"), ("new", "new")):
+        write(text)
+        with pytest.raises(KeyboardInterrupt):
+            write("half")
+        assert target.read_text() == there
+        assert [path.name for path in tmp_path.iterdir()] == ["model"]
