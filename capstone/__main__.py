@@ -10,9 +10,7 @@ from helpers import environment
 
 def main(arguments: list[str] | None = None) -> int:
     """Write the page; return 0, or 1 where this machine isn't ready, or 2 where the arguments won't do."""
-    parser = argparse.ArgumentParser(
-        "python -m capstone", description="Check and rank the capstone's receipts."
-    )
+    parser = argparse.ArgumentParser("python -m capstone", description=__doc__)
     page = "leaderboard.html"
     parser.add_argument("files", nargs="+", metavar="receipt", help="such as receipts/*.json")
     parser.add_argument("--output", default=page, metavar="page", help=f"where it goes (default: {page})")

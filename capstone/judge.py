@@ -105,14 +105,13 @@ def judge(
     )
     asked = {"task": submission.TASK, "name": name.strip(), "target": target, "budget_wh": budget_wh}
     answered = {"commitment": submission.COMMITMENT, "answers": "".join(map(str, answers))}
+    settings = asked | answered | {"machine_cores": psutil.cpu_count() or 1}  # not a container's: see `read`
     receipt = receipts.make(
         "accuracy on hidden rows, and the energy of training and of predictions",
         {"train": training, "predict": predictions},
         made_by="capstone.judge.judge",
         inputs=list(inputs.values()),
-        settings=asked
-        | answered
-        | {"machine_cores": psutil.cpu_count() or 1},  # not a container's: see `read`
+        settings=settings,
     )
     entry = submission.read(receipt)
     return Judgment(entry, receipts.save(receipt, path), placement(entry, others))
