@@ -1,7 +1,5 @@
 """Intervals that the course prints, computed by SciPy and numpy."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 

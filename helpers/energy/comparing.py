@@ -1,7 +1,5 @@
 """Which of two ways uses less: interleaved repeats, paired ratios, and a verdict that may be "undecided"."""
 
-from __future__ import annotations
-
 import itertools
 import statistics
 import time
@@ -56,7 +54,7 @@ class Comparison(Record):
         return found | {"marked": self.disturbed, "method": self.method}
 
     @classmethod
-    def from_raw(cls, raw: dict) -> Comparison:
+    def from_raw(cls, raw: dict) -> "Comparison":
         """Compare the runs of `raw` again."""
         return compare({name: [Measurement.from_raw(run) for run in runs] for name, runs in raw.items()})
 
@@ -75,6 +73,8 @@ def repeat(
 ) -> dict[str, tuple[Measurement, ...]]:
     """Measure candidates in turns, A B A B ..., so that a machine that slows down slows all of them.
 
+    Of each it gives the rounds, with their number of calls in `work["calls"]`.
+
     Parameters
     ----------
     candidates : mapping of str to callable
@@ -83,11 +83,6 @@ def repeat(
         Rounds, five at least for a verdict of `compare`; calls of each before, which are not measured.
     window_s : float
         A round calls its candidate over and over for at least so many seconds; 0 calls it once.
-
-    Returns
-    -------
-    dict of str to tuple of Measurement
-        The rounds of each; `work["calls"]` says how often a round called.
     """
     require_range("the number of candidates", len(candidates), 1, error=EnergyError)
     require_range("times", times, 1, whole=True, error=EnergyError)

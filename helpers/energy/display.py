@@ -8,12 +8,10 @@ from html import escape
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from helpers.energy.comparing import Comparison
-    from helpers.energy.quality import Predictions, Training
-    from helpers.energy.records import Component, Idle, Measurement
+    from helpers.energy import Comparison, Component, Idle, Measurement, Predictions, Training
 
+Cells = tuple[str, str, str, str, str]
 Ends = tuple[float | None, float | None]
-Row = tuple[str, str, str, str, str]
 WINDOW_S = 10.0  # predictions over a shorter time get a note
 
 
@@ -50,14 +48,14 @@ def component_line(part: Component) -> str:
 def measurement_line(run: Measurement) -> str:
     """Time, energy by part with its range, carbon, and the notes."""
     if run.energy_wh is None:
-        unknown = "; ".join(str(part) for part in run.components if part.energy_wh is None)
-        energy = f"energy unknown: {unknown}"
+        energy = "energy unknown: " + "; ".join(str(p) for p in run.components if p.energy_wh is None)
     else:
         span = _span(run.low_wh, run.high_wh)
         energy = f"{_quantity(run.energy_wh, 'Wh')} {run.method} ({_parts(run)}; {span})"
     net = "" if run.net_wh is None else f", net of idle {_quantity(run.net_wh, 'Wh')}"
     carbon = "" if run.co2e_g is None else f", {_quantity(run.co2e_g, 'g CO2e')} ({run.country})"
-    return f"{run.label}: {run.wall_s:.1f} s, {run.cpu_s:.1f} CPU s, {energy}{net}{carbon}.{_notes(run)}"
+    notes = "".join(f" Note: {note}." for note in run.notes)
+    return f"{run.label}: {run.wall_s:.1f} s, {run.cpu_s:.1f} CPU s, {energy}{net}{carbon}.{notes}"
 
 
 def measurement_table(run: Measurement) -> str:
@@ -89,19 +87,17 @@ def idle_line(idle: Idle) -> str:
         return f"idle power unknown: {reading}"
     parts = _parts(reading, 3_600 / reading.wall_s)
     busy = f" Not idle: other programs used {reading.foreign_load:.0%} of it." if idle.disturbed else ""
-    power = f"{_quantity(idle.power_w, 'W')} {reading.method} ({parts})"
-    return f"idle: {power}, over {reading.wall_s:.1f} s.{busy}"
+    power = _quantity(idle.power_w, "W")
+    return f"idle: {power} {reading.method} ({parts}), over {reading.wall_s:.1f} s.{busy}"
 
 
 def comparison_line(found: Comparison) -> str:
     """The verdict, the ratio with its interval, and the reason."""
-    first, second = found.names
     low, high = found.interval
+    ratio = f"{' / '.join(found.names)} = {found.ratio:.3f} (95 % interval {low:.3f} to {high:.3f}"
     beside = f" Other programs ran beside {_disturbed(found)}." if found.disturbed else ""
-    return (
-        f"{found.verdict}: {first} / {second} = {found.ratio:.3f} (95 % interval {low:.3f} to {high:.3f}, "
-        f"{len(found.ratios)} rounds, {found.method}); {found.reason}.{beside}"
-    )
+    rounds = f"{len(found.ratios)} rounds, {found.method}"
+    return f"{found.verdict}: {ratio}, {rounds}); {found.reason}.{beside}"
 
 
 def comparison_table(found: Comparison) -> str:
@@ -130,11 +126,12 @@ def predictions_line(found: Predictions) -> str:
         energy = f"{_quantity(found.joules, 'J')} {cost.method} per 1,000 predictions ({span})"
     length = "" if found.tokens is None else f" x {found.tokens:.0f} tokens"
     accuracy = "" if found.accuracy is None else f", accuracy {found.accuracy:.1%}"
-    asked = f" Note: a window of {cost.wall_s:.1f} s is short, {WINDOW_S:.0f} s are asked for."
+    asked = f"a window of {cost.wall_s:.1f} s is short, {WINDOW_S:.0f} s are asked for"
+    notes = "".join(f" Note: {note}." for note in ((asked,) if found.short else ()) + cost.notes)
     return (
         f"{cost.label}: {energy}, {results['seconds_per_1000']:.2f} s per 1,000, batches of "
         f"{found.batch_size}{length} in {results['p50_s'] * 1_000:.3g} ms (p50) and "
-        f"{results['p90_s'] * 1_000:.3g} ms (p90){accuracy}.{asked if found.short else ''}{_notes(cost)}"
+        f"{results['p90_s'] * 1_000:.3g} ms (p90){accuracy}.{notes}"
     )
 
 
@@ -161,11 +158,7 @@ def _parts(run: Measurement, factor: float = 1.0) -> str:
     return ", ".join(f"{part.name} {significant_digits(value)} {part.method}" for part, value in known)
 
 
-def _notes(run: Measurement) -> str:
-    return "".join(f" Note: {note}." for note in run.notes)
-
-
-def _row(name: str, value: float | None, unit: str, ends: Ends, method: str | None, source: str) -> Row:
+def _row(name: str, value: float | None, unit: str, ends: Ends, method: str | None, source: str) -> Cells:
     if value is None or method is None:
         return name, "unknown", "", "unknown", source
     return name, _quantity(value, unit), _span(*ends), method, source

@@ -1,7 +1,5 @@
 """Energy of several machines: each one's meter counts once."""
 
-from __future__ import annotations
-
 import itertools
 import platform
 import time
@@ -23,11 +21,6 @@ class Reading(Record):
     started: float
     cost: Measurement
 
-    @property
-    def ended(self) -> float:
-        """Seconds since 1970."""
-        return self.started + self.cost.wall_s
-
 
 def machine_id() -> str:
     """What tells this machine from others: its boot's random number, or its name where there is none.
@@ -41,14 +34,7 @@ def machine_id() -> str:
 
 
 def on_this_machine(label: str, work: Callable[[], object], *, country: str) -> Reading:
-    """Do `work` and measure this machine meanwhile; all processes that the work starts are covered.
-
-    Examples
-    --------
-    >>> reading = on_this_machine("nothing", lambda: None, country="USA")
-    >>> reading.machine == machine_id(), reading.cost.energy_wh is None  # too short to tell
-    (True, True)
-    """
+    """Do `work` and measure this machine meanwhile; all processes that the work starts are covered."""
     started = time.time()
     with measure(label, country=country) as meter:
         work()
@@ -66,12 +52,13 @@ def across(readings: Sequence[Reading]) -> Measurement:
         raise EnergyError("There is no reading: expected at least one, from `energy.on_this_machine`.")
     ordered = sorted(readings, key=lambda reading: (reading.machine, reading.started))
     for one, other in itertools.pairwise(ordered):
-        if one.machine == other.machine and other.started < one.ended:
+        if one.machine == other.machine and other.started < one.started + one.cost.wall_s:
             raise EnergyError(
                 f"{one.cost.label!r} and {other.cost.label!r} measured one machine at the same time: its "
                 "energy would count twice. Expected one meter a machine, around all of its processes."
             )
     costs = [reading.cost for reading in ordered]
+    ended = max(reading.started + reading.cost.wall_s for reading in ordered)
     first, places = costs[0], {(cost.country, cost.pue) for cost in costs}
     if len(places) > 1:
         found = " and ".join(f"{country} with PUE {pue:g}" for country, pue in sorted(places))
@@ -82,7 +69,7 @@ def across(readings: Sequence[Reading]) -> Measurement:
     return replace(
         first,
         label=f"{len(costs)} readings of {machines} machine{'s' if machines > 1 else ''}",
-        wall_s=max(reading.ended for reading in ordered) - min(reading.started for reading in ordered),
+        wall_s=ended - min(reading.started for reading in ordered),
         cpu_s=sum(cost.cpu_s for cost in costs),
         components=tuple(_together(name, parts) for name in dict.fromkeys(part.name for part in parts)),
         foreign_load=max(cost.foreign_load for cost in costs),

@@ -1,7 +1,5 @@
 """The meter: `measure` a block, `start` one that no block can hold, look at the machine when `idle`."""
 
-from __future__ import annotations
-
 import os
 import threading
 import time
@@ -36,7 +34,7 @@ class Meter:
             raise EnergyError(f"{self.label!r} has not stopped yet: leave its `with` block first.")
         return self._result
 
-    def phase(self, label: str) -> Meter:
+    def phase(self, label: str) -> "Meter":
         """A part of this block, for `with meter.phase("load"):`, listed in its breakdown."""
         return Meter(label, self._place[0], self._pue)
 
@@ -45,7 +43,7 @@ class Meter:
         for name, amount in amounts.items():
             self.work[name] = self.work.get(name, 0) + amount
 
-    def __enter__(self) -> Meter:
+    def __enter__(self) -> "Meter":
         with _lock:
             if self in _running or self._result is not None:
                 raise EnergyError(f"{self.label!r} was used before: make a new one with energy.measure().")
@@ -100,18 +98,18 @@ class Meter:
         elif wall_s >= sources.MIN_SECONDS:
             foreign = min(1.0, max(busy - self._busy - own, 0.0) / (wall_s * (psutil.cpu_count() or 1)))
         if foreign > FOREIGN_LOAD_LIMIT:
-            notes.append(
-                f"other processes used {foreign:.0%} of the machine meanwhile, and modelled power includes it"
-            )
+            load = f"other processes used {foreign:.0%} of the machine meanwhile"
+            notes.append(f"{load}, and modelled power includes it")
+        parts, phases = self._reader.components(self._before, after, wall_s), tuple(self._phases)
         return Measurement(
             self.label,
             wall_s,
             own,
-            self._reader.components(self._before, after, wall_s),
+            parts,
             *self._place,
             foreign,
             tuple(notes),
-            tuple(self._phases),
+            phases,
             self.work,
             pue=self._pue,
         )
@@ -124,7 +122,7 @@ if hasattr(os, "register_at_fork"):  # a forked child has none of its parent's t
 
 
 def measure(label: str, *, country: str, pue: float = 1.0) -> Meter:
-    """Measure a `with` block. Blocks may nest; two that merely overlap are refused.
+    """Measure a `with` block. Blocks may nest; two that overlap, or a second thread's, are an `EnergyError`.
 
     Parameters
     ----------
@@ -132,11 +130,6 @@ def measure(label: str, *, country: str, pue: float = 1.0) -> Meter:
         A name for tables, and the ISO 3166 three-letter code of the place whose electricity mix counts.
     pue : float
         Power usage effectiveness of the data center; counts in the carbon, not in the energy.
-
-    Raises
-    ------
-    EnergyError
-        If the code is unknown, or if another thread is measuring.
 
     Examples
     --------

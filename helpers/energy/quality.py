@@ -1,7 +1,5 @@
 """Energy for what it buys: joules per 1,000 predictions, and energy up to a target quality."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -10,8 +8,6 @@ from helpers.energy import display
 from helpers.energy.meter import Meter
 from helpers.energy.records import EnergyError, Measurement, Record
 from helpers.values import require_range
-
-JOULES = 3_600  # in a watt-hour
 
 
 @dataclass(frozen=True, repr=False)
@@ -47,7 +43,7 @@ class Predictions(Record):
         return self.cost.wall_s < display.WINDOW_S
 
     def _joules(self, energy_wh: float | None) -> float | None:
-        return None if energy_wh is None else energy_wh * JOULES / self.count * 1_000
+        return None if energy_wh is None else energy_wh * 3_600 / self.count * 1_000
 
     def results(self) -> dict:
         """Every figure that is computed from `raw`: p50_s is a latency that half of the batches keep to."""
@@ -87,14 +83,9 @@ def per_1000(
     ----------
     predict : callable
         Takes a batch, a slice of `inputs`, and returns the class of each as plain numbers, so that a GPU
-        has finished when it returns.
+        has finished when it returns. Another number of answers than of inputs is an `EnergyError`.
     labels, tokens : sequence of int, float, optional
         The right classes, in the order of `inputs`; the mean length of an input, padding included.
-
-    Raises
-    ------
-    EnergyError
-        If there is nothing to predict, or `predict` returns another number of answers than it got inputs.
     """
     require_range(f"the number of inputs of {label!r}", len(inputs), 1, error=EnergyError)
     require_range("batch_size", batch_size, 1, whole=True, error=EnergyError)
@@ -103,12 +94,11 @@ def per_1000(
     batches = [inputs[place : place + batch_size] for place in range(0, len(inputs), batch_size)]
     answers = [answer for batch in batches for answer in predict(batch)]
     if len(answers) != len(inputs):
-        found = f"{len(answers)} answers to {len(inputs)} inputs"
-        raise EnergyError(f"{label!r} gave {found}: expected one each.")
-    right = scored = None
-    if labels is not None:
-        right = sum(int(answer) == int(truth) for answer, truth in zip(answers, labels, strict=True))
-        scored = len(inputs)
+        raise EnergyError(
+            f"{label!r} gave {len(answers)} answers to {len(inputs)} inputs: expected one each."
+        )
+    right = None if labels is None else sum(int(a) == int(b) for a, b in zip(answers, labels, strict=True))
+    scored = None if labels is None else len(inputs)
     count, latencies = 0, list[float]()
     with Meter(label, country) as meter:
         end = time.perf_counter() + window_s

@@ -137,11 +137,10 @@ class Measurement(Record):
 
     def minus_idle(self, *readings: Idle) -> Measurement:
         """The same measurement with `idle_w`, the mean of readings taken before and after it."""
-        powers = [reading.power_w for reading in readings if reading.power_w is not None]
+        powers, notes = [r.power_w for r in readings if r.power_w is not None], list(self.notes)
         if not powers or len(powers) < len(readings):
             why = "an idle reading is unknown" if readings else "no idle reading was given"
-            return replace(self, idle_w=None, notes=(*self.notes, f"net energy unknown: {why}"))
-        notes = list(self.notes)
+            return replace(self, idle_w=None, notes=(*notes, f"net energy unknown: {why}"))
         if max(powers) > (1 + IDLE_DRIFT_LIMIT) * min(powers):
             seen = " and ".join(f"{display.significant_digits(power)} W" for power in powers)
             notes.append(f"idle power changed between readings ({seen}), so the net figure is unsure")
@@ -151,15 +150,13 @@ class Measurement(Record):
 
     def rescaled(self, *, cpu: float = 1.0, ram: float = 1.0) -> Measurement:
         """The same run if the power of CPU and RAM, where it is a guess, were so many times as large."""
-        factors = {"CPU": cpu, "RAM": ram}
-        parts = tuple(
-            part
-            if part.energy_wh is None or part.method == "measured"
-            else replace(part, energy_wh=part.energy_wh * factors.get(part.name, 1.0))
-            for part in self.components
-        )
+        parts = list(self.components)
+        for place, part in enumerate(parts):
+            if part.energy_wh is not None and part.method != "measured":
+                factor = {"CPU": cpu, "RAM": ram}.get(part.name, 1.0)
+                parts[place] = replace(part, energy_wh=part.energy_wh * factor)
         phases = tuple(phase.rescaled(cpu=cpu, ram=ram) for phase in self.phases)
-        return replace(self, components=parts, phases=phases)
+        return replace(self, components=tuple(parts), phases=phases)
 
     def breakdown(self) -> list[tuple[str, float, float | None]]:
         """Each phase as (label, seconds, Wh), those of one label added up, and "other" for the rest.

@@ -1,7 +1,5 @@
 """What stands beside CodeCarbon's readings: CPU seconds, the grid's intensity, a counter that is closed."""
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import os

@@ -1,10 +1,8 @@
 """CodeCarbon's tracker, read while it runs: the one place that touches private names of CodeCarbon's.
 
-They were seen in CodeCarbon 3.3.2, which has no public way to read a tracker that runs, or to learn where its
-figures come from. A test holds that they are there.
+They were seen in CodeCarbon 3.3.2, which has no public way to read a running tracker, or to learn where its
+figures come from; a test holds that they are there.
 """
-
-from __future__ import annotations
 
 import contextlib
 import logging
@@ -25,8 +23,7 @@ from helpers.energy.records import Component
 class Reader:
     """A tracker of one place: offline, quiet, without files, and with a figure for each GPU.
 
-    One that fails does not stop the work that is measured: every figure is then unknown, for the reason in
-    `failure`.
+    If it fails, the work that is measured goes on: every figure is unknown, for the reason in `failure`.
     """
 
     def __init__(self, country: str) -> None:
@@ -47,13 +44,13 @@ class Reader:
 
     def read(self) -> dict[str, float]:
         """Wh so far by component."""
-        tracker, found = self._tracker, dict[str, float]()
+        found: dict[str, float] = {}
         with self._caught():
             if not self.failure:
-                tracker._measure_power_and_energy()  # `flush` leaves out up to the last 50 ms
-                found = {f"GPU {index}": energy_wh for index, energy_wh in tracker.gpu_wh.items()}
+                self._tracker._measure_power_and_energy()  # `flush` leaves out up to the last 50 ms
                 for name in ("CPU", "RAM", "GPU"):
-                    found[name] = getattr(tracker, f"_total_{name.lower()}_energy").kWh * 1_000
+                    found[name] = getattr(self._tracker, f"_total_{name.lower()}_energy").kWh * 1_000
+                found |= {f"GPU {index}": energy_wh for index, energy_wh in self._tracker.gpu_wh.items()}
         return found
 
     def components(self, before: dict, after: dict, wall_s: float) -> tuple[Component, ...]:
@@ -61,15 +58,14 @@ class Reader:
         found: list[Component] = []
         with self._caught():
             for part in [] if self.failure else self._parts():
-                energy_wh = after.get(part.name, 0.0) - before.get(part.name, 0.0)
+                energy_wh, why = after.get(part.name, 0.0) - before.get(part.name, 0.0), ""
                 if wall_s < sources.MIN_SECONDS:
                     least = f"measure {sources.MIN_SECONDS} s or more, by repeating the work"
-                    part = Component(part.name, None, None, f"{wall_s:.2f} s is too short to tell; {least}")
-                elif energy_wh > 0:
-                    part = replace(part, energy_wh=energy_wh)
-                else:
-                    part = Component(part.name, None, None, f"no reading from {part.source}")
-                found.append(part)
+                    why = f"{wall_s:.2f} s is too short to tell; {least}"
+                elif not energy_wh > 0:
+                    why = f"no reading from {part.source}"
+                known = replace(part, energy_wh=energy_wh)
+                found.append(Component(part.name, None, None, why) if why else known)
         if self.failure:
             return (Component("machine", None, None, self.failure),)
         return tuple(sorted(found, key=lambda part: part.name))
@@ -90,7 +86,16 @@ class Reader:
                     source = sampled if device._use_power_fallback else counter
                     yield Component(f"GPU {device.gpu_index}", None, "measured", source)
             elif isinstance(hardware, kinds.CPU):
-                yield _cpu(hardware._mode, hardware._tdp)
+                mode, watts = hardware._mode, hardware._tdp
+                if mode == "cpu_load":
+                    source = f"{watts:.0f} W at most x (0.1 + 0.9 load cubed){sources.rapl_hint()}"
+                    yield Component("CPU", None, "modelled", source, watts)
+                elif mode == "constant":
+                    source = f"constant {watts * 0.5:.0f} W{sources.rapl_hint()}"
+                    yield Component("CPU", None, "assumed", source, watts * 0.5)
+                else:
+                    source = "RAPL counter" if mode == "intel_rapl" else mode
+                    yield Component("CPU", None, "measured", source)
             else:  # Apple's chips and the Raspberry Pi report by part
                 name = getattr(hardware, "chip_part", "CPU")
                 yield Component(name, None, "measured", type(hardware).__name__)
@@ -100,8 +105,7 @@ class Reader:
         notes: list[str] = []
         with contextlib.suppress(Exception):  # a driver that does not tell is not an error of the block
             own = {os.getpid(), *(child.pid for child in psutil.Process().children(recursive=True))}
-            torch = sys.modules.get("torch")
-            uses_gpu = torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized()
+            uses_gpu = "torch" in sys.modules and sys.modules["torch"].cuda.is_initialized()
             for device in [] if self.failure else _gpus(self._tracker):
                 pids = {entry["pid"] for entry in device._get_compute_processes()}
                 # In a container the driver may know this process by another number.
@@ -150,13 +154,3 @@ def _gpus(tracker) -> list:
     kinds = [hardware for hardware in tracker._hardware if type(hardware).__name__ == "GPU"]
     found = [(device, kind.gpu_ids) for kind in kinds for device in kind.devices.devices]
     return [device for device, seen in found if seen is None or device.gpu_index in seen]
-
-
-def _cpu(mode: str, watts: float) -> Component:
-    if mode not in ("cpu_load", "constant"):
-        return Component("CPU", None, "measured", "RAPL counter" if mode == "intel_rapl" else mode)
-    method, source = "modelled", f"{watts:.0f} W at most x (0.1 + 0.9 load cubed)"
-    if mode == "constant":
-        watts *= 0.5
-        method, source = "assumed", f"constant {watts:.0f} W"
-    return Component("CPU", None, method, source + sources.rapl_hint(), watts)
