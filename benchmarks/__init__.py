@@ -1,6 +1,10 @@
-"""What records the long runs, a script named as its receipt, and what measures the course against its peers."""
+"""What records the long runs, a script named as its receipt, and what measures the course's speed."""
 
+import datetime
+import math
 import os
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -9,6 +13,7 @@ import transformers
 from helpers import assets, machine, receipts, training
 
 COUNTRY = "USA"
+RECEIPTS = assets.DATA / "receipts"
 
 
 def begin() -> None:
@@ -19,22 +24,54 @@ def begin() -> None:
     transformers.logging.set_verbosity_error()
 
 
-def precision() -> str:
-    """What `training.fine_tune` computes in on this machine, in words: "fp32" or "bf16"."""
+def today() -> str:
+    """The date of a run."""
+    return datetime.date.today().isoformat()
+
+
+def save(
+    path: Path, script: str, what: str, *, files: Iterable[str], settings: Mapping, details: Mapping
+) -> None:
+    """Write the receipt of a script.
+
+    Parameters
+    ----------
+    files : iterable of str
+        Names within data/ of what the figures rest on.
+    settings, details : mapping
+        Of the receipt; the precision that our loop chooses is added.
+    """
     best = training.best_precision()
-    return "fp32" if best == "no" else best
-
-
-def still_holds(receipt: dict) -> bool:
-    """Whether runs made now may stand beside those of the receipt: the same machine and the same data."""
-    return receipt["hardware"].items() <= machine.hardware().items() and all(
-        assets.sha256(assets.ROOT / name) == was for name, was in receipt["inputs"].items()
+    receipt = receipts.make(
+        what,
+        {},
+        made_by=f"python -m {script}",
+        inputs=[assets.DATA / name for name in files],
+        settings={**settings, "precision": "fp32" if best == "no" else best},
+        details=details,
     )
+    receipts.save(receipt, path)
 
 
 def recorded(path: Path) -> receipts.Replay | None:
-    """The receipt of an earlier call if it still holds: what it has already isn't made again."""
+    """The receipt of an earlier call, if runs made now may stand beside its own: same machine, same data."""
     if not path.is_file():
         return None
     again = receipts.replay(path)
-    return again if still_holds(again.receipt) else None
+    same_machine = again.receipt["hardware"].items() <= machine.hardware().items()
+    files = again.receipt["inputs"].items()
+    same_data = all(assets.sha256(assets.ROOT / name) == was for name, was in files)
+    return again if same_machine and same_data else None
+
+
+def remaining(
+    plan: Iterable[tuple], runs: list[dict], keys: tuple[str, ...], minutes: float = math.inf
+) -> Iterator[tuple]:
+    """What of the plan is not among the runs yet, one after the other, until the time is up."""
+    deadline = time.monotonic() + 60 * minutes
+    done = {tuple(run[key] for key in keys) for run in runs}
+    for each in plan:
+        if each not in done:
+            if time.monotonic() > deadline:
+                return
+            yield each

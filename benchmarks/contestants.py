@@ -8,9 +8,7 @@ data/receipts/contestants.json, which “Fine-tune a BERT” shows. A run that i
 settings on the same data, is kept: after an interrupt, the same call goes on. Delete the file to begin anew.
 """
 
-import datetime
-import json
-import os
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -18,13 +16,12 @@ import transformers
 from accelerate.utils import set_seed
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 
-from benchmarks import recording
+from benchmarks import COUNTRY, RECEIPTS, begin, recorded, remaining, save, today
 from helpers import assets, data, energy, training
 
-RECEIPT = assets.DATA / "receipts" / "contestants.json"
-COUNTRY = "USA"
+RECEIPT = RECEIPTS / "contestants.json"
 EPOCHS = {100: 10, 1_000: 3, 3_000: 2, 7_070: 2}  # few sentences need more passes
 SETTINGS = {  # dropout slows a step by a tenth, and fine-tuning as short as this does without
     "TF-IDF": {},
@@ -32,102 +29,75 @@ SETTINGS = {  # dropout slows a step by a tenth, and fine-tuning as short as thi
     "from scratch": {"learning_rate": 1e-4, "head_learning_rate": 1e-3, "dropout": 0.1},
 }
 BATCH_SIZE = 32
+KEYS = ("name", "train_rows", "seed")
+PLAN = [("TF-IDF", rows, 0) for rows in (100, 300, 1_000, 3_000, 7_070)]
+PLAN += [("pretrained", 7_070, 0), ("pretrained", 7_070, 1), ("from scratch", 7_070, 0)]
+PLAN += [("pretrained", rows, 0) for rows in (100, 1_000, 3_000)]
+PLAN += [("from scratch", rows, 0) for rows in (1_000, 3_000)]
+PLAN += [("pretrained", 7_070, 2)]
 
 
-def fit(name, train, validation, tokenizer, seed):
-    """Return a function that scores the trained contestant, and what its training cost."""
-    rows = len(train)
+def fit_tfidf(texts: Sequence[str], labels: Sequence[int]) -> Pipeline:
+    """TF-IDF with logistic regression, as “Fine-tune a BERT” trains it."""
+    model = make_pipeline(TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True), LogisticRegression(C=10))
+    return model.fit(list(texts), list(labels))
+
+
+def new_model(name: str, seed: int) -> torch.nn.Module:
+    """A BERT with a new head, its weights pretrained or random."""
+    set_seed(seed)
+    rates = dict.fromkeys(("hidden_dropout_prob", "attention_probs_dropout_prob"), SETTINGS[name]["dropout"])
+    path, build = assets.fetch_model(), transformers.AutoModelForSequenceClassification
+    if name == "pretrained":
+        return build.from_pretrained(path, num_labels=2, **rates)
+    return build.from_config(transformers.AutoConfig.from_pretrained(path, num_labels=2, **rates))
+
+
+def fit(name: str, train, validation, test, tokenizer, seed: int) -> tuple:
+    """Train a contestant; return its evaluation on test, and what the training cost."""
     if name == "TF-IDF":
         with energy.measure(name, country=COUNTRY) as meter:
-            model = make_pipeline(
-                TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True), LogisticRegression(C=10)
-            )
-            model.fit(train["text"][:], train["label"][:])
-        return (
-            meter.result,
-            None,
-            lambda test: training.score(np.array(test["label"]), model.predict_proba(test["text"][:])),
-        )
-    set_seed(seed)
-    path = assets.fetch_model()
-    settings = dict(SETTINGS[name])
-    dropout = settings.pop("dropout")
-    shape = {"num_labels": 2, "hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
-    if name == "pretrained":
-        model = transformers.AutoModelForSequenceClassification.from_pretrained(path, **shape)
-    else:
-        config = transformers.AutoConfig.from_pretrained(path, **shape)
-        model = transformers.AutoModelForSequenceClassification.from_config(config)
-    epochs = EPOCHS[rows]
+            model = fit_tfidf(train["text"][:], train["label"][:])
+        return training.score(np.array(test["label"]), model.predict_proba(test["text"][:])), meter.result
+    model = new_model(name, seed)
+    settings = {key: value for key, value in SETTINGS[name].items() if key != "dropout"}
+    settings |= {"epochs": EPOCHS[len(train)], "batch_size": BATCH_SIZE, "seed": seed}
     with energy.measure(name, country=COUNTRY) as meter:
-        training.fine_tune(
-            model,
-            train,
-            validation,
-            tokenizer,
-            epochs=epochs,
-            batch_size=BATCH_SIZE,
-            seed=seed,
-            **settings,
-        )
-    return meter.result, epochs, lambda test: training.evaluate(model, test, tokenizer)
+        training.fine_tune(model, train, validation, tokenizer, **settings)
+    return training.evaluate(model, test, tokenizer), meter.result
 
 
-def main():
-    transformers.utils.logging.disable_progress_bar()
-    transformers.logging.set_verbosity_error()
+def main() -> None:
     tokenizer = transformers.AutoTokenizer.from_pretrained(assets.fetch_model())
-    train, validation, test = (
-        data.tokenize(data.load_reviews(split), tokenizer) for split in ("train", "validation", "test")
-    )
+    splits = [data.tokenize(data.load_reviews(split), tokenizer) for split in data.REVIEWS]
+    train, validation, test = splits
     # Watching all validation sentences after each epoch would cost more than the small trainings do.
     watched = data.take(validation, 200, "validation rows")
-    plan = [("TF-IDF", rows, 0) for rows in (100, 300, 1_000, 3_000, 7_070)]
-    plan += [("pretrained", 7_070, 0), ("pretrained", 7_070, 1), ("from scratch", 7_070, 0)]
-    plan += [("pretrained", rows, 0) for rows in (100, 1_000, 3_000)]
-    plan += [("from scratch", rows, 0) for rows in (1_000, 3_000)]
-    plan += [("pretrained", 7_070, 2)]
-    runs = recorded()
-    done = {(run["name"], run["train_rows"], run["seed"]) for run in runs}
-    for name, rows, seed in plan:
-        if (name, rows, seed) in done:
-            continue
-        cost, epochs, evaluate = fit(name, data.take(train, rows), watched, tokenizer, seed)
-        result = evaluate(test)
-        print(name, rows, seed, result, cost, sep=" | ", flush=True)
-        runs.append(
-            {"name": name, "train_rows": rows, "epochs": epochs, "seed": seed, "settings": SETTINGS[name]}
-            | {"date": datetime.date.today().isoformat()}
-            | {"accuracy": result.accuracy, "interval": result.interval, "f1": result.f1}
-            | cost.to_dict()
-        )
-        save(runs)  # after each run, so that an interrupt loses only the one it cuts short
-
-
-def recorded():
-    """Return the runs of an earlier call that still hold: the same machine, data, settings and epochs."""
-    receipt = json.loads(RECEIPT.read_text()) if RECEIPT.is_file() else None
-    if receipt is None or not recording.still_holds(receipt):
-        return []
-    return [
+    before = recorded(RECEIPT)
+    runs = [
         run
-        for run in receipt["runs"]
+        for run in (before.details["runs"] if before else [])
         if run["settings"] == SETTINGS[run["name"]] and run["epochs"] in (None, EPOCHS.get(run["train_rows"]))
     ]
-
-
-def save(runs):
-    """Write the receipt in one piece."""
-    receipt = recording.header(
-        what="test accuracy of three classifiers by number of labeled sentences",
-        made_by="python -m benchmarks.contestants",
-        packages=("torch", "transformers", "codecarbon", "scikit-learn"),
-        files=("reviews/train.csv", "reviews/test.csv"),
-    )
-    settings = {"epochs": EPOCHS, "batch_size": BATCH_SIZE}
-    recording.save(RECEIPT, receipt | {"settings": settings, "runs": runs})
+    for name, rows, seed in remaining(PLAN, runs, KEYS):
+        result, cost = fit(name, data.take(train, rows), watched, test, tokenizer, seed)
+        print(name, rows, seed, result, cost, sep=" | ", flush=True)
+        epochs = None if name == "TF-IDF" else EPOCHS[rows]
+        runs.append(
+            {"name": name, "train_rows": rows, "epochs": epochs, "seed": seed, "settings": SETTINGS[name]}
+            | {"date": today(), "accuracy": result.accuracy, "interval": result.interval}
+            | {"f1": result.f1, "cost": cost}
+        )
+        save(  # after each run, so that an interrupt loses only the one it cuts short
+            RECEIPT,
+            "benchmarks.contestants",
+            "test accuracy of three classifiers by number of labeled sentences",
+            files=("reviews/train.csv", "reviews/test.csv"),
+            settings={"epochs": EPOCHS, "batch_size": BATCH_SIZE},
+            details={"runs": runs},
+        )
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(os.cpu_count())
+    begin()
     main()

@@ -9,9 +9,7 @@ the receipt says what the whole model cost.
 """
 
 import argparse
-import json
 import math
-import os
 import shutil
 from pathlib import Path
 
@@ -19,13 +17,14 @@ import torch
 import transformers
 from accelerate.utils import set_seed
 
-from benchmarks import recording
-from helpers import assets, data, energy, pretraining
+from benchmarks import COUNTRY, begin, save, today
+from helpers import assets, data, energy, pretraining, receipts
+from helpers.values import replacing
 
-COUNTRY = "USA"
 WORK = assets.ROOT / "artifacts" / "pretrain"
 TARGET = assets.DATA / "models" / "pocket-bert"
 CARD = Path(__file__).with_name("pocket_bert_card.md")
+SHIPPED = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "receipt.json")
 VOCAB_SIZE, LENGTH = 8_000, 64
 SHAPE = {"num_hidden_layers": 2, "hidden_size": 256, "num_attention_heads": 4, "intermediate_size": 1_024}
 SETTINGS = {"batch_size": 32, "learning_rate": 1e-3}
@@ -34,32 +33,38 @@ FIRST_TOKENS_PER_S = 10_000  # a guess for the first sitting; later ones know
 CURVE_STEPS = 50  # steps whose mean makes one point of the loss curve
 
 
-def begin(train: "list[str]") -> None:
+def start_from_frequencies(model, sequences: torch.Tensor, tokenizer) -> None:
+    """Put the logarithm of each token's frequency into the head's bias, in place: what counting knows."""
+    counts = torch.bincount(sequences.flatten(), minlength=len(tokenizer)).clamp(min=1).float()
+    counts[tokenizer.all_special_ids] = 0  # never asked for
+    with torch.no_grad():
+        model.cls.predictions.bias.copy_((counts / counts.sum()).clamp(min=1e-9).log())
+
+
+def new(train: list[str]) -> tuple:
     """Learn the vocabulary and make a model with random weights, but the right frequencies."""
     tokenizer = pretraining.train_tokenizer(train, VOCAB_SIZE)
     tokenizer.model_max_length = LENGTH
     set_seed(0)
     model = pretraining.new_model(tokenizer, length=LENGTH, **SHAPE)
-    sequences = pretraining.pack(train, tokenizer, LENGTH)
-    pretraining.start_from_frequencies(model, pretraining.frequencies(sequences, tokenizer))
-    save(model, tokenizer, None, new_receipt())
+    start_from_frequencies(model, pretraining.pack(train, tokenizer, LENGTH), tokenizer)
+    return model, tokenizer, None, []
+
+
+def last() -> tuple:
+    """The model, its tokenizer, its optimizer and the sittings so far, as `keep` left them."""
+    model = transformers.BertForMaskedLM.from_pretrained(WORK)
+    optimizer = torch.optim.AdamW(model.parameters(), betas=pretraining.BETAS, fused=True)
+    optimizer.load_state_dict(torch.load(WORK / "optimizer.pt"))
+    sittings = receipts.replay(WORK / "receipt.json").details["sittings"]
+    return model, transformers.BertTokenizer.from_pretrained(WORK), optimizer, sittings
 
 
 def sit(minutes: float, final: bool) -> None:
     """Train for about so many minutes, and write the model, the optimizer and the longer receipt."""
     train, held_out = (data.load_corpus(split)["text"][:] for split in ("train", "held_out"))
-    if not (WORK / "receipt.json").exists():
-        begin(train)
-    receipt = json.loads((WORK / "receipt.json").read_text())
-    model = transformers.BertForMaskedLM.from_pretrained(WORK)
-    tokenizer = transformers.BertTokenizer.from_pretrained(WORK)
-    optimizer = None
-    if (WORK / "optimizer.pt").exists():
-        optimizer = torch.optim.AdamW(model.parameters(), betas=pretraining.BETAS, fused=True)
-        optimizer.load_state_dict(torch.load(WORK / "optimizer.pt"))
+    model, tokenizer, optimizer, sittings = last() if WORK.exists() else new(train)
     sequences = pretraining.pack(train, tokenizer, LENGTH)
-    sittings = receipt["sittings"]
-    receipt["corpus_tokens"] = sequences.numel()
     speed = sittings[-1]["tokens"] / sittings[-1]["seconds"] if sittings else FIRST_TOKENS_PER_S
     steps = max(1, round(minutes * 60 * speed / (LENGTH * SETTINGS["batch_size"])))
     with energy.measure(f"sitting {len(sittings) + 1}", country=COUNTRY) as meter:
@@ -78,12 +83,12 @@ def sit(minutes: float, final: bool) -> None:
     print(f"sitting {len(sittings) + 1}: {len(history.loss)} steps, {score}, {meter.result}", flush=True)
     sittings.append(
         {"steps": len(history.loss), "tokens": history.tokens, "seconds": history.seconds}
-        | {"threads": torch.get_num_threads()}
+        | {"date": today(), "threads": torch.get_num_threads()}
         | {"held_out_loss": score.loss, "top1": score.top1, "top5": score.top5}
-        | {"loss": curve(history.loss), "cost": meter.result.to_dict()}
+        | {"loss": curve(history.loss), "cost": meter.result}
     )
-    receipt["final"] = final and history.stopped == "end"
-    save(model, tokenizer, history.optimizer, receipt)
+    found = {"final": final and history.stopped == "end", "sittings": sittings}
+    keep(model, tokenizer, history.optimizer, found | {"corpus_tokens": sequences.numel()})
 
 
 def curve(losses: list[float]) -> list[float]:
@@ -92,64 +97,56 @@ def curve(losses: list[float]) -> list[float]:
     return [round(math.fsum(part) / len(part), 4) for part in parts]
 
 
-def new_receipt() -> dict:
-    header = recording.header(
-        what="pretraining of pocket-bert, sitting by sitting",
-        made_by="python -m benchmarks.pocket_bert",
-        packages=("torch", "transformers", "tokenizers", "codecarbon"),
-        files=("corpus/train.txt.bz2", "corpus/held_out.txt.bz2"),
-    )
-    settings = {**SETTINGS, "warmup_steps": WARMUP_STEPS, "length": LENGTH, "curve_steps": CURVE_STEPS}
-    return header | {"settings": settings, "final": False, "sittings": []}
+def keep(model, tokenizer, optimizer, found: dict) -> None:
+    """Write the whole state in one piece: an interrupt leaves the old one."""
+    with replacing(WORK) as folder:
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        torch.save(optimizer.state_dict(), folder / "optimizer.pt")
+        save(
+            folder / "receipt.json",
+            "benchmarks.pocket_bert",
+            "pretraining of pocket-bert, sitting by sitting",
+            files=("corpus/train.txt.bz2", "corpus/held_out.txt.bz2"),
+            settings={**SETTINGS, "warmup_steps": WARMUP_STEPS, "length": LENGTH, "curve_steps": CURVE_STEPS},
+            details=found,
+        )
 
 
-def save(model, tokenizer, optimizer, receipt) -> None:
-    """Write the whole state beside its place, then put it there: an interrupt leaves the old one."""
-    new = WORK.with_suffix(".new")
-    shutil.rmtree(new, ignore_errors=True)
-    model.save_pretrained(new)
-    tokenizer.save_pretrained(new)
-    if optimizer is not None:
-        torch.save(optimizer.state_dict(), new / "optimizer.pt")
-    recording.save(new / "receipt.json", receipt)
-    shutil.rmtree(WORK, ignore_errors=True)
-    new.rename(WORK)
+def card(stored: receipts.Replay) -> str:
+    """The model card: the figures of a receipt, put into pocket_bert_card.md."""
+    sittings = stored.details["sittings"]
+    costs = [sitting["cost"] for sitting in sittings]
+    tokens = sum(sitting["tokens"] for sitting in sittings)
+    figures = {
+        "minutes": f"{sum(cost.wall_s for cost in costs) / 60:.0f}",
+        "tokens": f"{tokens / 1e6:.0f}",
+        "passes": f"{tokens / stored.details['corpus_tokens']:.1f}",
+        "energy_wh": f"{sum(cost.energy_wh for cost in costs):.1f}",
+        "co2e_g": f"{sum(cost.co2e_g for cost in costs):.1f}",
+        "intensity": costs[0].intensity_source,
+        "hardware": receipts.hardware_name(stored.receipt),
+        "loss": f"{sittings[-1]['held_out_loss']:.2f}",
+        "top1": f"{sittings[-1]['top1']:.0%}",
+        "top5": f"{sittings[-1]['top5']:.0%}",
+        "date": sittings[0].get("date", stored.receipt["recorded"]),
+        "sittings": len(costs),
+        "single": sum(sitting.get("threads") == 1 for sitting in sittings),
+        "foreign": f"{max(cost.foreign_load for cost in costs):.0%}",
+    }
+    return CARD.read_text(encoding="utf-8").format_map(figures)
 
 
 def export() -> None:
     """Copy the finished model into the repository, with its card and without its optimizer."""
-    receipt = json.loads((WORK / "receipt.json").read_text())
-    if not receipt["final"]:
+    stored = receipts.replay(WORK / "receipt.json")
+    if not stored.details["final"]:
         raise SystemExit("The run is not finished: make a last sitting with --final first.")
-    costs = [sitting["cost"] for sitting in receipt["sittings"]]
-    tokens = sum(sitting["tokens"] for sitting in receipt["sittings"])
-    figures = {
-        "minutes": f"{sum(cost['wall_s'] for cost in costs) / 60:.0f}",
-        "tokens": f"{tokens / 1e6:.0f}",
-        "passes": f"{tokens / receipt['corpus_tokens']:.1f}",
-        "energy_wh": f"{sum(cost['energy_wh'] for cost in costs):.1f}",
-        "co2e_g": f"{sum(cost['co2e_g'] for cost in costs):.1f}",
-        "method": costs[0]["method"],
-        "intensity": costs[0]["intensity_source"],
-        "hardware": receipt["hardware"],
-        "loss": f"{receipt['sittings'][-1]['held_out_loss']:.2f}",
-        "top1": f"{receipt['sittings'][-1]['top1']:.0%}",
-        "top5": f"{receipt['sittings'][-1]['top5']:.0%}",
-        "date": receipt["date"],
-        "sittings": len(costs),
-        "single": sum(sitting.get("threads") == 1 for sitting in receipt["sittings"]),
-        "foreign": f"{max(cost['foreign_load'] for cost in costs):.0%}",
-    }
-    TARGET.mkdir(parents=True, exist_ok=True)
-    for name in (
-        "config.json",
-        "model.safetensors",
-        "tokenizer.json",
-        "tokenizer_config.json",
-        "receipt.json",
-    ):
-        shutil.copyfile(WORK / name, TARGET / name)
-    (TARGET / "README.md").write_text(CARD.read_text().format_map(figures))
+    with replacing(TARGET) as folder:
+        folder.mkdir()
+        for name in SHIPPED:
+            shutil.copyfile(WORK / name, folder / name)
+        (folder / "README.md").write_text(card(stored), encoding="utf-8", newline="\n")
     print(f"{TARGET} is written. List its sums: python data/make.py")
 
 
@@ -157,7 +154,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=5.0, help="how long to train (default: 5)")
     parser.add_argument(
-        "--final", action="store_true", help="let the learning rate fall to 0, as the last sitting must"
+        "--final", action="store_true", help="let the learning rate fall to 0: the last sitting"
     )
     parser.add_argument("--export", action="store_true", help="write data/models/pocket-bert, train nothing")
     chosen = parser.parse_args()
@@ -168,7 +165,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(len(os.sched_getaffinity(0)))
-    transformers.utils.logging.disable_progress_bar()
-    os.environ["COURSE_STATIC"] = "1"
+    begin()
     main()

@@ -1,4 +1,4 @@
-"""Records what 1,000 predictions cost, one by one padded to 128 tokens, and in batches of like length.
+"""Records what 1,000 predictions cost, one by one padded to 128 tokens, and in batches by length bucketing.
 
     python -m benchmarks.prediction    # about three minutes on 2 quiet cores
 
@@ -7,86 +7,62 @@ so nothing is trained and no accuracy is given. Writes data/receipts/prediction.
 replays.
 """
 
-import os
+from functools import partial
 
 import torch
 import transformers
 from accelerate.utils import set_seed
 
+from benchmarks import COUNTRY, RECEIPTS, begin
+from benchmarks.serving import BATCH_SIZE, MAX_LENGTH, ONE_BY_ONE, answer
 from helpers import assets, data, energy, receipts
 
-RECEIPT = assets.DATA / "receipts" / "prediction.json"
-COUNTRY = "USA"
-ROWS, BATCH_SIZE, MAX_LENGTH, SEED = 400, 32, 128, 0
+RECEIPT = RECEIPTS / "prediction.json"
+ROWS, SEED = 400, 0
 ROUNDS, WINDOW_S, IDLE_S = 5, 10.0, 10.0
-NAIVE, FRUGAL = "one by one, padded to 128", "like lengths in batches of 32"
+BUCKETED = "like lengths in batches of 32"
 
 
-def main():
-    transformers.utils.logging.disable_progress_bar()
-    transformers.logging.set_verbosity_error()
+def main() -> None:
     set_seed(SEED)
     path = assets.fetch_model()
     tokenizer = transformers.AutoTokenizer.from_pretrained(path)
     model = transformers.AutoModelForSequenceClassification.from_pretrained(path, num_labels=2).eval()
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    model.to(device)
+    model.to("cuda" if torch.cuda.is_available() else "cpu")
     texts = data.take(data.load_reviews("test"), ROWS)["text"][:]
-    by_length = sorted(texts, key=lambda text: len(tokenizer(text)["input_ids"]))
-
-    def predict(batch, padding):
-        inputs = tokenizer(
-            batch, padding=padding, truncation=True, max_length=MAX_LENGTH, return_tensors="pt"
-        ).to(device)
-        with torch.inference_mode():
-            return model(**inputs).logits.argmax(dim=-1).tolist()
-
-    def naive():
-        return [predict([text], "max_length") for text in texts]
-
-    def frugal():
-        return [predict(by_length[at : at + BATCH_SIZE], "longest") for at in range(0, ROWS, BATCH_SIZE)]
+    ids = dict(zip(texts, tokenizer(texts, truncation=True, max_length=MAX_LENGTH)["input_ids"], strict=True))
+    by_length = sorted(texts, key=lambda text: len(ids[text]))
+    batches = [by_length[at : at + BATCH_SIZE] for at in range(0, ROWS, BATCH_SIZE)]
+    padded = sum(len(ids[batch[-1]]) * len(batch) for batch in batches) / ROWS
+    naive = partial(answer, model=model, tokenizer=tokenizer, batch_size=1, pad_to=MAX_LENGTH)
+    frugal = partial(answer, model=model, tokenizer=tokenizer)
+    ways = {  # the queue, a batch, and tokens a text, padding included
+        ONE_BY_ONE: (naive, texts, 1, MAX_LENGTH),
+        BUCKETED: (frugal, by_length, BATCH_SIZE, padded),
+    }
 
     before = energy.idle(IDLE_S)
-    print(before, flush=True)
-    runs = energy.repeat(
-        {NAIVE: naive, FRUGAL: frugal}, ROUNDS, warm_up=1, country=COUNTRY, window_s=WINDOW_S
-    )
-    comparison = energy.compare(runs)
-    print(comparison, flush=True)
-    lengths = [len(ids) for ids in tokenizer(by_length, truncation=True, max_length=MAX_LENGTH)["input_ids"]]
-    batches = [lengths[at : at + BATCH_SIZE] for at in range(0, ROWS, BATCH_SIZE)]
-    padded = sum(max(batch) * len(batch) for batch in batches) / ROWS
-    windows = {
-        NAIVE: (texts, 1, "max_length", MAX_LENGTH),
-        FRUGAL: (by_length, BATCH_SIZE, "longest", padded),
-    }
+    calls = {name: partial(way, texts) for name, (way, *_) in ways.items()}
+    comparison = energy.compare(energy.repeat(calls, ROUNDS, country=COUNTRY, window_s=WINDOW_S))
+    print(before, comparison, sep="\n", flush=True)
     figures = {"comparison": comparison, "idle before": before.reading}
-    for name, (inputs, batch_size, padding, tokens) in windows.items():
-        figures[name] = energy.per_1000(
-            name,
-            lambda batch, padding=padding: predict(batch, padding),
-            inputs,
-            country=COUNTRY,
-            batch_size=batch_size,
-            tokens=tokens,
-            window_s=WINDOW_S,
-        )
+    for name, (way, queue, batch_size, tokens) in ways.items():
+        settings = {"batch_size": batch_size, "tokens": tokens, "window_s": WINDOW_S}
+        figures[name] = energy.per_1000(name, way, queue, country=COUNTRY, **settings)
         print(figures[name], flush=True)
-    after = energy.idle(IDLE_S)
-    print(after, flush=True)
-    figures["idle after"] = after.reading
+    figures["idle after"] = energy.idle(IDLE_S).reading
+    threads = torch.get_num_threads()
     receipt = receipts.make(
         f"joules for 1,000 predictions of film reviews, over {ROWS} sentences",
         figures,
         made_by="python -m benchmarks.prediction",
         seed=SEED,
         inputs=[assets.DATA / "reviews" / "test.csv", path / "model.safetensors"],
-        settings={"rows": ROWS, "max_length": MAX_LENGTH, "precision": "fp32", "threads": os.cpu_count()},
+        settings={"rows": ROWS, "max_length": MAX_LENGTH, "precision": "fp32", "threads": threads},
     )
     receipts.save(receipt, RECEIPT)
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(os.cpu_count())
+    begin()
     main()

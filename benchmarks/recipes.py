@@ -7,7 +7,7 @@
 The target was fixed before any run: the validation accuracy of "naive" after its last epoch, with seed 0,
 rounded down to a whole percent. Each run has two costs: in all, and to the target, which is what it had cost
 after its first evaluation of the whole validation split at or above it. Loading, tokenizing and every
-evaluation are on the clock; the look at the test split at the end is not. A run that never gets there is a
+evaluation are on the clock; the one of the test split at the end is not. A run that never gets there is a
 miss.
 
 Writes data/receipts/recipes.json, which “Train with less” shows. A run that is there already, with the same
@@ -15,10 +15,7 @@ settings on the same machine and data, is kept: after an interrupt, the same cal
 """
 
 import argparse
-import datetime
-import json
 import math
-import os
 import time
 
 import numpy as np
@@ -27,36 +24,35 @@ import transformers
 from accelerate.utils import set_seed
 from torch.nn import functional as F
 
-from benchmarks import recording
+from benchmarks import COUNTRY, RECEIPTS, begin, recorded, remaining, save, today
 from helpers import assets, data, energy, training, transformer
 
-RECEIPT = assets.DATA / "receipts" / "recipes.json"
-COUNTRY = "USA"
-LOOK_ROWS = 300  # of validation, for the looks within an epoch
+RECEIPT = RECEIPTS / "recipes.json"
+LOOK_ROWS = 300  # of validation, for an evaluation within an epoch
 
 # The article's listing, with its gaps closed. A further recipe says what it changes.
 NAIVE = {
     "rows": 7_070,  # sentences to train on, before the next line
     "least_rating": 0.0,  # those on which the raters' mean is nearer to 0 than this are left out
     "pad_to": 128,  # tokens; None pads a batch to its own longest sentence
-    "like_lengths": False,  # batches of like length, instead of any
+    "like_lengths": False,  # length bucketing, instead of batches of any lengths
     "fused": False,  # AdamW in one pass over the weights
     "batch_size": 32,
     "epochs": 3,
     "learning_rate": 2e-5,
     "head_learning_rate": 2e-5,  # of the pooler and the classifier
-    "warmup_share": None,  # of the steps, linear decay after it; None keeps the rate constant, clips nothing
+    "warmup_share": None,  # fraction of the steps, then linear decay; None: constant rate, nothing clipped
     "dropout": 0.1,
     "freeze_embeddings": False,
     "layers": 6,  # of the model's six, from the words up; the others are cut off
     "freeze_layers": 0,  # from the words up
     "lora_rank": 0,  # above 0, only the head and low-rank updates of queries and values are trained
     "first_position": False,  # the last layer computes [CLS] alone: the same answer
-    "look_steps": None,  # steps between two looks at LOOK_ROWS; one at the target asks all of validation
+    "look_steps": None,  # between two evaluations on LOOK_ROWS; one at the target asks all of validation
 }
 PADDED_TO_BATCH = NAIVE | {"pad_to": None}
-LIKE_LENGTHS = PADDED_TO_BATCH | {"like_lengths": True, "fused": True}
-BETTER_RATE = LIKE_LENGTHS | {
+LENGTH_BUCKETING = PADDED_TO_BATCH | {"like_lengths": True, "fused": True}
+BETTER_RATE = LENGTH_BUCKETING | {
     "epochs": 1,
     "learning_rate": 1e-4,
     "head_learning_rate": 3e-4,
@@ -70,7 +66,7 @@ FROZEN_LAYERS = FRUGAL | {"freeze_layers": 2, "batch_size": 16}
 RECIPES = {
     "naive": NAIVE,
     "padded to the batch": PADDED_TO_BATCH,
-    "like lengths": LIKE_LENGTHS,
+    "like lengths": LENGTH_BUCKETING,
     "better rate": BETTER_RATE,
     "embeddings frozen": FROZEN_EMBEDDINGS,
     "[CLS] alone": FIRST_POSITION,
@@ -102,22 +98,17 @@ def new_model(settings: dict) -> torch.nn.Module:
     if settings["lora_rank"]:
         import peft
 
+        rank, head = settings["lora_rank"], ["pooler", "classifier"]
         config = peft.LoraConfig(
-            r=settings["lora_rank"],
-            lora_alpha=2 * settings["lora_rank"],
-            target_modules=["query", "value"],
-            modules_to_save=["pooler", "classifier"],
+            r=rank, lora_alpha=2 * rank, target_modules=["query", "value"], modules_to_save=head
         )
         model = peft.get_peft_model(model, config)
     return model
 
 
 def new_optimizer(model, settings: dict, steps: int) -> tuple:
-    """AdamW with one rate for the head and one for the rest, and the schedule of both."""
-    head, body = [], []
-    for name, weight in model.named_parameters():
-        if weight.requires_grad:
-            (head if "pooler" in name or "classifier" in name else body).append(weight)
+    """AdamW with one learning rate for the head and one for the rest, and the schedule of both."""
+    head, body = training.split_head(model)
     groups = [{"params": body}, {"params": head, "lr": settings["head_learning_rate"]}]
     optimizer = torch.optim.AdamW(groups, lr=settings["learning_rate"], fused=settings["fused"] or None)
     if settings["warmup_share"] is None:
@@ -144,7 +135,7 @@ def batches(rows, tokenizer, settings: dict, shuffle: bool, seed: int = 0):
 
 
 def accuracy(model, rows, tokenizer, settings: dict) -> float:
-    """Share of the rows that the model gets right."""
+    """Fraction of the rows that the model gets right, in batches as the recipe has them."""
     model.eval()
     right = 0
     with torch.inference_mode():
@@ -191,31 +182,28 @@ def run(name: str, settings: dict, seed: int, target: float = math.inf) -> tuple
 
     def evaluate(rows) -> float:
         with phase("validate"):
-            share = accuracy(model, rows, tokenizer, settings)
+            right = accuracy(model, rows, tokenizer, settings)
         spent = [each.result.energy_wh for each in phases]
         evaluations.append(
-            {"step": step, "rows": len(rows), "accuracy": share, "seconds": time.perf_counter() - began}
+            {"step": step, "rows": len(rows), "accuracy": right, "seconds": time.perf_counter() - began}
             | {"energy_wh": None if None in spent else sum(spent)}
         )
-        return share
+        return right
 
     with energy.measure(name, country=COUNTRY) as meter:
         began = time.perf_counter()  # the meter's own start isn't the recipe's
         with phase("load"):
             tokenizer = transformers.AutoTokenizer.from_pretrained(assets.fetch_model())
-            train, validation = (
-                data.tokenize(data.load_reviews(split), tokenizer) for split in ("train", "validation")
-            )
-            train = data.take(train, min(settings["rows"], len(train)))
-            clear = np.abs(train["rating"][:]) >= settings["least_rating"]
-            train = train.select(np.flatnonzero(clear))
+            splits = [data.tokenize(data.load_reviews(split), tokenizer) for split in data.REVIEWS[:2]]
+            train, validation = data.take(splits[0], min(settings["rows"], len(splits[0]))), splits[1]
+            train = train.select(np.flatnonzero(np.abs(train["rating"][:]) >= settings["least_rating"]))
             set_seed(seed)
             model = new_model(settings)
         per_epoch = math.ceil(len(train) / settings["batch_size"])
         part = data.take(validation, min(LOOK_ROWS, len(validation)), "validation rows")
         steps, step, last = training_steps(model, train, tokenizer, settings, seed), 0, 0
         while last < settings["epochs"] * per_epoch:
-            # until the next evaluation: the end of the epoch, or a look before it
+            # until the next evaluation: at the end of the epoch, or before it
             last = (step // per_epoch + 1) * per_epoch
             last = min(last, step + settings["look_steps"]) if settings["look_steps"] else last
             with phase("train"):
@@ -240,31 +228,20 @@ def find_target(runs: list[dict]) -> float | None:
     return math.floor(100 * last[0]["accuracy"]) / 100 if last else None
 
 
-def recorded() -> list[dict]:
-    """Runs of an earlier call that still hold: the same machine, data and settings."""
-    if not RECEIPT.is_file():
-        return []
-    receipt = json.loads(RECEIPT.read_text())
-    if not recording.still_holds(receipt):
-        return []
-    return [run for run in receipt["runs"] if run["settings"] == RECIPES.get(run["name"])]
-
-
-def save(runs: list[dict], validation_rows: int) -> None:
+def keep(runs: list[dict], validation_rows: int) -> None:
     """Write the receipt: the runs in the order of the recipes, and what follows from them."""
-    target = find_target(runs)
-    names = list(RECIPES)
+    target, names = find_target(runs), list(RECIPES)
     runs = sorted(runs, key=lambda run: (names.index(run["name"]), run["seed"]))
-    head = recording.header(
-        "time and energy to one validation accuracy, by recipe of fine-tuning",
-        "python -m benchmarks.recipes",
-        ("torch", "transformers", "codecarbon", "peft"),
-        ("reviews/train.csv", "reviews/validation.csv", "reviews/test.csv"),
-    )
-    settings = {"look_rows": LOOK_ROWS, "validation_rows": validation_rows}
     if target is not None:
         runs = [run | {"to_target": to_target(run, target, validation_rows)} for run in runs]
-    recording.save(RECEIPT, head | {"settings": settings, "target": target, "runs": runs})
+    save(
+        RECEIPT,
+        "benchmarks.recipes",
+        "time and energy to one validation accuracy, by recipe of fine-tuning",
+        files=[f"reviews/{split}.csv" for split in data.REVIEWS],
+        settings={"look_rows": LOOK_ROWS, "validation_rows": validation_rows},
+        details={"target": target, "runs": runs},
+    )
 
 
 def main() -> None:
@@ -275,21 +252,19 @@ def main() -> None:
     asked = parser.parse_args()
     if unknown := [name for name in asked.names if name not in RECIPES]:
         parser.error(f"no recipe is called {', '.join(unknown)}; there are: {', '.join(RECIPES)}")
-    deadline = time.monotonic() + 60 * asked.minutes
     names = asked.names or list(RECIPES)
     plan = [(name, seed) for name in names for seed in asked.seeds or SEEDS.get(name, (0,))]
 
-    transformers.utils.logging.disable_progress_bar()
-    transformers.logging.set_verbosity_error()
     tokenizer = transformers.AutoTokenizer.from_pretrained(assets.fetch_model())
     test = data.tokenize(data.load_reviews("test"), tokenizer)
     validation_rows = len(data.load_reviews("validation"))
-    runs = recorded()
-    for name, seed in plan:
-        if any((run["name"], run["seed"]) == (name, seed) for run in runs):
-            continue
-        if time.monotonic() > deadline:
-            break
+    before = recorded(RECEIPT)
+    runs = [
+        run
+        for run in (before.details["runs"] if before else [])
+        if run["settings"] == RECIPES.get(run["name"])
+    ]
+    for name, seed in remaining(plan, runs, ("name", "seed"), asked.minutes):
         target, settings = find_target(runs), RECIPES[name]
         if settings["look_steps"] and target is None:
             raise SystemExit(
@@ -300,14 +275,13 @@ def main() -> None:
         trained = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
         print(name, seed, evaluations[-1], result, cost, sep=" | ", flush=True)
         runs.append(
-            {"name": name, "seed": seed, "date": datetime.date.today().isoformat(), "settings": settings}
-            | {"trained_weights": trained, "evaluations": evaluations}
+            {"name": name, "seed": seed, "date": today(), "settings": settings}
+            | {"trained_weights": trained, "evaluations": evaluations, "cost": cost}
             | {"test_accuracy": result.accuracy, "test_interval": result.interval}
-            | {"cost": cost.raw(), "results": cost.results()}
         )
-        save(runs, validation_rows)  # after each run, so that an interrupt loses only the one it cuts short
+        keep(runs, validation_rows)  # after each run, so that an interrupt loses only the one it cuts short
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(os.cpu_count())
+    begin()
     main()

@@ -1,21 +1,33 @@
 """Ways to answer a queue of texts, and what each of them costs."""
 
+import math
 import statistics
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import mlperf_loadgen
 import numpy as np
 import torch
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.pipeline import Pipeline
+from torch.nn import functional as F
 
-from helpers import energy
-from helpers.energy.comparing import median_interval
+from benchmarks import COUNTRY
+from benchmarks.contestants import fit_tfidf
+from helpers import compression, data, energy, training
+from helpers.statistics import median_interval
 
 BATCH_SIZE, MAX_LENGTH = 32, 128
+ONE_BY_ONE, BUCKETED = "one by one, padded to 128", "like lengths"
+CASCADE = {
+    "of": "4 layers int8",  # answers what TF-IDF is not sure of
+    "thresholds": [round(0.5 + 0.02 * step, 2) for step in range(26)],
+    "measured": [0.6, 0.7, 0.8, 0.9],
+}
+LAYERS = ("teacher", "4 layers", "3 layers", "2 layers", "small")
+SERVED = (*LAYERS, "teacher int8", "4 layers int8", "small int8")
+SERVING = {"texts": 256, "rounds": 5, "window_s": 1.2, "idle_s": 5.0, "latency_s": 3.0, "loadgen_s": 3.0}
 
 
 def answer(
@@ -32,32 +44,27 @@ def answer(
     Parameters
     ----------
     by_length : bool
-        Sort the queue first, so that a batch holds texts of like length.
+        Sort the queue first, so that the texts of a batch are of similar length.
     pad_to : int, optional
         Tokens that each text is filled up to; to the longest of its batch if not given.
     """
-    ids = tokenizer(list(texts), truncation=True, max_length=MAX_LENGTH)["input_ids"]
+    ids = [
+        torch.tensor(row)
+        for row in tokenizer(list(texts), truncation=True, max_length=MAX_LENGTH)["input_ids"]
+    ]
     order = sorted(range(len(ids)), key=lambda row: len(ids[row])) if by_length else range(len(ids))
-    classes = [0] * len(ids)
+    classes, device = [0] * len(ids), next(model.parameters()).device
     with torch.inference_mode():
         for at in range(0, len(ids), batch_size):
             rows = order[at : at + batch_size]
-            width = pad_to or max(len(ids[row]) for row in rows)
-            tokens = torch.full((len(rows), width), tokenizer.pad_token_id)
-            mask = torch.zeros_like(tokens)
-            for place, row in enumerate(rows):
-                tokens[place, : len(ids[row])] = torch.tensor(ids[row])
-                mask[place, : len(ids[row])] = 1
-            found = model(input_ids=tokens, attention_mask=mask).logits.argmax(dim=-1)
-            for row, found_class in zip(rows, found.tolist(), strict=True):
-                classes[row] = found_class
+            tokens, mask = data.pad([ids[row] for row in rows], tokenizer.pad_token_id)
+            if pad_to:
+                fill = (0, pad_to - tokens.shape[1])
+                tokens, mask = F.pad(tokens, fill, value=tokenizer.pad_token_id), F.pad(mask, fill)
+            logits = model(input_ids=tokens.to(device), attention_mask=mask.to(device)).logits
+            for row, found in zip(rows, logits.argmax(dim=-1).tolist(), strict=True):
+                classes[row] = found
     return classes
-
-
-def fit_gate(texts: Sequence[str], labels: Sequence[int]) -> Pipeline:
-    """TF-IDF with logistic regression, as “Fine-tune a BERT” trains it."""
-    gate = make_pipeline(TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True), LogisticRegression(C=10))
-    return gate.fit(list(texts), list(labels))
 
 
 def cascade(
@@ -91,19 +98,41 @@ def joules_per_1000(rounds: Sequence[energy.Measurement], texts: int) -> tuple[f
     return statistics.median(values), *median_interval(values)
 
 
-def loadgen(predict: Callable[[list[str]], list], texts: Sequence[str], seconds: float, rate: float) -> dict:
+def loadgen(predict: Callable[[list[str]], list], texts: Sequence[str], seconds: float, per_s: float) -> dict:
     """What MLPerf's load generator finds in its scenarios single-stream and offline.
 
     Parameters
     ----------
     seconds : float
         Of each scenario, at least.
-    rate : float
+    per_s : float
         Texts a second that are expected offline; LoadGen asks for as many as fill the time.
     """
-    scenario = mlperf_loadgen.TestScenario
-    single = _loadgen(scenario.SingleStream, predict, texts, seconds, rate)
-    offline = _loadgen(scenario.Offline, predict, texts, seconds, rate)
+
+    def issue(queries):
+        predict([texts[query.index] for query in queries])
+        done = [mlperf_loadgen.QuerySampleResponse(query.id, 0, 0) for query in queries]
+        mlperf_loadgen.QuerySamplesComplete(done)
+
+    def summary(scenario) -> dict[str, str]:
+        """The lines of LoadGen's summary, by what stands before the colon."""
+        settings, log = mlperf_loadgen.TestSettings(), mlperf_loadgen.LogSettings()
+        settings.scenario, settings.mode = scenario, mlperf_loadgen.TestMode.PerformanceOnly
+        settings.min_duration_ms, settings.min_query_count = int(seconds * 1_000), 64
+        settings.offline_expected_qps = per_s
+        system = mlperf_loadgen.ConstructSUT(issue, lambda: None)
+        library = mlperf_loadgen.ConstructQSL(len(texts), len(texts), lambda rows: None, lambda rows: None)
+        with tempfile.TemporaryDirectory() as logs:
+            log.log_output.outdir = logs
+            mlperf_loadgen.StartTestWithLogSettings(system, library, settings, log, f"{logs}/audit.config")
+            lines = Path(logs, "mlperf_log_summary.txt").read_text().splitlines()
+        mlperf_loadgen.DestroyQSL(library)
+        mlperf_loadgen.DestroySUT(system)
+        pairs = (line.split(":", 1) for line in lines if line.count(":") == 1)
+        return {name.strip(): value.strip() for name, value in pairs}
+
+    single = summary(mlperf_loadgen.TestScenario.SingleStream)
+    offline = summary(mlperf_loadgen.TestScenario.Offline)
     return {
         "single_stream_p50_ms": float(single["50.00 percentile latency (ns)"]) / 1e6,
         "single_stream_p90_ms": float(single["90.00 percentile latency (ns)"]) / 1e6,
@@ -111,26 +140,87 @@ def loadgen(predict: Callable[[list[str]], list], texts: Sequence[str], seconds:
     }
 
 
-def _loadgen(scenario, predict, texts: Sequence[str], seconds: float, rate: float) -> Mapping[str, str]:
-    """LoadGen's summary: its lines, by what stands before the colon."""
+def gate_of(work) -> Pipeline:
+    """TF-IDF, trained on the training sentences."""
+    return fit_tfidf(work.rows["train"]["text"][:], work.rows["train"]["label"][:])
 
-    def issue(queries):
-        predict([texts[query.index] for query in queries])
-        done = [mlperf_loadgen.QuerySampleResponse(query.id, 0, 0) for query in queries]
-        mlperf_loadgen.QuerySamplesComplete(done)
 
-    settings = mlperf_loadgen.TestSettings()
-    settings.scenario, settings.mode = scenario, mlperf_loadgen.TestMode.PerformanceOnly
-    settings.min_duration_ms, settings.min_query_count = int(seconds * 1_000), 64
-    settings.offline_expected_qps = rate
-    log = mlperf_loadgen.LogSettings()
-    system = mlperf_loadgen.ConstructSUT(issue, lambda: None)
-    library = mlperf_loadgen.ConstructQSL(len(texts), len(texts), lambda rows: None, lambda rows: None)
-    with tempfile.TemporaryDirectory() as logs:
-        log.log_output.outdir = logs
-        mlperf_loadgen.StartTestWithLogSettings(system, library, settings, log, f"{logs}/audit.config")
-        summary = Path(logs, "mlperf_log_summary.txt").read_text()
-    mlperf_loadgen.DestroyQSL(library)
-    mlperf_loadgen.DestroySUT(system)
-    lines = (line.split(":", 1) for line in summary.splitlines() if line.count(":") == 1)
-    return {name.strip(): value.strip() for name, value in lines}
+def cascaded(work, seeds: Sequence[int]) -> dict:
+    """The cascade's curve on validation, the threshold that follows from it, and one evaluation on test."""
+    [cost] = energy.repeat({"TF-IDF": partial(gate_of, work)}, 1, country=COUNTRY, window_s=1.0)["TF-IDF"]
+    gate = gate_of(work)
+    gates = {split: gate.predict_proba(work.rows[split]["text"][:]) for split in work.splits}
+    labels = np.array(work.rows["validation"]["label"])
+    rest = [work.answers(CASCADE["of"], seed) for seed in seeds]
+
+    def accuracies(threshold: float) -> list[float]:
+        both = [combined(gates["validation"], each["validation"], threshold) for each in rest]
+        return [training.score(labels, probabilities).accuracy for probabilities in both]
+
+    def asked(split: str, threshold: float) -> float:
+        return float((gates[split].max(axis=1) < threshold).mean())
+
+    curve = [
+        {"threshold": at, "asked": asked("validation", at), "accuracies": accuracies(at)}
+        for at in CASCADE["thresholds"]
+    ]
+    chosen = max(curve, key=lambda point: np.mean(point["accuracies"]))["threshold"]  # the lowest of the best
+    return {
+        "gate": work.outcome(gates) | {"cost": cost},
+        "alone": accuracies(math.inf),
+        "curve": curve,
+        "chosen": chosen,
+        "asked_of_test": asked("test", chosen),
+        "seeds": [
+            {"seed": seed} | work.outcome({s: combined(gates[s], each[s], chosen) for s in work.splits})
+            for seed, each in zip(seeds, rest, strict=True)
+        ],
+    }
+
+
+def ways_to_serve(work, threshold: float) -> dict[str, Callable[[Sequence[str]], list[int]]]:
+    """By name, a function from texts to classes."""
+    whole = compression.load(work.path("teacher", 0))
+    ways = {
+        ONE_BY_ONE: {"model": whole, "batch_size": 1, "pad_to": MAX_LENGTH},
+        "one by one": {"model": whole, "batch_size": 1},
+        "as they come": {"model": whole, "by_length": False},
+        BUCKETED: {"model": whole},
+    }
+    ways |= {name: {"model": work.load(name, 0)} for name in SERVED}
+    ways["small onnx"] = {"model": compression.OnnxClassifier(work.path("small onnx", 0, ".onnx"))}
+    functions = {name: partial(answer, tokenizer=work.tokenizer, **way) for name, way in ways.items()}
+    gate, rest = gate_of(work), functions[CASCADE["of"]]
+    functions["TF-IDF"] = lambda texts: gate.predict_proba(list(texts)).argmax(axis=1).tolist()
+    for at in sorted({*CASCADE["measured"], threshold}):
+        functions[f"cascade {at:.2f}"] = partial(cascade, gate=gate, threshold=at, rest=rest)
+    return functions
+
+
+def served(work, threshold: float) -> dict:
+    """Energy of answering the same texts in each way, in turns; latency one by one; LoadGen."""
+    texts = work.rows["test"]["text"][: SERVING["texts"]]
+    ways, chosen = ways_to_serve(work, threshold), f"cascade {threshold:.2f}"
+    before = energy.idle(SERVING["idle_s"])
+    calls = {name: partial(way, texts) for name, way in ways.items()}
+    runs = energy.repeat(calls, SERVING["rounds"], country=COUNTRY, window_s=SERVING["window_s"])
+    latencies, loads = {}, {}
+    for name in (ONE_BY_ONE, BUCKETED, *SERVED, "TF-IDF", chosen):
+        found = energy.per_1000(name, ways[name], texts, country=COUNTRY, window_s=SERVING["latency_s"])
+        latencies[name] = found
+        print(found, flush=True)
+    for name in (ONE_BY_ONE, BUCKETED, CASCADE["of"], "small int8", "TF-IDF", chosen):
+        seconds = np.median([run.wall_s / run.work["calls"] for run in runs[name]])
+        loads[name] = loadgen(ways[name], texts, SERVING["loadgen_s"], len(texts) / seconds)
+        print(name, loads[name], flush=True)
+    joules = {name: joules_per_1000(each, len(texts)) for name, each in runs.items()}
+    print(*joules.items(), sep="\n", flush=True)
+    return {
+        "texts": len(texts),
+        "threads": torch.get_num_threads(),
+        "idle": [reading.reading for reading in (before, energy.idle(SERVING["idle_s"]))],
+        "rounds": runs,
+        "joules_per_1000": joules,
+        "latency": latencies,
+        "loadgen": loads,
+    }
