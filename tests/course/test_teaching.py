@@ -1,51 +1,53 @@
-"""What the teacher is told: links lead somewhere, commands exist, schedules fit."""
+"""What the teacher is told: links lead somewhere, commands exist, schedules fit, notes are complete."""
 
+import argparse
+import importlib
 import json
 import re
 
 import pytest
 
-from helpers import assets
+from tools import notebooks
 
-PAGES = sorted((assets.ROOT / "teaching").glob("*.md"))
-COSTS = json.loads((assets.ROOT / "notebooks" / "costs.json").read_text())
-SCHEDULE_MINUTES = {"Three hours": 180, "A day": 450}
-
-
-def anchors(text: str) -> set[str]:
-    """The names by which a page's headings can be linked to."""
-    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
-    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+TEACHING = notebooks.ROOT / "teaching"
+PAGES = {page.name: page.read_text(encoding="utf-8") for page in TEACHING.glob("*.md")}
+COSTS = json.loads((notebooks.NOTEBOOKS / "costs.json").read_text())
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES)
 def test_every_link_leads_somewhere(page):
-    for path, anchor in re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]+))?\)", page.read_text()):
-        target = (page.parent / path).resolve() if path else page
+    for path, anchor in re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]+))?\)", PAGES[page]):
+        target = TEACHING / (path or page)
         assert target.exists(), path
-        assert not anchor or anchor in anchors(target.read_text()), f"{path}#{anchor}"
+        headings = (
+            re.findall(r"^#+ \[?(.+?)(?:\]\(.+)?$", target.read_text(), re.MULTILINE) if anchor else [""]
+        )
+        assert anchor in [re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in headings], path
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_command_exists(page):
-    from helpers.__main__ import _parser
+@pytest.mark.parametrize("page", PAGES)
+def test_every_command_exists(page, monkeypatch):
+    code = "\n".join(re.findall(r"```.*?```|`[^`\n]+`", PAGES[page], re.DOTALL))
+    targets = re.findall(r"^(\w+):", (notebooks.ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert set(re.findall(r"\bmake (\w+)", code)) <= set(targets)
+    parse = argparse.ArgumentParser.parse_args  # read the arguments, but stop there
+    monkeypatch.setattr("argparse.ArgumentParser.parse_args", lambda *given: exit(f"read {parse(*given)}"))
+    for house, arguments in re.findall(r"python -m (capstone|helpers|tools) ([^`#\n]+)", code):
+        with pytest.raises(SystemExit, match="read"):
+            importlib.import_module(f"{house}.__main__").main(arguments.split())
 
-    code = "\n".join(re.findall(r"```.*?```|`[^`\n]+`", page.read_text(), re.DOTALL))
-    makefile = (assets.ROOT / "Makefile").read_text()
-    for target in re.findall(r"\bmake (\w+)", code):
-        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
-    for line in re.findall(r"python -m helpers ([^`#\n]+)", code):
-        _parser().parse_args(line.replace("*", "one").split())
 
-
-@pytest.mark.parametrize("name", SCHEDULE_MINUTES)
-def test_a_schedule_adds_up_and_leaves_twice_the_machine_time(name):
-    section = (assets.ROOT / "teaching" / "README.md").read_text().split(f"## {name}\n")[1].split("\n## ")[0]
-    rows = re.findall(r"^\| (\d+):(\d\d) \| (\d+) \| (.+) \|$", section, re.MULTILINE)
-    clock = 0
-    for hours, minutes, length, what in rows:
-        assert 60 * int(hours) + int(minutes) == clock, what
+@pytest.mark.parametrize(("name", "minutes"), [("Three hours", 180), ("A day", 450)])
+def test_a_schedule_adds_up_and_leaves_twice_the_machine_time(name, minutes):
+    section, clock = PAGES["README.md"].split(f"## {name}\n")[1].split("\n## ")[0], 0
+    for start, length, what in re.findall(r"^\| (\d+:\d\d) \| (\d+) \| (.+) \|$", section, re.MULTILINE):
+        assert start == f"{clock // 60}:{clock % 60:02}", what
         clock += int(length)
-        machine_s = sum(COSTS[stem]["wall_s"] for stem in re.findall(r"notebooks/(\w+)\.ipynb", what))
-        assert 60 * int(length) >= 2 * machine_s, what
-    assert clock == SCHEDULE_MINUTES[name]
+        topics = map(notebooks.topic, re.findall(r"notebooks/(\w+)\.ipynb", what))
+        assert 60 * int(length) >= 2 * sum(COSTS[topic]["wall_s"] for topic in topics), what
+    assert clock == minutes
+
+
+def test_every_notebook_has_its_notes():
+    noted = re.findall(r"^## \[.+\]\(\.\./notebooks/(.+)\)$", PAGES["notes.md"], re.MULTILINE)
+    assert noted == [path.name for path in notebooks.course().values()]
