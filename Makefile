@@ -3,6 +3,7 @@
 # PYTHON names the Python that .venv is made with: make lab PYTHON=python3.12
 # pip's own settings hold, such as PIP_INDEX_URL for a mirror, or PIP_EXTRA_INDEX_URL for torch's smaller
 # CPU-only build on Linux, which the README explains.
+# PROFILE names parameters from notebooks/profiles.toml: make run PROFILE=quick
 
 PYTHON ?= python3
 VENV := .venv
@@ -22,6 +23,12 @@ BIN := $(VENV)/$(PROGRAMS)
 EXTRA := extras/tensorflow
 EXTRA_BIN := $(EXTRA)/.venv/$(PROGRAMS)
 
+# pip shows its own progress on a terminal; elsewhere, as in CI, hundreds of lines would tell nothing.
+install = [ -t 1 ] && quiet= || quiet=--quiet; \
+	$(1) -m pip install --disable-pip-version-check $$quiet --requirement $(2)
+STOPPED := Setup stopped: pip says above why. The first setup needs a network, and about 3 GB of disk. \
+	Run the same command again: what has been downloaded is kept.
+
 # In a container one is often root, which Jupyter refuses unless told.
 AS_ROOT = $(if $(filter 0,$(shell id -u)),--allow-root)
 # JupyterLab asks no one for news, and looks for no updates: the course opens without a network.
@@ -37,15 +44,16 @@ setup: $(VENV)/.ready ## make .venv with the pinned packages, and fetch the mode
 	@$(BIN)/python -m helpers fetch
 
 lab: setup ## open the course in JupyterLab
-	@$(BIN)/python -m jupyter lab $(AS_ROOT) --LabApp.default_url=/lab/tree/notebooks/00_welcome.ipynb
+	@$(BIN)/python -m jupyter lab $(AS_ROOT) --LabApp.default_url=/lab/tree/$(wildcard notebooks/*_welcome.ipynb)
 
 run: setup ## execute every notebook; copies and a summary go to build/
-	@$(BIN)/python -m tools run
+	@$(BIN)/python -m tools run $(if $(PROFILE),--profile $(PROFILE))
 
 check: setup ## say what of this machine is ready, and how to fix the rest
 	@$(BIN)/python -m helpers check
 
-test: $(VENV)/.ready-test setup ## run the tests
+test: $(VENV)/.ready-test setup ## check the types and run the tests
+	@$(BIN)/python -m mypy
 	@$(BIN)/python -m pytest
 
 validate: $(VENV)/.ready-test setup ## run the stored notebooks again and compare their outputs
@@ -53,14 +61,15 @@ validate: $(VENV)/.ready-test setup ## run the stored notebooks again and compar
 		--nbval-cell-timeout=600 --timeout=900 notebooks
 
 notebooks: $(VENV)/.ready-test setup ## execute the notebooks for storage, and record what each cost
+	@$(BIN)/python -m tools links
 	@$(BIN)/python -m tools store
 
 extras: $(EXTRA)/.venv/.ready setup ## run the optional TensorFlow notebook, in an environment of its own
 	@$(EXTRA_BIN)/python $(EXTRA)/run.py
 
 clean: ## remove what the commands wrote, except .venv and the model
-	@rm -rf build .pytest_cache .ruff_cache
-	@find helpers tests data benchmarks notebooks -name __pycache__ -o -name .ipynb_checkpoints 2>/dev/null | xargs rm -rf
+	@rm -rf build .pytest_cache .ruff_cache .mypy_cache
+	@find . -name .venv -prune -o \( -name __pycache__ -o -name .ipynb_checkpoints \) -print0 | xargs -0 rm -rf
 
 # A stamp is touched last, so a setup that was interrupted or failed is taken up again by the next command.
 $(VENV)/.ready: requirements.txt pyproject.toml
@@ -78,7 +87,7 @@ $(VENV)/.ready: requirements.txt pyproject.toml
 		exit 1; }; fi
 	@[ -x $(BIN)/python ] && $(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
 	@echo "Setting up $(VENV): a few minutes the first time."
-	@$(BIN)/python -I helpers/installing.py requirements.txt
+	@$(call install,$(BIN)/python,requirements.txt) || { echo "$(STOPPED)"; exit 1; }
 	@$(BIN)/python -m pip install --no-deps --no-build-isolation --editable . >$(VENV)/install.log 2>&1 \
 		|| { cat $(VENV)/install.log; exit 1; }
 	@mkdir -p $(LAB_SETTINGS) && echo '$(QUIET_LAB)' >$(LAB_SETTINGS)/overrides.json
@@ -87,7 +96,7 @@ $(VENV)/.ready: requirements.txt pyproject.toml
 $(VENV)/.ready-test: requirements-test.txt $(VENV)/.ready
 	@rm -f $@
 	@echo "Adding what the tests need."
-	@$(BIN)/python -I helpers/installing.py requirements-test.txt
+	@$(call install,$(BIN)/python,requirements-test.txt) || { echo "$(STOPPED)"; exit 1; }
 	@touch $@
 
 $(EXTRA)/.venv/.ready: $(EXTRA)/requirements.txt $(VENV)/.ready
@@ -95,7 +104,7 @@ $(EXTRA)/.venv/.ready: $(EXTRA)/requirements.txt $(VENV)/.ready
 	@[ -x $(EXTRA_BIN)/python ] && $(EXTRA_BIN)/python -m pip --version >/dev/null 2>&1 \
 		|| $(BIN)/python -m venv $(EXTRA)/.venv
 	@echo "Setting up $(EXTRA)/.venv: about 0.4 GB to download, 2 GB on disk."
-	@$(EXTRA_BIN)/python -I helpers/installing.py $(EXTRA)/requirements.txt \
+	@$(call install,$(EXTRA_BIN)/python,$(EXTRA)/requirements.txt) \
 		|| { echo "TensorFlow was not set up. Nothing else in the course needs it."; exit 1; }
 	@$(EXTRA_BIN)/python -m ipykernel install --prefix $(VENV) --name tensorflow --display-name TensorFlow \
 		>$(EXTRA)/.venv/kernel.log 2>&1 || { cat $(EXTRA)/.venv/kernel.log; exit 1; }

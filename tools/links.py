@@ -54,8 +54,8 @@ def lint(tag: str | None = None) -> list[str]:
 def fresh(text: str, stems: dict[str, str]) -> str:
     """Give a text with each notebook's file name as it is now, by topic, and badges for this release.
 
-    >>> fresh("[Losses](../notebooks/02_losses.ipynb)", {"losses": "03_losses"})
-    '[Losses](../notebooks/03_losses.ipynb)'
+    >>> fresh("[Heat](../notebooks/02_heat.ipynb)", {"heat": "03_heat"})
+    '[Heat](../notebooks/03_heat.ipynb)'
     """
     place = ADDRESS.removeprefix("https://github.com/")
     text = re.sub(rf"(mybinder\.org/v2/gh)/{NAME}/{NAME}/{NAME}", rf"\1/{place}/{TAG}", text)

@@ -20,14 +20,13 @@ ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
 ADDRESS = "https://github.com/watt-it-takes/watt-it-takes"
 TAG = f"v{tomllib.loads((ROOT / 'pyproject.toml').read_text(encoding='utf-8'))['project']['version']}"
+FOLDER = ADDRESS.rsplit("/", 1)[-1]
 SETUP = f"""\
-# On Colab, this fetches the course and adds the packages that are missing. Elsewhere, it looks for them.
-import os
-import sys
-
-if "google.colab" in sys.modules and not os.path.isdir("../tools"):
-    !git clone -q --depth=1 --branch={TAG} {ADDRESS}
-    os.chdir("{ADDRESS.rsplit("/", 1)[-1]}/notebooks")
+# On Colab, this fetches the course and the packages that are missing. Elsewhere it looks whether all is here.
+if "google.colab" in str(get_ipython()):
+    %cd -q /content
+    ![ -d {FOLDER} ] || git clone -q --depth=1 -b {TAG} {ADDRESS}
+    %cd -q {FOLDER}/notebooks
 %run ../tools/ready.py"""
 MAX_BYTES = 1_000_000  # GitHub shows no notebook that is much larger
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
@@ -41,8 +40,8 @@ ANYONES = r"(?<![\w.])(?:/(?:home|Users|root|tmp|private/var|var/folders)/|[A-Z]
 def topic(path: Path | str) -> str:
     """Give a notebook's name without folder, number and ending.
 
-    >>> topic("notebooks/06_fine_tune_bert.ipynb"), topic("fine_tune_bert")
-    ('fine_tune_bert', 'fine_tune_bert')
+    >>> topic("notebooks/06_waste_heat.ipynb"), topic("waste_heat")
+    ('waste_heat', 'waste_heat')
     """
     return re.sub(r"^\d\d_", "", Path(path).name.removesuffix(".ipynb"))
 

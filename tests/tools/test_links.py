@@ -1,0 +1,80 @@
+"""A notebook's number stands in its file name alone: files are renamed, and `links` does the rest."""
+
+import json
+import re
+import shutil
+import tomllib
+
+import pytest
+
+from tools import links, notebooks, runner, store
+from tools.__main__ import main
+from tools.notebooks import ADDRESS, ROOT, SETUP, TAG
+
+LINK = re.compile(r"\]\((?!https?:)([^)#\s]+\.(?:ipynb|md))")
+
+
+@pytest.fixture(scope="module")
+def renamed(tmp_path_factory):
+    """A copy of the course's notebooks and texts, where a gap was made: all from 06 on moved by one."""
+    root = tmp_path_factory.mktemp("course")
+    for path in {path for pattern in (*links.TEXTS, "notebooks/*.*") for path in ROOT.glob(pattern)}:
+        (root / path.relative_to(ROOT)).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, root / path.relative_to(ROOT))
+    for path in sorted((root / "notebooks").glob("[0-9][0-9]_*.ipynb"), reverse=True):
+        if (number := int(path.name[:2])) >= 6:
+            path.rename(path.with_name(f"{number + 1:02}{path.name[2:]}"))
+    before = {path: path.stat().st_mtime_ns for path in root.rglob("*.*")}
+    changed = links.update(root)
+    assert {
+        path.relative_to(root).as_posix() for path in before if path.stat().st_mtime_ns != before[path]
+    } == {*changed}
+    return root
+
+
+def test_every_link_leads_somewhere(renamed):
+    for path in {path for pattern in links.TEXTS for path in renamed.glob(pattern)}:
+        for target in LINK.findall(path.read_text(encoding="utf-8")):
+            there = (path.parent / target).resolve()
+            assert there.exists() or (ROOT / there.relative_to(renamed)).exists(), f"{path.name}: {target}"
+
+
+def test_badges_and_the_setup_cell_are_those_of_the_release(renamed):
+    for path in notebooks.course(renamed / "notebooks").values():
+        notebook = notebooks.read(path)
+        repository = ADDRESS.removeprefix("https://github.com/")
+        for link in (
+            f"https://mybinder.org/v2/gh/{repository}/{TAG}?urlpath=lab/tree/notebooks/{path.name}",
+            f"https://colab.research.google.com/github/{repository}/blob/{TAG}/notebooks/{path.name}",
+        ):
+            assert f"]({link})" in notebook.cells[0].source
+        assert [cell.source for cell in notebooks.tagged(notebook, "setup")] == [SETUP]
+
+
+def test_profiles_costs_checks_and_quizzes_are_found_by_topic(renamed):
+    topics = notebooks.course(renamed / "notebooks").keys()
+    assert runner.profile_parameters("quick", renamed / "notebooks").keys() == topics
+    assert store.read_costs(renamed / "notebooks").keys() == topics
+    for topic in topics:
+        assert (ROOT / "exercises" / f"{topic}.py").exists()
+        assert json.loads((ROOT / "exercises" / "quiz" / f"{topic}.json").read_text())
+    rows = re.findall(r"^\| \[(\d\d)_(\w+)\]", (renamed / "README.md").read_text(), re.MULTILINE)
+    assert [f"{number}_{topic}" for number, topic in rows] == [
+        path.stem for path in notebooks.course(renamed / "notebooks").values()
+    ]
+
+
+def test_a_second_call_has_nothing_to_do(renamed):
+    assert links.update(renamed) == []
+
+
+def test_what_is_committed_is_up_to_date_and_in_form(capsys):
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert main(["lint", "--tag", f"v{version}"]) == 0, capsys.readouterr().out
+
+
+def test_another_tag_than_the_versions_is_refused(monkeypatch, capsys):
+    monkeypatch.setattr(links, "update", lambda **_: [])
+    monkeypatch.setattr(notebooks, "course", dict)
+    assert main(["lint", "--tag", "v9.9.9"]) == 1
+    assert f"the tag is v9.9.9, but pyproject.toml's version means {TAG}" in capsys.readouterr().out

@@ -1,0 +1,89 @@
+"""The notebooks' set-up cell: in its place, in a wrong one, without packages, and on Colab."""
+
+import shutil
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from helpers import environment, machine
+from tools import ready
+from tools.notebooks import ADDRESS, FOLDER, ROOT, SETUP, TAG
+
+
+def run_cell(folder, source=SETUP, before=""):
+    """Run a cell twice, as a kernel does; what it printed, then the names that it left and where helpers is."""
+    code = f"""
+import os, sys, types
+from IPython.core.interactiveshell import InteractiveShell
+{before}
+shell = InteractiveShell.instance(colors="nocolor")
+names = set(shell.user_ns)
+shell.run_cell({source!r}), shell.run_cell({source!r})
+import helpers
+print(sorted(name for name in set(shell.user_ns) - names if not name.startswith("_")), os.getcwd())
+print(sys.path[0], helpers.__file__)
+"""
+    return subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True).stdout
+
+
+def test_it_finds_the_course_that_it_is_in_and_leaves_no_name_behind():
+    hidden = "sys.meta_path = [f for f in sys.meta_path if 'editable' not in repr(f).lower()]"
+    shown = run_cell(ROOT / "notebooks", before=hidden)  # as where the course was never installed
+    assert shown.splitlines() == [f"[] {ROOT / 'notebooks'}", f"{ROOT} {ROOT / 'helpers/__init__.py'}"]
+
+
+def test_elsewhere_it_names_what_it_looked_for(tmp_path):
+    seen = "File `'../tools/ready.py'` not found"
+    assert seen in run_cell(tmp_path)
+    assert seen in (ROOT / "README.md").read_text(), "the README says what to do"
+
+
+def test_a_package_that_is_absent_is_named():
+    absent = (
+        "import importlib.metadata as m; v = m.version; m.version = lambda n: v('x' if n == 'peft' else n)"
+    )
+    shown = run_cell(ROOT / "notebooks", before=absent)
+    assert f"ModuleNotFoundError: This Python, {sys.executable}, has no peft" in shown
+    assert "requirements.txt" in shown and "make lab" in shown
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+def test_on_colab_it_clones_the_tag_and_moves_into_it(tmp_path):
+    """Colab is imitated: its module and its shell are there, and the address and /content are folders."""
+    origin, content = tmp_path / "origin", tmp_path / "content"
+    for folder in (origin / "notebooks", content):
+        folder.mkdir(parents=True)
+    for house in ("helpers", "tools"):
+        shutil.copytree(ROOT / house, origin / house, ignore=shutil.ignore_patterns("__pycache__"))
+    for place in (origin, origin / "notebooks"):  # git keeps no empty folder
+        shutil.copy(ROOT / "pyproject.toml", place)
+    git = ["git", "-C", str(origin), "-c", "user.name=t", "-c", "user.email=t@example.org"]
+    for arguments in (["init", "-q"], ["add", "."], ["commit", "-qm", "x"], ["tag", TAG]):
+        subprocess.run([*git, *arguments], check=True)
+    colab = """
+sys.modules["google.colab"] = types.ModuleType("google.colab")
+InteractiveShell = type("Shell", (InteractiveShell,), {"__module__": "google.colab._shell"})"""
+    source = SETUP.replace(ADDRESS, f"{origin.as_uri()} {FOLDER}").replace("/content", str(content))
+    clone = content / FOLDER
+    shown = run_cell(tmp_path, source, colab)
+    assert shown.splitlines()[-2:] == [
+        f"[] {clone / 'notebooks'}",
+        f"{clone} {clone / 'helpers/__init__.py'}",
+    ]
+
+
+def test_colab_gets_only_what_is_absent_and_keeps_its_own(monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        subprocess, "run", lambda command, **_: seen.append(command) or SimpleNamespace(returncode=0)
+    )
+    found = {"codecarbon": (None, "<3.4,>=3.3"), "torch": ("2.8.0+cu126", ">=2.6")}
+    monkeypatch.setattr(environment, "packages", lambda: found)
+    monkeypatch.setattr(machine, "installed_version", lambda name: "2.8.0+cu126" if name == "torch" else None)
+    assert ready.add_missing() == 0
+    assert seen[0][4:] == ["--quiet", "torch==2.8.0+cu126", "codecarbon<3.4,>=3.3"]
+    del found["codecarbon"]
+    assert ready.add_missing() == 0
+    assert len(seen) == 1
