@@ -17,7 +17,7 @@ DEFENSE = {
 
 @check("a function of (max_w, load, seconds) that returns watt-hours", 1e-3)
 def cpu_model(answer: Callable) -> Finding:
-    """Judge the modelled CPU energy as a function."""
+    """Judge the modeled CPU energy as a function."""
     got, most, cube = float(answer(60.0, 0.5, 120.0)), 60 * 120 / 3_600, 0.5**3
     wh = most * (0.1 + 0.9 * cube)
     if near(got, wh, 1e-3) and not near(answer(20.0, 0.0, 3_600.0), 2, 1e-3):
