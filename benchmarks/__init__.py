@@ -32,24 +32,11 @@ def today() -> str:
 def save(
     path: Path, script: str, what: str, *, files: Iterable[str], settings: Mapping, details: Mapping
 ) -> None:
-    """Write the receipt of a script.
-
-    Parameters
-    ----------
-    files : iterable of str
-        Names within data/ of what the figures rest on.
-    settings, details : mapping
-        Of the receipt; the precision that our loop chooses is added.
-    """
+    """Write a script's receipt: its files are named within data/, its settings get our loop's precision."""
     best = training.best_precision()
-    receipt = receipts.make(
-        what,
-        {},
-        made_by=f"python -m {script}",
-        inputs=[assets.DATA / name for name in files],
-        settings={**settings, "precision": "fp32" if best == "no" else best},
-        details=details,
-    )
+    settings = {**settings, "precision": "fp32" if best == "no" else best}
+    inputs, made_by = [assets.DATA / name for name in files], f"python -m {script}"
+    receipt = receipts.make(what, {}, made_by=made_by, inputs=inputs, settings=settings, details=details)
     receipts.save(receipt, path)
 
 

@@ -4,7 +4,7 @@
     python -m benchmarks --json record.json    # and every figure as a receipt
 
 The two of a pair take turns in one call, five times after a warm-up; a ratio is the median of the rounds,
-with its 95 % bootstrap interval. What was recorded before, because it takes an hour, says so.
+with its 95 % bootstrap interval. What whole runs of the recipes cost is in data/receipts/recipes.json.
 """
 
 import argparse
@@ -23,7 +23,7 @@ import transformers
 from accelerate.utils import set_seed
 
 from benchmarks import COUNTRY, begin, recipes, save
-from helpers import assets, data, energy, receipts, training
+from helpers import assets, data, energy, training
 from helpers.statistics import median_interval
 
 ROUNDS = 5
@@ -31,24 +31,15 @@ STEP_ROWS = 256  # of naive and frugal, in turns: enough for length bucketing
 LOOP_ROWS, GLUE_ROWS = 640, 160
 BATCH_SIZE, LEARNING_RATE, WARMUP_FRACTION = 32, 1e-4, 0.1
 BLOCKS = 50  # empty ones, to see what measuring adds
-PAIRS = (
-    ("trainer", LOOP_ROWS, "ours", LOOP_ROWS),
-    ("run_glue", GLUE_ROWS, "ours", LOOP_ROWS),
-)
-STARTS = {
-    "python": "pass",
-    "import helpers": "import helpers",
-    "a notebook's imports": (
-        "import torch, transformers, matplotlib.pyplot; from helpers import data, energy, training"
-    ),
-}
+PAIRS = (("trainer", LOOP_ROWS, "ours", LOOP_ROWS), ("run_glue", GLUE_ROWS, "ours", LOOP_ROWS))
+NOTEBOOK = "import torch, transformers, matplotlib.pyplot; from helpers import data, energy, training"
+STARTS = {"Python": "pass", "import helpers": "import helpers", "a notebook's imports": NOTEBOOK}
 
 
 def ours(model, rows, tokenizer) -> None:
     """Our loop; like the others it validates on a single row."""
-    settings = {"epochs": 1, "batch_size": BATCH_SIZE, "learning_rate": LEARNING_RATE}
-    settings["warmup_fraction"] = WARMUP_FRACTION
-    training.fine_tune(model, rows, rows.select([0]), tokenizer, **settings)
+    settings = {"batch_size": BATCH_SIZE, "learning_rate": LEARNING_RATE, "warmup_fraction": WARMUP_FRACTION}
+    training.fine_tune(model, rows, rows.select([0]), tokenizer, epochs=1, **settings)
 
 
 def trainer(model, rows, tokenizer) -> None:
@@ -157,44 +148,32 @@ def in_turns(first: str, first_rows: int, second: str, second_rows: int) -> dict
     return result | {"rows": rows, "peak_gb": peak_gb}
 
 
-def whole_runs() -> dict:
-    """Ratios and accuracies of the recorded runs of both recipes; the runs of frugal are averaged."""
-    stored = receipts.replay(recipes.RECEIPT)
-    runs = {name: [r for r in stored.details["runs"] if r["name"] == name] for name in recipes.RECIPES}
-    [naive], ends = runs["naive"], [run["to_target"] for run in runs["frugal"]]
-    found = {"target": stored.details["target"], "missed": ends.count(None)}
-    if None not in ends:
-        whole = {"seconds": naive["cost"].wall_s, "energy_wh": naive["cost"].energy_wh}
-        for name, old in (("as written", whole), ("stopped at the target", naive["to_target"])):
-            found[f"naive {name} / frugal"] = {
-                what: old[what] / statistics.mean(end[what] for end in ends) for what in whole
-            }
-    padding_is_masked = runs["naive"] + runs["padded to the batch"]
-    for name, some in (("naive", padding_is_masked), ("frugal", runs["frugal"])):
-        found[f"test accuracy of {name}"] = statistics.mean(run["test_accuracy"] for run in some)
-        found[f"seeds of {name}"] = len(some)
-    return found
-
-
-def start_seconds(code: str) -> float:
-    """Median seconds of a fresh Python that runs the code."""
-    times = []
-    for _ in range(ROUNDS):
+def median_seconds(work, times: int) -> float:
+    """Of calling it so many times, after a first time that loads what it needs."""
+    seconds = []
+    for _ in range(times + 1):
         start = time.perf_counter()
-        subprocess.run([sys.executable, "-c", code], check=True, cwd=assets.ROOT)
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
+        work()
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds[1:])
 
 
-def added_seconds(block) -> float:
-    """Median seconds that measuring an empty block takes, after a first one that loads CodeCarbon."""
-    times = []
-    for _ in range(BLOCKS + 1):
-        start = time.perf_counter()
+def plumbing() -> dict[str, float]:
+    """Seconds that a fresh Python takes to start, by what it imports, and that measuring nothing takes."""
+
+    def empty(block) -> None:
         with block("nothing"):
             pass
-        times.append(time.perf_counter() - start)
-    return statistics.median(times[1:])
+
+    found = {}
+    for name, code in STARTS.items():
+        start = partial(subprocess.run, [sys.executable, "-c", code], check=True, cwd=assets.ROOT)
+        found[f"start of {name}"] = median_seconds(start, ROUNDS)
+    measure = partial(energy.measure, country=COUNTRY)
+    found["an empty block"] = median_seconds(partial(empty, measure), BLOCKS)
+    with measure("all") as meter:
+        found["an empty phase"] = median_seconds(partial(empty, meter.phase), BLOCKS)
+    return found
 
 
 def main() -> None:
@@ -219,14 +198,8 @@ def main() -> None:
         rounds = len(found["comparison"].disturbed)
         disturbed = f" other programs ran in {rounds} rounds" if rounds else ""
         print(f"{found['pair']:36} {spans[0]:>24} {spans[1]:>24}  {peaks}{disturbed}", flush=True)
-    whole = whole_runs()
-    print("\nwhole runs, as recorded in recipes.json", *whole.items(), sep="\n  ")
-    start = {name: start_seconds(code) for name, code in STARTS.items()}
-    print("\nseconds to start", *start.items(), sep="\n  ")
-    added = {"measure": added_seconds(partial(energy.measure, country=COUNTRY))}
-    with energy.measure("all", country=COUNTRY) as meter:
-        added["phase"] = added_seconds(meter.phase)
-    print("\nseconds that measuring adds", *added.items(), sep="\n  ")
+    found = plumbing()
+    print(*(f"{name:36} {1_000 * seconds:21.1f} ms" for name, seconds in found.items()), sep="\n")
     if asked.json is not None:
         save(
             asked.json,
@@ -234,7 +207,7 @@ def main() -> None:
             "ratios of the course's training against others, and what the plumbing costs",
             files=["reviews/train.csv"],
             settings={"rows": {"steps": STEP_ROWS, "loops": LOOP_ROWS, "run_glue": GLUE_ROWS}},
-            details={"pairs": pairs, "whole_runs": whole, "start": start, "added": added},
+            details={"pairs": pairs, "plumbing": found},
         )
         print(f"\n{asked.json} is written.")
 

@@ -73,12 +73,11 @@ def main() -> None:
     train, validation, test = splits
     # Watching all validation sentences after each epoch would cost more than the small trainings do.
     watched = data.take(validation, 200, "validation rows")
-    before = recorded(RECEIPT)
-    runs = [
-        run
-        for run in (before.details["runs"] if before else [])
-        if run["settings"] == SETTINGS[run["name"]] and run["epochs"] in (None, EPOCHS.get(run["train_rows"]))
-    ]
+    before, runs = recorded(RECEIPT), []
+    for run in before.details["runs"] if before else ():
+        same_epochs = run["epochs"] in (None, EPOCHS.get(run["train_rows"]))
+        if same_epochs and run["settings"] == SETTINGS[run["name"]]:
+            runs.append(run)
     for name, rows, seed in remaining(PLAN, runs, KEYS):
         result, cost = fit(name, data.take(train, rows), watched, test, tokenizer, seed)
         print(name, rows, seed, result, cost, sep=" | ", flush=True)

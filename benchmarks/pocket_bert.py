@@ -67,18 +67,11 @@ def sit(minutes: float, final: bool) -> None:
     sequences = pretraining.pack(train, tokenizer, LENGTH)
     speed = sittings[-1]["tokens"] / sittings[-1]["seconds"] if sittings else FIRST_TOKENS_PER_S
     steps = max(1, round(minutes * 60 * speed / (LENGTH * SETTINGS["batch_size"])))
+    settings = SETTINGS | {"steps": steps, "seed": len(sittings), "optimizer": optimizer}
+    settings |= {"warmup_steps": 0 if sittings else min(WARMUP_STEPS, steps)}
+    settings |= {"decay_steps": steps // 2 if final else 0}
     with energy.measure(f"sitting {len(sittings) + 1}", country=COUNTRY) as meter:
-        history = pretraining.pretrain(
-            model,
-            sequences,
-            tokenizer,
-            steps=steps,
-            warmup_steps=0 if sittings else min(WARMUP_STEPS, steps),
-            decay_steps=steps // 2 if final else 0,
-            seed=len(sittings),
-            optimizer=optimizer,
-            **SETTINGS,
-        )
+        history = pretraining.pretrain(model, sequences, tokenizer, **settings)
     score = pretraining.evaluate_masked(model, pretraining.pack(held_out, tokenizer, LENGTH), tokenizer)
     print(f"sitting {len(sittings) + 1}: {len(history.loss)} steps, {score}, {meter.result}", flush=True)
     sittings.append(

@@ -1,8 +1,7 @@
 """Records what it costs to fine-tune to one accuracy, from the naive recipe to the frugal one.
 
-    python -m benchmarks.recipes                        # all of them, an hour and a half on 2 quiet cores
-    python -m benchmarks.recipes naive --minutes 5      # start no run later than 5 minutes from now
-    python -m benchmarks.recipes frugal --seeds 0 1 2
+    python -m benchmarks.recipes                # all of them, an hour and a half on 2 quiet cores
+    python -m benchmarks.recipes --minutes 5    # start no run later than 5 minutes from now
 
 The target was fixed before any run: the validation accuracy of "naive" after its last epoch, with seed 0,
 rounded down to a whole percent. Each run has two costs: in all, and to the target, which is what it had cost
@@ -80,7 +79,7 @@ RECIPES = {
 }
 # Padding is masked, so "padded to the batch" is naive's training but for what dropout happens to draw: its
 # two seeds are naive's second and third as far as accuracy goes, at a third of the time.
-SEEDS = {"naive": (0,), "padded to the batch": (1, 2), "frugal": (0, 1, 2), "clear ratings": (0, 1, 2)}
+SEEDS = dict.fromkeys(("[CLS] alone", "frugal", "clear ratings"), (0, 1, 2)) | {"padded to the batch": (1, 2)}
 
 
 def new_model(settings: dict) -> torch.nn.Module:
@@ -121,17 +120,11 @@ def batches(rows, tokenizer, settings: dict, shuffle: bool, seed: int = 0):
     """Batches in the recipe's order, each padded as the recipe says."""
     if settings["like_lengths"]:
         return data.batches(rows, tokenizer, settings["batch_size"], shuffle=shuffle, seed=seed)
-    to = {"padding": "longest"} if settings["pad_to"] is None else {"padding": "max_length"}
-
-    def collate(items: list[dict]) -> dict:
-        ids = {"input_ids": [item["input_ids"] for item in items]}
-        batch = tokenizer.pad(ids, max_length=settings["pad_to"], return_tensors="pt", **to)
-        return {**batch, "labels": torch.tensor([item["label"] for item in items])}
-
-    draw = torch.Generator().manual_seed(seed)
-    return torch.utils.data.DataLoader(
-        rows, settings["batch_size"], shuffle=shuffle, collate_fn=collate, generator=draw
-    )
+    how = {"padding": "max_length" if settings["pad_to"] else "longest", "max_length": settings["pad_to"]}
+    collate, draw = transformers.DataCollatorWithPadding(tokenizer, **how), torch.Generator()
+    more = {"shuffle": shuffle, "collate_fn": collate, "generator": draw.manual_seed(seed)}
+    rows = rows.select_columns(["input_ids", "label"])
+    return torch.utils.data.DataLoader(rows, settings["batch_size"], **more)
 
 
 def accuracy(model, rows, tokenizer, settings: dict) -> float:
@@ -216,6 +209,11 @@ def run(name: str, settings: dict, seed: int, target: float = math.inf) -> tuple
     return model, evaluations, meter.result
 
 
+def plan() -> list[tuple[str, int]]:
+    """Every recipe with its seeds; naive's first run comes first, as it gives the target."""
+    return [(name, seed) for name in RECIPES for seed in SEEDS.get(name, (0,))]
+
+
 def to_target(run: dict, target: float, rows: int) -> dict | None:
     """The first evaluation of all validation rows at or above the target; None for a miss."""
     reached = (e for e in run["evaluations"] if e["rows"] == rows and e["accuracy"] >= target)
@@ -246,30 +244,15 @@ def keep(runs: list[dict], validation_rows: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of: {', '.join(RECIPES)} (default: all)")
-    parser.add_argument("--seeds", nargs="+", type=int, help="default: 0, or 0 1 2 where accuracies compare")
     parser.add_argument("--minutes", type=float, default=math.inf, help="start no run later than this")
     asked = parser.parse_args()
-    if unknown := [name for name in asked.names if name not in RECIPES]:
-        parser.error(f"no recipe is called {', '.join(unknown)}; there are: {', '.join(RECIPES)}")
-    names = asked.names or list(RECIPES)
-    plan = [(name, seed) for name in names for seed in asked.seeds or SEEDS.get(name, (0,))]
-
     tokenizer = transformers.AutoTokenizer.from_pretrained(assets.fetch_model())
     test = data.tokenize(data.load_reviews("test"), tokenizer)
     validation_rows = len(data.load_reviews("validation"))
     before = recorded(RECEIPT)
-    runs = [
-        run
-        for run in (before.details["runs"] if before else [])
-        if run["settings"] == RECIPES.get(run["name"])
-    ]
-    for name, seed in remaining(plan, runs, ("name", "seed"), asked.minutes):
+    runs = [r for r in (before.details["runs"] if before else []) if r["settings"] == RECIPES.get(r["name"])]
+    for name, seed in remaining(plan(), runs, ("name", "seed"), asked.minutes):
         target, settings = find_target(runs), RECIPES[name]
-        if settings["look_steps"] and target is None:
-            raise SystemExit(
-                f"{name!r} stops at the target, which naive's first run gives: record that first."
-            )
         model, evaluations, cost = run(name, settings, seed, math.inf if target is None else target)
         result = training.evaluate(model, test, tokenizer)
         trained = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
