@@ -6,9 +6,12 @@ import csv
 from collections.abc import Sequence
 
 import torch
+from tokenizers import Tokenizer
 from torch.utils.data import DataLoader
 
 from helpers import data
+from helpers.assets import DATA
+from helpers.data import DataError
 from helpers.transformer import FOLDER
 
 Sentences = Sequence[tuple[torch.Tensor, int]]
@@ -22,16 +25,12 @@ def read(split: str, rows: int, max_length: int = 64) -> Sentences:
     DataError
         If the split has fewer.
     """
-    from tokenizers import Tokenizer
-
     tokenizer = Tokenizer.from_file(str(FOLDER / "tokenizer.json"))
     tokenizer.enable_truncation(max_length)
-    with (data.DATA / "reviews" / f"{split}.csv").open(encoding="utf-8", newline="") as file:
+    with (DATA / "reviews" / f"{split}.csv").open(encoding="utf-8", newline="") as file:
         first = [row for row, _ in zip(csv.DictReader(file), range(rows), strict=False)]
     if len(first) < rows:
-        raise data.DataError(
-            f"rows is {rows:,}: expected {len(first):,} at most, as {split}.csv has no more."
-        )
+        raise DataError(f"rows is {rows:,}: expected {len(first):,} at most, as {split}.csv has no more.")
     return [(torch.tensor(tokenizer.encode(row["text"]).ids), int(row["label"])) for row in first]
 
 

@@ -71,7 +71,6 @@ if __name__ == "__main__":
         seen = [None] * distributed.get_world_size()
         distributed.all_gather_object(seen, train(sharded))
         if distributed.get_rank() == 0:
-            for each in seen:
-                print(json.dumps(each))
+            print(*map(json.dumps, seen), sep="\n")
     distributed.destroy_process_group()
     worker.leave()

@@ -120,9 +120,8 @@ def save(accelerator: Accelerator, folder: Path, done: int) -> None:
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         new.rename(folder / f"step-{done}")
-        for old in folder.glob("step-*"):
-            if old.name != f"step-{done}":
-                shutil.rmtree(old)
+        for old in set(folder.glob("step-*")) - {folder / f"step-{done}"}:
+            shutil.rmtree(old)
 
 
 def load(accelerator: Accelerator, folder: Path) -> int:

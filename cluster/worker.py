@@ -14,8 +14,7 @@ def leave() -> None:
     """End a worker whose work is done, with status 0 and without taking Python down around it.
 
     Gloo's threads may still hold a tensor after the process group is gone, and let go of it while Python is
-    being taken down. In 3 of 14 runs of cluster/shard.py a worker died of that, by SIGABRT, after its last
-    line.
+    being taken down. In 3 of 14 runs of cluster/shard.py a worker died of that, by SIGABRT, at its end:
     https://github.com/pytorch/pytorch/pull/179291
     """
     sys.stdout.flush()
@@ -26,8 +25,7 @@ def leave() -> None:
 def whole_lines() -> None:
     """Let this process write each line as soon as it ends, and in one piece.
 
-    torchrun starts Python unbuffered. `print` then writes a line and its end apart, and the lines of two
-    processes mix.
+    torchrun starts Python unbuffered: `print` writes a line and its end apart, and two processes' lines mix.
     """
     sys.stdout.reconfigure(line_buffering=True, write_through=False)
 

@@ -50,11 +50,7 @@ class Evaluation:
     @property
     def accuracy(self) -> float:
         """Fraction that is right."""
-        return self._right / len(self.labels)
-
-    @property
-    def _right(self) -> int:
-        return int((self.predictions == self.labels).sum())
+        return float((self.predictions == self.labels).mean())
 
     # What follows asks SciPy or scikit-learn, which take some 75 MB of memory: a training that needs the
     # accuracy alone does without them.
@@ -62,7 +58,7 @@ class Evaluation:
     @functools.cached_property
     def interval(self) -> tuple[float, float]:
         """95 % Wilson interval of the accuracy: what other test sentences might have given."""
-        return wilson(self._right, len(self.labels))
+        return wilson(int((self.predictions == self.labels).sum()), len(self.labels))
 
     @functools.cached_property
     def f1(self) -> float:

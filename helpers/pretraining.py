@@ -174,8 +174,7 @@ def sinusoids(length: int, hidden_size: int) -> torch.Tensor:
 def masker(tokenizer: PreTrainedTokenizerBase, seed: int) -> Callable[[list], dict]:
     """Transformers' masking as the notebook writes it out: 15 % of tokens, of these 80/10/10.
 
-    It makes of a list of sequences a dict of `input_ids` and `labels`, both (rows, length); a label is
-    -100 where nothing is asked.
+    From a list of sequences to `input_ids` and `labels`, both (rows, length); -100 where nothing is asked.
     """
     from transformers import DataCollatorForLanguageModeling
 

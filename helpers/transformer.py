@@ -124,9 +124,9 @@ def mean_classifier(source: str | Path | BertConfig) -> nn.Module:
             loss = None if labels is None else F.cross_entropy(logits.float(), labels)
             return SequenceClassifierOutput(loss=loss, logits=logits)
 
-    if isinstance(source, BertConfig):
-        return MeanClassifier(source)
-    return MeanClassifier.from_pretrained(source)
+    return (
+        MeanClassifier(source) if isinstance(source, BertConfig) else MeanClassifier.from_pretrained(source)
+    )
 
 
 def first_position_only(model: BertForSequenceClassification) -> BertForSequenceClassification:

@@ -5,7 +5,6 @@ there fails here.
 """
 
 import math
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -14,7 +13,7 @@ from tools import notebooks
 
 torch = pytest.importorskip("torch")
 F = torch.nn.functional
-NOTEBOOK = Path(__file__).resolve().parent.parent / "notebooks" / "02_losses.ipynb"
+NOTEBOOK = notebooks.course()["losses"]
 LOGITS = [(1, 2), (5, 3), (64, 10), (2, 30_522)]
 
 
@@ -91,12 +90,8 @@ def test_masked_lm_of_nothing_is_nan_as_in_pytorch(formulas):
 
 
 def test_pretraining_loss_is_the_sum(formulas):
-    mlm, labels, nsp, c = (
-        torch.randn(3, 6, 11),
-        torch.randint(0, 11, (3, 6)),
-        torch.randn(3, 2),
-        classes(3, 2),
-    )
+    mlm, labels = torch.randn(3, 6, 11), torch.randint(0, 11, (3, 6))
+    nsp, c = torch.randn(3, 2), classes(3, 2)
     expected = F.cross_entropy(mlm.flatten(0, 1), labels.flatten()) + F.cross_entropy(nsp, c)
     torch.testing.assert_close(formulas.pretraining_loss(mlm, labels, nsp, c), expected)
 

@@ -133,6 +133,18 @@ def test_an_interrupt_keeps_everything_and_the_next_call_goes_on(rows, tokenizer
     assert list(tmp_path.iterdir()) == []  # nothing to go on with: the next call starts anew
 
 
+def test_an_interrupt_in_validation_loses_no_epoch(rows, tokenizer, tmp_path, monkeypatch):
+    def interrupting(*_):
+        signal.raise_signal(signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "evaluate", interrupting)
+        cut = fit(tiny(tokenizer), rows, tokenizer, epochs=1, checkpoint=tmp_path / "state")
+    assert cut.stopped == "interrupted" and len(cut.loss) == 8 and cut.epochs == []
+    resumed = fit(tiny(tokenizer), rows, tokenizer, epochs=1, checkpoint=tmp_path / "state")
+    assert resumed.loss == cut.loss and len(resumed.epochs) == 1
+
+
 def test_an_interrupt_without_checkpoint_keeps_the_history(model, rows, tokenizer):
     interrupt_at(model, 5)
     history = fit(model, rows, tokenizer)
@@ -147,23 +159,26 @@ def test_a_checkpoint_of_other_settings_is_refused(model, rows, tokenizer, tmp_p
     ):
         fit(tiny(tokenizer), rows, tokenizer, epochs=5, checkpoint=tmp_path / "state")
     assert (tmp_path / "state" / "settings.json").exists()
+    other = fit(tiny(tokenizer), rows, tokenizer, checkpoint=tmp_path / "state", target=0.0)
+    assert other.stopped == "target", "another target is no other run"
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"epochs": 0}, "epochs is 0: expected a whole number from 1 to 1000"),
+        ({"epochs": 0}, "epochs is 0: expected a whole number from 1 to 1,000"),
         ({"epochs": 1.5}, "epochs is 1.5: expected a whole number"),
         ({"learning_rate": 0}, "learning_rate is 0: expected a number"),
         ({"learning_rate": 50}, "learning_rate is 50: expected a number"),
-        ({"warmup_share": -0.1}, "warmup_share is -0.1"),
+        ({"warmup_fraction": -0.1}, "warmup_fraction is -0.1"),
         ({"target": 88}, "target is 88: expected a number from 0 to 1"),
         ({"precision": "fp16"}, "precision is 'fp16': expected 'bf16', 'no'"),
-        ({"batch_size": 0}, "batch_size is 0: expected a whole number from 1 up"),
+        ({"batch_size": 0}, "batch_size is 0: expected a whole number from 1"),
+        ({"rate": 1e-4}, "There is no setting 'rate': expected epochs, batch_size, learning_rate, head_lea"),
     ],
 )
 def test_bad_settings(model, rows, tokenizer, settings, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(training.TrainingError, match=message):
         fit(model, rows, tokenizer, **settings)
 
 
@@ -172,6 +187,36 @@ def test_training_leaves_the_model_as_a_plain_model(model, rows, tokenizer):
     assert not hasattr(model.forward, "__wrapped__")  # no autocast left around it
     assert all(parameter.dtype == torch.float32 for parameter in model.parameters())
     fit(model, rows, tokenizer, epochs=1, precision="no")  # another precision in the same process
+
+
+@pytest.mark.parametrize("peft", [False, True], ids=["bare", "LoRA"])
+def test_the_head_is_what_training_starts_anew(model, peft):
+    if peft:
+        from peft import LoraConfig, get_peft_model
+
+        anew = ["pooler", "classifier"]
+        lora = LoraConfig(r=2, target_modules=["query", "value"], modules_to_save=anew)
+        model = get_peft_model(model, lora)
+    names = {id(weight): name for name, weight in model.named_parameters()}
+    head, body = ([names[id(weight)] for weight in part] for part in training.split_head(model))
+    assert [".".join(name.split(".")[-1:]) for name in head] == ["weight", "bias"] * 2
+    assert all("pooler" in name for name in head[:2]) and all("classifier" in name for name in head[2:])
+    assert len(body) == (8 if peft else 37) and all(("lora" in name) is peft for name in body)
+    assert all(weight.requires_grad for part in training.split_head(model) for weight in part)
+
+
+def test_the_head_has_a_learning_rate_of_its_own(rows, tokenizer):
+    model, before = tiny(tokenizer), tiny(tokenizer)
+    fit(model, rows, tokenizer, epochs=1, learning_rate=1e-8, head_learning_rate=1e-2)
+    body, head = (
+        (new - old).abs().max()
+        for new, old in zip(
+            (model.bert.embeddings.word_embeddings.weight, model.classifier.weight),
+            (before.bert.embeddings.word_embeddings.weight, before.classifier.weight),
+            strict=True,
+        )
+    )
+    assert body < 1e-5 < 1e-3 < head
 
 
 def test_frozen_weights_stay(model, rows, tokenizer):
@@ -209,6 +254,7 @@ def test_score_by_hand():
     middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
     assert result.interval == pytest.approx((middle - half, middle + half), abs=1e-5)
+    assert str(result).endswith("F1 0.667, 5 rows")
 
 
 def test_score_when_one_class_is_never_predicted():

@@ -1,18 +1,23 @@
-"""The plain network and its data are those of the rest of the course."""
+"""The plain network is that of Transformers, and neither padding nor saving operations changes an answer."""
+
+import subprocess
+import sys
 
 import pytest
 import torch
+from transformers import BertConfig, BertForMaskedLM, BertForSequenceClassification, set_seed
 
-from helpers import assets, data, transformer
+from cluster import reviews
+from helpers import assets, transformer
 
 
 @pytest.fixture(scope="module")
-def batch():
-    return transformer.pad(transformer.read("validation", 12))
+def sentences():
+    return reviews.pad(reviews.read("validation", 12))
 
 
-def test_its_answers_are_those_of_transformers(batch):
-    input_ids, attention_mask, labels = batch
+def test_its_answers_are_those_of_transformers(sentences):
+    input_ids, attention_mask, labels = sentences
     ours = transformer.load(seed=0)
     theirs = transformer.mean_classifier(assets.resolve_model("pocket-bert"))
     theirs.classifier.load_state_dict(ours.classifier.state_dict())
@@ -23,13 +28,16 @@ def test_its_answers_are_those_of_transformers(batch):
     expected.loss.backward()
     torch.nn.functional.cross_entropy(logits, labels).backward()
     torch.testing.assert_close(
-        ours.words.weight.grad, theirs.bert.embeddings.word_embeddings.weight.grad, rtol=1e-3, atol=1e-6
+        ours.word_embeddings.weight.grad,
+        theirs.bert.embeddings.word_embeddings.weight.grad,
+        rtol=1e-3,
+        atol=1e-6,
     )
 
 
-def test_every_weight_takes_part(batch):
+def test_every_weight_takes_part(sentences):
     model = transformer.load(seed=0)
-    model(*batch[:2]).sum().backward()
+    model(*sentences[:2]).sum().backward()
     assert all(weight.grad is not None for weight in model.parameters())
 
 
@@ -40,35 +48,116 @@ def test_the_head_follows_the_seed_and_the_rest_does_not():
     assert differing == {"classifier.weight", "classifier.bias"}
 
 
-def test_its_tokens_are_those_of_the_tokenizer():
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(assets.resolve_model("pocket-bert"))
-    rows = data.take(data.load_reviews("train"), 50)
-    expected = data.tokenize(rows, tokenizer, max_length=64)
-    ours = transformer.read("train", 50)
-    assert [ids.tolist() for ids, _ in ours] == expected["input_ids"][:]
-    assert [label for _, label in ours] == expected["label"][:]
-
-
 def test_padding_changes_no_answer():
-    sentences = transformer.read("train", 2)
+    two = reviews.read("train", 2)
     model = transformer.load(seed=0).eval()
     with torch.inference_mode():
-        together = model(*transformer.pad(sentences)[:2])
-        alone = torch.cat([model(*transformer.pad([sentence])[:2]) for sentence in sentences])
+        together = model(*reviews.pad(two)[:2])
+        alone = torch.cat([model(*reviews.pad([one])[:2]) for one in two])
     torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
 
 
-def test_a_pass_sees_no_sentence_twice_and_makes_whole_batches():
-    sentences = [(torch.tensor([row]), 0) for row in range(10)]
-    orders = [
-        [ids.flatten().tolist() for ids, *_ in transformer.batches(sentences, 4, seed)] for seed in (0, 0, 1)
-    ]
-    assert orders[0] == orders[1] != orders[2]
-    assert [len(batch) for batch in orders[0]] == [4, 4] and len({*orders[0][0], *orders[0][1]}) == 8
+def test_a_worker_loads_no_large_library():
+    code = (
+        "import sys; from cluster import reviews; from helpers import transformer\n"
+        "transformer.load(0)(*reviews.pad(reviews.read('train', 2))[:2])\n"
+        "print([name for name in ('transformers', 'datasets', 'pandas', 'scipy') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=assets.ROOT, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stderr
 
 
-def test_more_sentences_than_there_are_are_refused():
-    with pytest.raises(ValueError, match=r"rows is 1,001: expected 1,000 at most, as validation.csv"):
-        transformer.read("validation", 1_001)
+def test_a_classifier_of_the_mean_leaves_padding_out(tmp_path):
+    torch.manual_seed(0)
+    shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    model = BertForMaskedLM(BertConfig(vocab_size=50, **shape)).eval()
+    model.save_pretrained(tmp_path)
+    classifier = transformer.mean_classifier(tmp_path).eval()
+    ids = torch.tensor([[2, 9, 11, 3]])
+    alone = classifier(ids, torch.ones_like(ids)).logits
+    padded = classifier(torch.tensor([[2, 9, 11, 3, 0, 0]]), torch.tensor([[1, 1, 1, 1, 0, 0]])).logits
+    assert torch.allclose(alone, padded, atol=1e-6)
+    hidden = model.bert(ids).last_hidden_state  # the pretrained weights, read by hand
+    assert torch.allclose(alone, classifier.classifier(hidden.mean(dim=1)), atol=1e-6)
+    other = transformer.mean_classifier(model.config).bert.embeddings.word_embeddings.weight
+    assert not torch.equal(other, model.bert.embeddings.word_embeddings.weight), "a shape has random weights"
+
+
+# `first_position_only`
+
+
+def tiny(dropout=0.0):
+    set_seed(0)
+    shape = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 64}
+    dropouts = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
+    return BertForSequenceClassification(BertConfig(vocab_size=50, **shape, **dropouts))
+
+
+@pytest.fixture
+def batch():
+    """Five rows of different lengths, one of them a single token."""
+    lengths = torch.tensor([7, 3, 1, 9, 5])
+    mask = (torch.arange(9) < lengths.unsqueeze(1)).long()
+    torch.manual_seed(1)
+    return {
+        "input_ids": torch.randint(1, 50, mask.shape) * mask,
+        "attention_mask": mask,
+        "labels": torch.tensor([0, 1, 1, 0, 1]),
+    }
+
+
+def losses_and_gradients(model, batch):
+    output = model(**batch)
+    output.loss.backward()
+    return output.logits, {name: weight.grad for name, weight in model.named_parameters()}
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize("masked", [True, False])
+def test_logits_and_gradients_stay(batch, attention, masked):
+    if not masked:
+        del batch["attention_mask"]
+    models = [tiny().train(), transformer.first_position_only(tiny()).train()]
+    for model in models:
+        model.set_attn_implementation(attention)
+    (logits, gradients), (same_logits, same_gradients) = (losses_and_gradients(m, batch) for m in models)
+    torch.testing.assert_close(same_logits, logits, atol=1e-6, rtol=1e-5)
+    assert same_gradients.keys() == gradients.keys()
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(same_gradients[name], gradient, atol=1e-6, rtol=1e-4, msg=name)
+
+
+def test_it_computes_less(batch):
+    from torch.utils.flop_counter import FlopCounterMode
+
+    def operations(model):
+        with FlopCounterMode(display=False) as counter:
+            model(**batch).loss.backward()
+        return counter.get_total_flops()
+
+    assert operations(transformer.first_position_only(tiny())) < 0.9 * operations(tiny())
+
+
+def test_weights_move_between_the_two():
+    whole = tiny()
+    transformer.first_position_only(tiny()).load_state_dict(whole.state_dict())
+
+
+def test_dropout_still_drops(batch):
+    model = transformer.first_position_only(tiny(dropout=0.5)).train()
+    assert not torch.equal(model(**batch).logits, model(**batch).logits)
+    model.eval()
+    assert torch.equal(model(**batch).logits, model(**batch).logits)
+
+
+def test_a_model_that_evaluates_goes_on_evaluating(batch):
+    model = tiny(dropout=0.5).eval()
+    before = model(**batch).logits
+    assert torch.allclose(transformer.first_position_only(model)(**batch).logits, before, atol=1e-6)
+    assert transformer.first_position_only(tiny().train()).bert.encoder.layer[-1].training
+
+
+def test_another_head_is_refused():
+    config = BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8)
+    with pytest.raises(ValueError, match=r"BertForMaskedLM: expected a BERT whose head reads the pooler"):
+        transformer.first_position_only(BertForMaskedLM(config))
