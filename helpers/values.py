@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,9 +43,10 @@ def require_range(
     ...
     ValueError: target is None: expected a number above 0, at most 1. Unknown is not 0: measure it first.
     """
-    number = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
-    if number and math.isfinite(value) and (low < value if above else low <= value) and value <= high:  # type: ignore[arg-type, operator]
-        return
+    if isinstance(value, int if whole else int | float) and not isinstance(value, bool):
+        finite = abs(value) <= sys.float_info.max  # of whole numbers too: more is no number to compute with
+        if finite and (low < value if above else low <= value) and value <= high:
+            return
     kind = "a whole number" if whole else "a number"
     bounds = f"above {low:,g}" if above else f"from {low:,g}"
     if math.isfinite(high):
