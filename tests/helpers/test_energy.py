@@ -279,9 +279,9 @@ def test_blocks_may_not_overlap():
 
 
 def test_two_threads_may_not_measure_at_once():
-    with energy.measure("mine", country="USA"), ThreadPoolExecutor(1) as pool:
-        with pytest.raises(energy.EnergyError, match="'mine' is being measured in another thread"):
-            pool.submit(energy.start, "other", country="USA").result()
+    refused = pytest.raises(energy.EnergyError, match="'mine' is being measured in another thread")
+    with energy.measure("mine", country="USA"), ThreadPoolExecutor(1) as pool, refused:
+        pool.submit(energy.start, "other", country="USA").result()
 
 
 def test_starting_again_replaces():

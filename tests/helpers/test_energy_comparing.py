@@ -15,23 +15,22 @@ def busy(seconds):
         pass
 
 
-def run(label="x", cpu=1.0, ram=1.0, *, method="modelled", load=0.0, wall_s=10.0, calls=1):
+def run(cpu, ram, *, method="modelled", load=0.0, calls=1):
     parts = (
         energy.Component("CPU", cpu, method, "TDP"),
         energy.Component("RAM", ram, "measured" if method == "measured" else "assumed", "constant"),
     )
-    return energy.Measurement(label, wall_s, 1.0, parts, "USA", 369.0, "", load, work={"calls": calls})
+    return energy.Measurement("x", 10.0, 1.0, parts, "USA", 369.0, "", load, work={"calls": calls})
 
 
-def rounds(*pairs, **options):
-    return tuple(run("x", cpu, ram, **options) for cpu, ram in pairs)
+def five(cpu, ram, **options):
+    return (run(cpu, ram, **options),) * 5
 
 
 def test_candidates_take_turns():
     order = []
-    runs = energy.repeat(
-        {"a": lambda: order.append("a"), "b": lambda: order.append("b")}, 3, 1, country="USA"
-    )
+    candidates = {"a": lambda: order.append("a"), "b": lambda: order.append("b")}
+    runs = energy.repeat(candidates, 3, 1, country="USA")
     assert order == ["a", "b", *["a", "b"] * 3]
     assert [len(each) for each in runs.values()] == [3, 3]
 
@@ -44,89 +43,82 @@ def test_a_window_repeats_the_call_and_counts():
 
 def test_repeat_wants_something_to_repeat():
     for candidates, times in (({}, 5), ({"a": busy}, 0)):
-        with pytest.raises(energy.EnergyError, match="expected a .*number from 1"):
+        with pytest.raises(energy.EnergyError, match=r"expected a .*number from 1"):
             energy.repeat(candidates, times, country="USA")
 
 
-def test_a_clear_difference_has_a_winner():
+@pytest.mark.parametrize(
+    ("first", "second", "winner", "reason"),
+    [
+        (five(1, 1), five(2, 2), "a", "it holds with half"),
+        (five(1, 1), five(1, 1), None, "holds 1"),
+        (five(1, 1)[:4], five(2, 2)[:4], None, "4 rounds are too few"),
+        # A is quick and hot, B slow and cool: which uses less depends on what the RAM is said to use.
+        (five(2, 1), five(1.5, 2), None, "does not hold"),
+        (five(2, 1, method="measured"), five(1.5, 2, method="measured"), "a", "read off a counter"),
+        (five(10, 10, calls=10), five(2, 2), "a", "it holds with half"),
+        (five(1, 1, load=0.4), five(2, 2), None, "the rounds without them do not say the same"),
+        ((run(1, 1, load=0.4), *five(1, 1)[1:]), five(2, 2), "a", "it holds with half"),
+    ],
+)
+def test_a_winner_is_named_where_the_ranking_holds(first, second, winner, reason):
+    result = energy.compare({"a": first, "b": second})
+    assert (result.winner, reason in result.reason) == (winner, True)
+    assert result.disturbed == tuple(i + 1 for i, run in enumerate(first) if run.foreign_load)
+    turned = energy.compare({"b": second, "a": first})
+    assert turned.winner == winner and turned.ratio == pytest.approx(1 / result.ratio)
+
+
+def test_a_noisy_difference_has_its_medians_and_its_interval():
     noise = [1.0, 1.02, 0.99, 1.01, 0.98]
-    runs = {
-        "a": rounds(*[(1.0 * n, 1.0 * n) for n in noise]),
-        "b": rounds(*[(2.0 * n, 2.0 * n) for n in noise]),
-    }
-    result = energy.compare(runs)
-    assert result.winner == "a" and result.verdict == "a uses less"
-    assert result.ratio == pytest.approx(0.5)
-    low, high = result.interval
-    assert low <= result.ratio <= high < 1
+    result = energy.compare({"a": [run(n, n) for n in noise], "b": [run(2, 2)] * 5})
+    assert result.ratio == pytest.approx(0.5) and result.verdict == "a uses less"
+    assert result.interval[0] <= result.ratio <= result.interval[1] < 1
     assert result.medians_wh == {"a": pytest.approx(2.0), "b": pytest.approx(4.0)}
-    turned = energy.compare({"b": runs["b"], "a": runs["a"]})
-    assert turned.winner == "a" and turned.ratio == pytest.approx(2.0)
 
 
 def test_the_same_work_twice_is_undecided():
     """A ratio of 1 lies in the interval of most comparisons of a thing with itself."""
     draw, decided = random.Random(1), 0
     for _ in range(40):
-        noisy = {name: rounds(*[(draw.gauss(1, 0.05), 1.0) for _ in range(7)]) for name in "ab"}
+        noisy = {name: [run(draw.gauss(1, 0.05), 1.0) for _ in range(7)] for name in "ab"}
         decided += energy.compare(noisy).winner is not None
     assert decided <= 6
 
 
-def test_four_rounds_are_too_few():
-    result = energy.compare({"a": rounds(*[(1, 1)] * 4), "b": rounds(*[(2, 2)] * 4)})
-    assert result.winner is None and "too few" in result.reason
-
-
-def test_a_ranking_that_the_constant_decides_is_undecided():
-    """A is quick and hot, B slow and cool: which uses less depends on what the RAM is said to use."""
-    runs = {"a": rounds(*[(2.0, 1.0)] * 5), "b": rounds(*[(1.5, 2.0)] * 5)}
-    result = energy.compare(runs)
-    assert result.ratio < 1 and result.winner is None
-    assert "does not hold" in result.reason
-    counted = {name: rounds(*[(r.components[0].energy_wh, r.components[1].energy_wh) for r in each],
-                            method="measured") for name, each in runs.items()}  # fmt: skip
-    assert energy.compare(counted).winner == "a", "where both parts are counted there is nothing to vary"
-
-
-def test_rounds_beside_other_programs_are_marked_and_decide_nothing():
-    quiet, disturbed = rounds(*[(1, 1)] * 5), rounds(*[(1, 1)] * 5, load=0.4)
-    other = rounds(*[(2, 2)] * 5)
-    assert energy.compare({"a": quiet, "b": other}).disturbed == ()
-    result = energy.compare({"a": disturbed, "b": other})
-    assert result.disturbed == (1, 2, 3, 4, 5) and result.winner is None
-    assert "other programs" in result.reason and "rounds 1, 2, 3, 4 and 5 of 5" in str(result)
-    one = energy.compare({"a": (disturbed[0], *quiet[1:]), "b": other})
-    assert one.disturbed == (1,) and one.winner == "a", "the other four say the same"
+def test_disturbed_rounds_are_named():
+    second = five(2, 2)
+    assert "rounds 1, 2, 3, 4 and 5 of 5" in str(energy.compare({"a": five(1, 1, load=0.4), "b": second}))
+    one = energy.compare({"a": (run(1, 1, load=0.4), *five(1, 1)[1:]), "b": second})
     assert str(one).endswith("beside round 1 of 5."), "the number of a round, not of rounds"
+    assert "<td>disturbed</td><td>round 1 of 5</td>" in one._repr_html_()
 
 
-def test_unknown_is_refused():
-    unknown = energy.Measurement("x", 0.1, 0.1, (energy.Component("CPU", None, None, "too short"),),
-                                 "USA", 369.0, "", 0.0)  # fmt: skip
-    with pytest.raises(energy.EnergyError, match=r"unknown energy, which is not 0.*too short"):
-        energy.compare({"a": (unknown,) * 5, "b": rounds(*[(1, 1)] * 5)})
+@pytest.mark.parametrize(
+    ("runs", "message"),
+    [
+        ({}, "got nothing: expected two candidates with as many rounds"),
+        ({"a": five(1, 1)}, "two candidates with as many rounds"),
+        ({"a": five(1, 1), "b": five(1, 1)[1:]}, "'a' with 5, 'b' with 4: expected two candidates"),
+        ({"a": five(1, 1), "b": five(1, 1, method="measured")}, "different ways"),
+        ({"a": five(None, 1), "b": five(1, 1)}, "unknown energy, which is not 0"),
+    ],
+)
+def test_what_does_not_compare_is_refused(runs, message):
+    with pytest.raises(energy.EnergyError, match=message):
+        energy.compare(runs)
 
 
-def test_what_does_not_pair_up_is_refused():
-    for runs in ({}, {"a": rounds((1, 1))}, {"a": rounds((1, 1)), "b": rounds((1, 1), (1, 1))}):
-        with pytest.raises(energy.EnergyError, match="two candidates with as many rounds"):
-            energy.compare(runs)
-    with pytest.raises(energy.EnergyError, match="different ways"):
-        energy.compare({"a": rounds(*[(1, 1)] * 5), "b": rounds(*[(1, 1)] * 5, method="measured")})
-
-
-def test_energy_counts_by_the_call():
-    runs = {"a": rounds(*[(10, 10)] * 5, calls=10), "b": rounds(*[(2, 2)] * 5, calls=1)}
-    result = energy.compare(runs)
-    assert result.medians_wh == {"a": 2.0, "b": 4.0} and result.winner == "a"
-
-
-def test_a_comparison_comes_back_from_its_raw_values():
-    result = energy.compare({"a": rounds(*[(1, 1)] * 5), "b": rounds(*[(2, 2)] * 5)})
+def test_a_comparison_comes_back_from_its_raw_values_and_prints():
+    result = energy.compare({"a": five(1, 1), "b": five(2, 2)})
     again = energy.Comparison.from_raw(json.loads(json.dumps(result.raw())))
     assert again.results() == result.results() and str(again) == str(result)
-    assert "<table>" in result._repr_html_()
+    assert list(result.results())[-2:] == ["marked", "method"], "the keys of recorded receipts"
+    assert str(result) == (
+        "a uses less: a / b = 0.500 (95 % interval 0.500 to 0.500, 5 rounds, assumed); "
+        "it holds with half and with twice the CPU power, and without the RAM's constant."
+    )
+    assert "<td>a / b</td><td>0.500</td><td>0.500 to 0.500</td>" in result._repr_html_()
 
 
 def test_real_work_three_times_as_long_uses_more():
@@ -145,7 +137,8 @@ def test_joules_for_1000_predictions():
     )
     assert "batches of 4 x 27 tokens" in str(result)
     assert result.count == result.cost.work["predictions"]
-    assert result.count == pytest.approx(0.8 / 0.01 * 10 / 3, rel=0.3), "batches of 4, 4 and 2"
+    passes, more = divmod(len(result.latencies_s), 3)
+    assert result.count == 10 * passes + 4 * more, "batches of 4, 4 and 2"
     assert result.joules == pytest.approx(result.cost.energy_wh * 3_600 / result.count * 1_000)
     assert result.accuracy == 0.5
     assert 0.01 <= result.results()["p50_s"] <= result.results()["p90_s"]
@@ -160,16 +153,16 @@ def test_a_window_too_short_to_tell_is_unknown():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("inputs", "labels", "message"),
     [
-        (([],), "expected a number from 1"),
-        (([1, 2], [1]), "2 inputs but 1 labels"),
-        (([1, 2, 3],), "gave 1 answers to 3 inputs"),
+        ([], None, "from 1"),
+        ([1, 2], [1], "2 inputs but 1 labels"),
+        ([1, 2, 3], None, "1 answers to 3 inputs"),
     ],
 )
-def test_predictions_that_do_not_pair_up_are_refused(arguments, message):
+def test_predictions_that_do_not_pair_up_are_refused(inputs, labels, message):
     with pytest.raises(energy.EnergyError, match=message):
-        energy.per_1000("x", lambda batch: [1], *arguments, country="USA", batch_size=8)
+        energy.per_1000("x", lambda batch: [1], inputs, labels, country="USA", batch_size=8)
 
 
 def training(*qualities):

@@ -1,13 +1,16 @@
 """Where a counter exists it is read, and the label says so: a made-up RAPL tree and a made-up NVML."""
 
+import os
+import re
 import threading
 import time
 import types
+from pathlib import Path
 
 import pytest
 
 from helpers import energy
-from helpers.energy import sources
+from helpers.energy import sources, tracker
 
 GPUS = 2
 GPU_W, CPU_W = 100.0, 40.0
@@ -59,61 +62,41 @@ def rapl(tmp_path, monkeypatch):
     thread.join()
 
 
-class FakeNVML(types.SimpleNamespace):
-    """As much of NVML as CodeCarbon asks for; each GPU uses GPU_W."""
+@pytest.fixture
+def nvml(monkeypatch):
+    """As much of NVML as CodeCarbon asks for; GPU 0 uses GPU_W, GPU 1 twice that."""
+    from codecarbon.core import gpu, gpu_nvidia
 
     class NVMLError(Exception):
         pass
 
-    NVMLError_NotSupported = NVMLError
-    NVML_TEMPERATURE_GPU = 0
-    others: tuple = ()
-    counter = True
-
-    def nvmlInit(self):
-        pass
-
-    def nvmlDeviceGetCount(self):
-        return GPUS
-
-    def nvmlDeviceGetHandleByIndex(self, index):
-        return index
-
-    def nvmlDeviceGetTotalEnergyConsumption(self, handle):
-        if not self.counter:
-            raise self.NVMLError("not supported")
+    def energy_mj(handle):
+        if not fake.counter:
+            raise NVMLError("not supported")
         return int(time.perf_counter() * GPU_W * (handle + 1) * 1_000)
 
-    def nvmlDeviceGetPowerUsage(self, handle):
-        return int(GPU_W * (handle + 1) * 1_000)
-
-    def nvmlDeviceGetName(self, handle):
-        return f"Made-up {handle}"
-
-    def nvmlDeviceGetUUID(self, handle):
-        return f"GPU-{handle}"
-
-    def nvmlDeviceGetMemoryInfo(self, handle):
-        return types.SimpleNamespace(free=1, total=2, used=1)
-
-    def nvmlDeviceGetEnforcedPowerLimit(self, handle):
-        return 300_000
-
-    def nvmlDeviceGetUtilizationRates(self, handle):
-        return types.SimpleNamespace(gpu=50)
-
-    def nvmlDeviceGetComputeRunningProcesses(self, handle):
-        return [types.SimpleNamespace(pid=pid, usedGpuMemory=1) for pid in self.others]
-
-
-@pytest.fixture
-def nvml(monkeypatch):
-    from codecarbon.core import gpu, gpu_nvidia
-
-    fake = FakeNVML()
-    monkeypatch.setattr(gpu_nvidia, "pynvml", fake)
-    monkeypatch.setattr(gpu, "pynvml", fake)
+    fake = types.SimpleNamespace(
+        counter=True,
+        others=(),
+        NVMLError=NVMLError,
+        NVMLError_NotSupported=NVMLError,
+        NVML_TEMPERATURE_GPU=0,
+        nvmlInit=lambda: None,
+        nvmlDeviceGetCount=lambda: GPUS,
+        nvmlDeviceGetHandleByIndex=lambda index: index,
+        nvmlDeviceGetTotalEnergyConsumption=energy_mj,
+        nvmlDeviceGetPowerUsage=lambda handle: int(GPU_W * (handle + 1) * 1_000),
+        nvmlDeviceGetName=lambda handle: f"Made-up {handle}",
+        nvmlDeviceGetUUID=lambda handle: f"GPU-{handle}",
+        nvmlDeviceGetMemoryInfo=lambda handle: types.SimpleNamespace(free=1, total=2, used=1),
+        nvmlDeviceGetEnforcedPowerLimit=lambda handle: 300_000,
+        nvmlDeviceGetUtilizationRates=lambda handle: types.SimpleNamespace(gpu=50),
+        nvmlDeviceGetComputeRunningProcesses=lambda handle: [
+            types.SimpleNamespace(pid=pid, usedGpuMemory=1) for pid in fake.others
+        ],
+    )
     for module in (gpu, gpu_nvidia):
+        monkeypatch.setattr(module, "pynvml", fake)
         monkeypatch.setattr(module, "PYNVML_AVAILABLE", True)
     monkeypatch.setattr(gpu, "is_nvidia_system", lambda: True)
     return fake
@@ -133,7 +116,7 @@ def test_a_rapl_counter_is_read(rapl):
     assert meter.result.method == "assumed", "the RAM is a constant still"
 
 
-def test_a_closed_rapl_counter_says_how_to_open_it(rapl, monkeypatch):
+def test_a_closed_rapl_counter_says_how_to_open_it(rapl, tmp_path, monkeypatch):
     from codecarbon.core import cpu
 
     monkeypatch.setattr(sources.os, "access", lambda path, mode: False)
@@ -143,9 +126,6 @@ def test_a_closed_rapl_counter_says_how_to_open_it(rapl, monkeypatch):
     part = parts(meter.result)["CPU"]
     assert part.method == "modelled" and part.energy_wh > 0
     assert f"sudo chmod o+r {rapl / 'energy_uj'}" in part.source
-
-
-def test_no_counter_no_hint(tmp_path, monkeypatch):
     monkeypatch.setattr(sources, "RAPL", tmp_path / "nothing here")
     assert sources.rapl_hint() == ""
 
@@ -157,8 +137,7 @@ def test_a_counter_that_stands_still_is_unknown(rapl, monkeypatch):
     monkeypatch.setattr(RAPLFile, "_get_value", lambda self: Energy.from_ujoules(7))
     with energy.measure("stuck", country="USA") as meter:
         busy(0.6)
-    assert parts(meter.result)["CPU"].energy_wh is None
-    assert meter.result.energy_wh is None
+    assert parts(meter.result)["CPU"].energy_wh is meter.result.energy_wh is None
     assert "no reading from RAPL counter" in str(meter.result)
 
 
@@ -179,6 +158,32 @@ def test_each_gpu_has_its_own_counter(nvml):
     assert sum(energy_wh for *_, energy_wh in rows) == pytest.approx(meter.result.energy_wh, rel=0.01)
 
 
+def test_a_hidden_gpu_is_not_charged(nvml, monkeypatch):
+    """A scheduler gave this process one of the machine's GPUs; the others are other people's."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    nvml.others = (999_999_999,)
+    with energy.measure("one of two", country="USA") as meter:
+        time.sleep(0.6)
+    assert [name for name in parts(meter.result) if name.startswith("GPU")] == ["GPU 1"]
+    assert [note for note in meter.result.notes if "GPU 0" in note] == []
+
+
+def test_the_private_names_that_are_touched_are_there_and_in_one_file(nvml, rapl):
+    folder = Path(tracker.__file__).parent
+    touched = {path.name: set(re.findall(r"(?:tracker|device|hardware)(\._[a-z]\w*)", path.read_text()))
+               for path in folder.glob("*.py")}  # fmt: skip
+    names = touched.pop("tracker.py") - {"._tracker"}
+    assert len(names) == 8 and not any(touched.values()), "private names of CodeCarbon's belong in tracker.py"
+    reader = tracker.Reader("USA")
+    owners = [reader._tracker, *reader._tracker._hardware, *tracker._gpus(reader._tracker)]
+    reader.stop()
+    missing = [name for name in names if not any(hasattr(owner, name[1:]) for owner in owners)]
+    assert missing == [] and all(
+        hasattr(owners[0], f"_total_{part}_energy") for part in ("cpu", "ram", "gpu")
+    )
+    assert hasattr(owners[0], "_external_conf")
+
+
 def test_a_gpu_without_a_counter_is_read_once_a_second(nvml):
     nvml.counter = False
     with energy.measure("old GPU", country="USA") as meter:
@@ -189,8 +194,6 @@ def test_a_gpu_without_a_counter_is_read_once_a_second(nvml):
 
 
 def test_other_processes_on_a_gpu_are_noted(nvml):
-    import os
-
     nvml.others = (os.getpid(), 999_999_999)
     with energy.measure("shared GPU", country="USA") as meter:
         busy(0.6)
