@@ -145,10 +145,11 @@ def test_slurm_starts_one_launcher_a_machine_and_they_meet(tmp_path):
     assert (out / "checkpoint" / "step-10").is_dir()
     readings = [energy.Reading.from_raw(json.loads(p.read_text())) for p in (out / "energy").glob("*.json")]
     assert [reading.machine for reading in readings] == 2 * [energy.machine_id()]
-    done = total(out / "energy")
+    done = finished(TOTAL, out / "energy")
     assert done.returncode == 1 and "would count twice" in done.stderr, "two machines that are one"
 
 
+TOTAL = "cluster/total.py"
 METERED = [sys.executable, "cluster/metered.py", "--country", "USA", "--folder"]
 SLEEP = ["--", sys.executable, "-c", "import time; print('asleep', flush=True); time.sleep(60)"]
 
@@ -160,12 +161,8 @@ def asleep(folder):
     return process, psutil.Process(process.pid).children()
 
 
-def total(folder):
-    return finished([sys.executable, "cluster/total.py", folder])
-
-
-def finished(command):
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+def finished(*command):
+    return subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True)
 
 
 @pytest.mark.parametrize("request_to_end", [signal.SIGTERM, signal.SIGINT])
@@ -175,16 +172,16 @@ def test_a_meter_that_is_asked_to_end_leaves_its_reading(request_to_end, tmp_pat
     assert process.wait(timeout=30) == 128 + signal.SIGTERM
     assert not any(child.is_running() for child in children)
     assert [path.suffix for path in tmp_path.iterdir()] == [".json"]
-    assert total(tmp_path).returncode == 0
+    assert finished(TOTAL, tmp_path).returncode == 0
 
 
 def test_a_meter_that_was_killed_makes_the_sum_unknown(tmp_path):
-    finished([*METERED, tmp_path, "--", sys.executable, "-c", "import time; time.sleep(1)"])
+    finished(*METERED[1:], tmp_path, "--", sys.executable, "-c", "import time; time.sleep(1)")
     process, children = asleep(tmp_path)
     process.kill()
     process.wait()
     children[0].kill()
-    done = total(tmp_path)
+    done = finished(TOTAL, tmp_path)
     assert done.returncode == 1 and "1 reading of 1 machine" in done.stdout.replace("readings", "reading")
     assert re.search(r"used more, and nobody knows how much: \S+ began and left no reading", done.stderr)
 

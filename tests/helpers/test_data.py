@@ -47,8 +47,7 @@ def test_labels_follow_the_ratings(split):
 
 def test_no_sentence_stands_in_two_splits():
     texts = [text.lower() for split in data.REVIEWS for text in data.load_reviews(split)["text"][:]]
-    assert len(texts) == 7_070 + 1_000 + 2_000
-    assert len(set(texts)) == len(texts)
+    assert len(texts) == len(set(texts)) == 7_070 + 1_000 + 2_000
 
 
 def test_the_first_rows_are_a_fair_sample():
@@ -69,10 +68,7 @@ def test_digits():
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (
-            "text,rating\ngood,1\n",
-            r"has no column label, only text, rating\. Expected the columns text and label",
-        ),
+        ("text,rating\ngood,1\n", r"has no column label, only text, rating\. Expected the columns text and"),
         ("sentence,label\ngood,1\n", "has no column text"),
         ('text,label\ngood,1\n" ",0\n', "has no text in line 3: write one, or delete the line"),
         ("text,label\ngood,1\nbad,2\n", r"has the label .*2.* in line 3: expected 0 \(negative\) or 1"),
@@ -91,8 +87,7 @@ def test_good_csv(tmp_path):
     path = tmp_path / "mine.csv"
     path.write_text('text,label\n"good, very",1\nNA,0\n')
     mine = data.read_sentences(path)
-    assert mine["text"][:] == ["good, very", "NA"]
-    assert mine["label"][:] == [1, 0]
+    assert mine["text"][:] == ["good, very", "NA"] and mine["label"][:] == [1, 0]
 
 
 def test_missing_csv_and_split(tmp_path):
@@ -141,8 +136,7 @@ def test_length_bucketing_leaves_little_padding(tokenizer):
 
 def test_seed_decides_the_order(some, tokenizer):
     def order(seed):
-        return [
-            batch["index"].tolist() for batch in data.batches(some, tokenizer, 32, shuffle=True, seed=seed)
-        ]
+        loader = data.batches(some, tokenizer, 32, shuffle=True, seed=seed)
+        return [batch["index"].tolist() for batch in loader]
 
     assert order(1) == order(1) != order(2)

@@ -128,31 +128,24 @@ def test_three_gradients_agree(formulas, rows, pixels, count):
     torch.testing.assert_close((of_W, of_b), by_hand, atol=1e-8, rtol=1e-6)
 
 
-OPTIMIZERS = {
-    "sgd": ({}, lambda p: torch.optim.SGD(p, lr=0.05)),
-    "momentum": ({}, lambda p: torch.optim.SGD(p, lr=0.05, momentum=0.9)),
-    "adam": ({}, lambda p: torch.optim.Adam(p, lr=0.05)),
-    "adamw": ({}, lambda p: torch.optim.AdamW(p, lr=0.05)),
-}
-OPTIONS = {
-    "momentum": ({"mu": 0.5}, lambda p: torch.optim.SGD(p, lr=0.05, momentum=0.5)),
-    "adam": (
-        {"beta1": 0.8, "beta2": 0.95, "eps": 1e-3},
-        lambda p: torch.optim.Adam(p, lr=0.05, betas=(0.8, 0.95), eps=1e-3),
-    ),
-    "adamw": (
-        {"weight_decay": 0.3, "beta1": 0.5},
-        lambda p: torch.optim.AdamW(p, lr=0.05, weight_decay=0.3, betas=(0.5, 0.999)),
-    ),
-}
+SGD, Adam, AdamW = torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW
+TWINS = [  # our function and its options, PyTorch's class and its own
+    ("sgd", {}, SGD, {}),
+    ("momentum", {}, SGD, {"momentum": 0.9}),
+    ("momentum", {"mu": 0.5}, SGD, {"momentum": 0.5}),
+    ("adam", {}, Adam, {}),
+    ("adam", {"beta1": 0.8, "beta2": 0.95, "eps": 1e-3}, Adam, {"betas": (0.8, 0.95), "eps": 1e-3}),
+    ("adamw", {}, AdamW, {}),
+    ("adamw", {"weight_decay": 0.3, "beta1": 0.5}, AdamW, {"weight_decay": 0.3, "betas": (0.5, 0.999)}),
+]
 
 
-def follow(step, twin, options, penalty=0.0):
+def follow(step, options, twin, twins_options, penalty=0.0):
     """Take 20 steps of ours and of PyTorch's on the same changing loss; return both ends."""
     target = torch.randn(6, 3, dtype=torch.float64)
     ours, state = torch.ones(6, 3, dtype=torch.float64), {}
     theirs = ours.clone().requires_grad_()
-    optimizer = twin([theirs])
+    optimizer = twin([theirs], lr=0.05, **twins_options)
     for t in range(20):
         g = (ours - target) ** 3 + math.sin(t)
         ours = step(ours, g + penalty * ours, state, lr=0.05, **options)
@@ -161,21 +154,16 @@ def follow(step, twin, options, penalty=0.0):
     return ours, theirs.detach()
 
 
-@pytest.mark.parametrize(
-    ("name", "options", "twin"),
-    [(name, *pair) for table in (OPTIMIZERS, OPTIONS) for name, pair in table.items()],
-)
-def test_optimizer_equals_its_twin(formulas, name, options, twin):
-    torch.testing.assert_close(*follow(getattr(formulas, name), twin, options))
+@pytest.mark.parametrize(("name", "options", "twin", "twins_options"), TWINS)
+def test_optimizer_equals_its_twin(formulas, name, options, twin, twins_options):
+    torch.testing.assert_close(*follow(getattr(formulas, name), options, twin, twins_options))
 
 
 def test_l2_penalty_in_adam_is_adams_weight_decay_and_not_adamws(formulas):
-    ours, adam = follow(
-        formulas.adam, lambda p: torch.optim.Adam(p, lr=0.05, weight_decay=0.3), {}, penalty=0.3
-    )
+    ours, adam = follow(formulas.adam, {}, Adam, {"weight_decay": 0.3}, penalty=0.3)
     torch.testing.assert_close(ours, adam)
     torch.manual_seed(0)
-    _, adamw = follow(formulas.adam, lambda p: torch.optim.AdamW(p, lr=0.05, weight_decay=0.3), {})
+    _, adamw = follow(formulas.adam, {}, AdamW, {"weight_decay": 0.3})
     assert (ours - adamw).abs().max() > 0.01
 
 

@@ -67,8 +67,7 @@ def test_the_corpus_is_what_its_card_says():
         assert list(dict.fromkeys(split["source"][:])) == sources
         assert low < sum(len(text.split()) for text in split["text"][:]) < high
         assert all(text == " ".join(text.split()) and text for text in split["text"][:])
-    packed = sum(path.stat().st_size for path in (assets.DATA / "corpus").iterdir())
-    assert packed < 10e6
+    assert sum(path.stat().st_size for path in (assets.DATA / "corpus").iterdir()) < 10e6
     with pytest.raises(data.DataError, match="no split 'test' of the corpus: expected 'train' or 'held_out'"):
         data.load_corpus("test")
 
@@ -92,9 +91,7 @@ def test_the_vocabulary(tokenizer, texts):
     assert tokenizer.tokenize("the FILM") == tokenizer.tokenize("The film")
     again = pretraining.train_tokenizer(texts, 800)  # chance breaks ties, so nearly the same
     assert len(again.get_vocab().keys() & tokenizer.get_vocab().keys()) > 0.95 * 800
-    long, short = (
-        len(pretraining.train_tokenizer(texts, size).tokenize(" ".join(texts))) for size in (400, 2_000)
-    )
+    long, short = (len(pretraining.train_tokenizer(texts, n).tokenize(" ".join(texts))) for n in (400, 2_000))
     assert long > short
 
 
@@ -102,38 +99,10 @@ def test_packing_loses_only_the_end(tokenizer, texts, sequences):
     assert sequences.dtype == torch.int64 and sequences.shape[1] == LENGTH
     assert (sequences[:, 0] == tokenizer.cls_token_id).all()
     assert (sequences != tokenizer.pad_token_id).all()
-    whole = [
-        token
-        for text in texts
-        for token in [*tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer.sep_token_id]
-    ]
+    ids = tokenizer(texts, add_special_tokens=False)["input_ids"]
+    whole = [token for text in ids for token in [*text, tokenizer.sep_token_id]]
     packed = sequences[:, 1:].flatten().tolist()
     assert packed == whole[: len(packed)] and len(whole) - len(packed) < LENGTH - 1
-
-
-def mask_by_hand(input_ids, tokenizer, generator):
-    """What “Pretrain a BERT” writes out."""
-    special = torch.isin(input_ids, torch.tensor(tokenizer.all_special_ids))
-    chosen = torch.bernoulli(
-        torch.full(input_ids.shape, 0.15).masked_fill(special, 0.0), generator=generator
-    ).bool()
-    labels = input_ids.where(chosen, -100)
-    masked = input_ids.clone()
-    to_mask = torch.bernoulli(torch.full(input_ids.shape, 0.8), generator=generator).bool() & chosen
-    masked[to_mask] = tokenizer.mask_token_id
-    half = torch.bernoulli(torch.full(input_ids.shape, 0.5), generator=generator).bool()
-    to_random = half & chosen & ~to_mask
-    random = torch.randint(len(tokenizer), input_ids.shape, generator=generator)
-    masked[to_random] = random[to_random]
-    return masked, labels
-
-
-def test_the_helper_masks_as_the_notebook_does(tokenizer, sequences):
-    helper, generator = pretraining.masker(tokenizer, seed=3), torch.Generator().manual_seed(3)
-    for rows in sequences[:64].split(16):
-        batch = helper(list(rows))
-        input_ids, labels = mask_by_hand(rows, tokenizer, generator)
-        assert torch.equal(batch["input_ids"], input_ids) and torch.equal(batch["labels"], labels)
 
 
 def test_the_fractions_of_masking(tokenizer, sequences):
@@ -282,6 +251,10 @@ def test_what_does_not_fit_is_refused(model, tokenizer, texts, sequences):
         TrainingError, match="24 tokens long, the model has 16 positions: pack with length=16"
     ):
         run(model, pretraining.pack(texts, tokenizer, 24), tokenizer)
+    with pytest.raises(
+        TrainingError, match="There is no setting 'warmup': expected steps, batch_size, learn"
+    ):
+        run(model, sequences, tokenizer, warmup=3)
     with pytest.raises(TrainingError, match="The corpus is empty"):
         run(model, sequences[:0], tokenizer)
     with pytest.raises(TrainingError, match="The model knows 800 tokens"):
@@ -304,13 +277,6 @@ def test_what_does_not_fit_is_refused(model, tokenizer, texts, sequences):
 def test_settings_out_of_range_are_refused(model, tokenizer, sequences, setting, value):
     with pytest.raises(TrainingError, match=f"{setting} is {re.escape(repr(value))}: expected"):
         run(model, sequences, tokenizer, **{setting: value})
-
-
-def test_an_unknown_setting_is_refused(model, tokenizer, sequences):
-    with pytest.raises(
-        TrainingError, match="There is no setting 'warmup': expected steps, batch_size, learn"
-    ):
-        run(model, sequences, tokenizer, warmup=3)
 
 
 @pytest.fixture(scope="module")
