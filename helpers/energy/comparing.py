@@ -58,7 +58,6 @@ class Comparison(Record):
         """Compare the runs of `raw` again."""
         return compare({name: [Measurement.from_raw(run) for run in runs] for name, runs in raw.items()})
 
-    marked = property(lambda self: self.disturbed)  # the former name
     __str__ = display.comparison_line
     _repr_html_ = display.comparison_table
 

@@ -34,10 +34,6 @@ class Meter:
             raise EnergyError(f"{self.label!r} has not stopped yet: leave its `with` block first.")
         return self._result
 
-    def phase(self, label: str) -> "Meter":
-        """A part of this block, for `with meter.phase("load"):`, listed in its breakdown."""
-        return Meter(label, self._place[0], self._pue)
-
     def count(self, **amounts: float) -> None:
         """Add to the work done in this block, such as ``count(samples=32, tokens=800)``."""
         for name, amount in amounts.items():

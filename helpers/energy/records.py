@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Self
 
 from helpers.energy import display
-from helpers.energy.display import html_table  # noqa: F401  (the former place)
 
 METHODS = ("measured", "modelled", "assumed")  # from the strongest to the weakest
 RANGES = {  # by what a figure may be too high or too low, as factors
@@ -182,7 +181,6 @@ class Measurement(Record):
         """Everything, totals included, as plain values that `json` can write."""
         return self.raw() | self.results()
 
-    marked, under = disturbed, rescaled  # the former names
     __str__ = display.measurement_line
     _repr_html_ = display.measurement_table
 
@@ -204,7 +202,6 @@ class Idle(Record):
         """Whether other programs used more than a tenth of the machine, so that it was not idle."""
         return self.reading.disturbed
 
-    marked = disturbed  # the former name
     __str__ = display.idle_line
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -11,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import psutil
 import pytest
 
-from helpers import assets, energy, receipts
+from helpers import energy
 from helpers.energy import meter as meter_module
 from helpers.energy import sources
 
@@ -38,15 +39,16 @@ def nothing_runs():
 
 def test_a_busy_second():
     with energy.measure("busy", country="usa") as meter:
-        busy(1.2)
+        for _ in range(3):
+            busy(0.4)
+            meter.count(samples=32, tokens=800)
     result = meter.result
-    assert 1.2 <= result.wall_s < 10
-    assert 0 < result.cpu_s < 10
+    assert 1.2 <= result.wall_s < 10 and 0 < result.cpu_s < 10
     assert result.energy_wh == pytest.approx(sum(part.energy_wh for part in result.components)) != 0
     assert result.method == max((part.method for part in result.components), key=energy.METHODS.index)
     assert result.country == "USA" and "2023" in result.intensity_source
     assert result.co2e_g == pytest.approx(result.energy_wh / 1_000 * result.intensity_g_per_kwh)
-    assert "<table>" in result._repr_html_()
+    assert result.work == {"samples": 96, "tokens": 2_400} and "2,400" in result._repr_html_()
     assert json.loads(json.dumps(result.to_dict()))["energy_wh"] == result.energy_wh
 
 
@@ -64,11 +66,7 @@ def broken(*_):
 @pytest.mark.parametrize(
     ("name", "found", "reason"),
     [
-        (
-            "start",
-            lambda self: None,
-            "CodeCarbon did not start",
-        ),  # what a locked tracker does: nothing at all
+        ("start", lambda self: None, "CodeCarbon did not start"),  # as a locked tracker: it does nothing
         ("start", broken, "OSError: no sensor today"),
         ("_measure_power_and_energy", broken, "OSError: no sensor today"),
         ("_total_ram_energy", property(broken, lambda *_: None), "OSError: no sensor today"),
@@ -103,7 +101,6 @@ def test_nothing_around_it_bends_a_figure(monkeypatch, tmp_path):
         monkeypatch.setenv(f"CODECARBON_{name}", value)
     with energy.measure("pinned", country="USA") as meter:
         time.sleep(0.6)
-    assert meter.result.energy_wh * 3_600 / meter.result.wall_s < 900
     for part in meter.result.components:
         if part.basis_w is not None:
             assert part.energy_wh * 3_600 / meter.result.wall_s <= 1.05 * part.basis_w < 1_000
@@ -118,8 +115,7 @@ def test_a_lock_that_a_killed_process_left_behind_forbids_nothing(tmp_path, monk
     monkeypatch.setattr(lock, "LOCKFILE", str(stale))
     with energy.measure("after a crash", country="USA") as meter:
         busy(0.6)
-    assert meter.result.energy_wh > 0
-    assert stale.exists(), "it belongs to someone else"
+    assert meter.result.energy_wh > 0 and stale.exists(), "the lock belongs to someone else"
 
 
 def test_a_clock_that_jumps_changes_nothing(monkeypatch):
@@ -143,12 +139,10 @@ def test_a_total_is_as_good_as_its_weakest_part():
     assert result.energy_wh is result.method is result.co2e_g is result.low_wh is None
 
 
-@pytest.mark.parametrize(
-    ("country", "hint"), [("Germany", "Did you mean DEU"), ("XXX", "three-letter"), ("", "three-letter")]
-)
-def test_unknown_country(country, hint):
-    with pytest.raises(energy.EnergyError, match=hint):
-        energy.measure("x", country=country)
+def test_unknown_country():
+    for country, hint in {"Germany": "Did you mean DEU", "XXX": "three-letter", "": "three-letter"}.items():
+        with pytest.raises(energy.EnergyError, match=hint):
+            energy.measure("x", country=country)
     with pytest.raises(TypeError, match="country"):
         energy.measure("x")
 
@@ -157,13 +151,13 @@ def test_blocks_may_nest_and_the_breakdown_sums_to_the_total():
     """An inner block is part of the outer one, not a second machine."""
     with energy.measure("outer", country="USA") as outer:
         busy(0.6)
-        with outer.phase("inner"):
+        with energy.measure("inner", country="USA"):
             busy(0.6)
             with energy.measure("innermost", country="DEU") as innermost:
                 busy(0.6)
-        with outer.phase("inner"):
+        with energy.measure("inner", country="USA"):
             time.sleep(0.6)
-        with outer.phase("short"):
+        with energy.measure("short", country="USA"):
             pass
     result = outer.result
     assert [phase.label for phase in result.phases] == ["inner", "inner", "short"]
@@ -176,7 +170,6 @@ def test_blocks_may_nest_and_the_breakdown_sums_to_the_total():
     assert total == pytest.approx(result.energy_wh, rel=0.01)
     assert sum(seconds for seconds, _ in rows.values()) == pytest.approx(result.wall_s, rel=0.01)
     assert rows["inner"][1] > rows["other"][1] > 0
-    assert "other" in result._repr_html_()
 
 
 def test_a_forked_child_starts_with_no_meter():
@@ -189,19 +182,10 @@ def test_a_forked_child_starts_with_no_meter():
         assert os.waitpid(child, 0)[1] == 0
 
 
-def test_work_is_counted():
-    with energy.measure("batches", country="USA") as meter:
-        for _ in range(3):
-            meter.count(samples=32, tokens=800)
-    assert meter.result.work == {"samples": 96, "tokens": 2_400}
-    assert "2,400" in meter.result._repr_html_()
-
-
 def test_pue_counts_in_the_carbon_alone():
     plain = measurement(("CPU", 2.0, "measured"))
     shared = dataclasses.replace(plain, pue=1.5)
-    assert shared.energy_wh == plain.energy_wh
-    assert shared.co2e_g == pytest.approx(1.5 * plain.co2e_g)
+    assert (shared.energy_wh, shared.co2e_g) == (plain.energy_wh, pytest.approx(1.5 * plain.co2e_g))
     assert "PUE 1.5" in shared._repr_html_() and "PUE" not in plain._repr_html_()
     with pytest.raises(energy.EnergyError, match=r"pue is 0.9: expected a number from 1"):
         energy.measure("x", country="USA", pue=0.9)
@@ -225,46 +209,19 @@ def test_idle_is_taken_off():
     assert meter.result.net_wh is None and "net of idle" in str(result)
 
 
-def test_an_idle_reading_that_is_unknown_leaves_the_net_unknown():
-    unknown, known = energy.Idle(measurement(("CPU", None, None))), measurement(("CPU", 1.0, "measured"))
-    assert unknown.power_w is None
-    for readings in ([unknown], [unknown, energy.Idle(known)], []):
-        result = known.minus_idle(*readings)
-        assert result.net_wh is None and "net energy unknown" in str(result)
-    with pytest.raises(energy.EnergyError, match=r"expected a number from 0.5"):
-        energy.idle(0)
-
-
-def test_idle_readings_that_differ_are_noted():
-    def reading(energy_wh, foreign=0.0):
-        return energy.Idle(measurement(("CPU", energy_wh, "measured"), wall_s=3_600.0, foreign=foreign))
+def test_idle_readings_that_are_unknown_or_differ_are_noted():
+    def reading(energy_wh, method="measured", foreign=0.0):
+        return energy.Idle(measurement(("CPU", energy_wh, method), wall_s=3_600.0, foreign=foreign))
 
     result = measurement(("CPU", 5.0, "measured"), wall_s=360.0)
     assert result.minus_idle(reading(10.0), reading(11.0)).notes == ()
     assert "10.0 W and 20.0 W" in str(result.minus_idle(reading(10.0), reading(20.0)))
     assert "too low" in str(result.minus_idle(reading(10.0, foreign=0.3)))
-
-
-def recorded(value):
-    """Each figure of a receipt, however deep."""
-    if isinstance(value, dict) and {"kind", "raw", "results"} <= set(value):
-        yield value
-    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-        yield from recorded(item)
-
-
-@pytest.mark.parametrize(
-    "path", sorted((assets.DATA / "receipts").glob("*.json")), ids=lambda path: path.stem
-)
-def test_a_recorded_receipt_computes_to_the_same_figures(path):
-    """The keys of the file are a format: the names of attributes may change, these may not."""
-    figures = list(recorded(json.loads(path.read_text())))
-    assert figures
-    for figure in figures:
-        kind = receipts.KINDS[figure["kind"]]
-        again = kind.from_raw(figure["raw"])
-        assert kind.from_raw(json.loads(json.dumps(again.raw()))) == again
-        assert not receipts._differences(figure["results"], json.loads(json.dumps(again.results())))
+    for readings in ([reading(None, None)], [reading(None, None), reading(10.0)], []):
+        unknown = result.minus_idle(*readings)
+        assert unknown.net_wh is None and "net energy unknown" in str(unknown)
+    with pytest.raises(energy.EnergyError, match=r"expected a number from 0.5"):
+        energy.idle(0)
 
 
 def test_blocks_may_not_overlap():
@@ -333,10 +290,10 @@ def test_children_count_and_grandchildren_while_their_parent_lives():
         subprocess.run([sys.executable, "-c", BURN], check=True)
     assert meter.result.cpu_s >= 0.7
     script = (
-        f"import subprocess, sys; subprocess.run([sys.executable, '-c', {BURN!r}]); print('done', flush=True)"
+        f"import subprocess as s, sys; s.run([sys.executable, '-c', {BURN!r}]); print(1, flush=True); input()"
     )
     with energy.measure("grandchild", country="USA") as meter:
-        child = subprocess.Popen([sys.executable, "-c", f"{script}; input()"],
+        child = subprocess.Popen([sys.executable, "-c", script],
                                  stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # fmt: skip
         child.stdout.readline()
     child.communicate("\n")
@@ -367,19 +324,15 @@ def test_figures_have_three_digits_and_no_exponent():
 def test_what_a_measurement_prints():
     parts = ("CPU", 1.0, "modelled"), ("RAM", 2.0, "assumed")
     inner = measurement(parts[0], label="load", wall_s=0.5)
-    result = measurement(*parts, label="<run>", wall_s=10.0, idle_w=360.0, notes=("a", "b"), phases=(inner,))
-    assert (
-        str(result)
-        == repr(result)
-        == (
-            "<run>: 10.0 s, 1.0 CPU s, 3.00 Wh assumed (CPU 1.00 modelled, RAM 2.00 assumed; 0.500 to 6.00), "
-            "net of idle 2.00 Wh, 1.20 g CO2e (USA). Note: a. Note: b."
-        )
+    result = measurement(*parts, label="<run>", wall_s=10.0, idle_w=360.0, notes=("a",), phases=(inner,))
+    line = (
+        "<run>: 10.0 s, 1.0 CPU s, 3.00 Wh assumed (CPU 1.00 modelled, RAM 2.00 assumed; 0.500 to 6.00), "
+        "net of idle 2.00 Wh, 1.20 g CO2e (USA). Note: a."
     )
-    assert str(energy.Idle(result)) == (
-        "idle: 1,080 W assumed (CPU 360 modelled, RAM 720 assumed), over 10.0 s."
-    )
-    assert cells(result._repr_html_()) == [
+    assert str(result) == repr(result) == line
+    line = "idle: 1,080 W assumed (CPU 360 modelled, RAM 720 assumed), over 10.0 s."
+    assert str(energy.Idle(result)) == line
+    rows = [
         ["time", "10.0 s on the clock, 1.0 s of CPU", "", "clock", ""],
         ["CPU", "1.00 Wh", "0.500 to 2.00", "modelled", "a source"],
         ["RAM", "2.00 Wh", "0 to 4.00", "assumed", "a source"],
@@ -389,10 +342,6 @@ def test_what_a_measurement_prints():
         ["· load", "0.5 s, 1.00 Wh", "", "assumed", "part of the total"],
         ["· other", "9.5 s, 2.00 Wh", "", "assumed", "part of the total"],
         ["note", "a", "", "", ""],
-        ["note", "b", "", "", ""],
     ]
-
-
-def cells(table):
-    rows = table.split("<tbody>")[1].split("<tr>")[1:]
-    return [[cell.split("</td>")[0] for cell in row.split("<td>")[1:]] for row in rows]
+    assert re.findall("<td>(.*?)</td>", result._repr_html_()) == [cell for row in rows for cell in row]
+    assert "<th>&lt;run&gt;</th>" in result._repr_html_()

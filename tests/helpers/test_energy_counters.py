@@ -16,12 +16,6 @@ GPUS = 2
 GPU_W, CPU_W = 100.0, 40.0
 
 
-def busy(seconds):
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end:
-        pass
-
-
 @pytest.fixture(autouse=True)
 def fresh_hardware():
     from codecarbon.core import hardware_cache
@@ -107,8 +101,8 @@ def parts(result):
 
 
 def test_a_rapl_counter_is_read(rapl):
-    with energy.measure("counted", country="USA") as meter, meter.phase("inner") as inner:
-        busy(1.0)
+    with energy.measure("counted", country="USA") as meter, energy.measure("inner", country="USA") as inner:
+        time.sleep(1.0)
     cpu = parts(meter.result)["CPU"]
     assert cpu.method == "measured" and cpu.source == "RAPL counter" and cpu.basis_w is None
     assert cpu.energy_wh * 3_600 / meter.result.wall_s == pytest.approx(CPU_W, rel=0.2)
@@ -122,7 +116,7 @@ def test_a_closed_rapl_counter_says_how_to_open_it(rapl, tmp_path, monkeypatch):
     monkeypatch.setattr(sources.os, "access", lambda path, mode: False)
     monkeypatch.setattr(cpu, "is_rapl_available", lambda: False)  # as CodeCarbon finds it then
     with energy.measure("closed", country="USA") as meter:
-        busy(0.6)
+        time.sleep(0.6)
     part = parts(meter.result)["CPU"]
     assert part.method == "modelled" and part.energy_wh > 0
     assert f"sudo chmod o+r {rapl / 'energy_uj'}" in part.source
@@ -136,7 +130,7 @@ def test_a_counter_that_stands_still_is_unknown(rapl, monkeypatch):
 
     monkeypatch.setattr(RAPLFile, "_get_value", lambda self: Energy.from_ujoules(7))
     with energy.measure("stuck", country="USA") as meter:
-        busy(0.6)
+        time.sleep(0.6)
     assert parts(meter.result)["CPU"].energy_wh is meter.result.energy_wh is None
     assert "no reading from RAPL counter" in str(meter.result)
 
@@ -144,7 +138,7 @@ def test_a_counter_that_stands_still_is_unknown(rapl, monkeypatch):
 def test_each_gpu_has_its_own_counter(nvml):
     with energy.measure("two GPUs", country="USA") as meter:
         time.sleep(0.5)
-        with meter.phase("second half") as half:
+        with energy.measure("second half", country="USA") as half:
             time.sleep(0.6)
     found = parts(meter.result)
     assert [name for name in found if name.startswith("GPU")] == ["GPU 0", "GPU 1"]
@@ -154,8 +148,6 @@ def test_each_gpu_has_its_own_counter(nvml):
         for result in (meter.result, half.result):
             watts = parts(result)[f"GPU {index}"].energy_wh * 3_600 / result.wall_s
             assert watts == pytest.approx(GPU_W * (index + 1), rel=0.1)
-    rows = meter.result.breakdown()
-    assert sum(energy_wh for *_, energy_wh in rows) == pytest.approx(meter.result.energy_wh, rel=0.01)
 
 
 def test_a_hidden_gpu_is_not_charged(nvml, monkeypatch):
@@ -169,19 +161,15 @@ def test_a_hidden_gpu_is_not_charged(nvml, monkeypatch):
 
 
 def test_the_private_names_that_are_touched_are_there_and_in_one_file(nvml, rapl):
-    folder = Path(tracker.__file__).parent
-    touched = {path.name: set(re.findall(r"(?:tracker|device|hardware)(\._[a-z]\w*)", path.read_text()))
-               for path in folder.glob("*.py")}  # fmt: skip
-    names = touched.pop("tracker.py") - {"._tracker"}
+    touched = {path.name: set(re.findall(r"(?:tracker|device|hardware)\.(_[a-z]\w*)", path.read_text()))
+               for path in Path(tracker.__file__).parent.glob("*.py")}  # fmt: skip
+    names = touched.pop("tracker.py") - {"_tracker"}
     assert len(names) == 8 and not any(touched.values()), "private names of CodeCarbon's belong in tracker.py"
     reader = tracker.Reader("USA")
     owners = [reader._tracker, *reader._tracker._hardware, *tracker._gpus(reader._tracker)]
     reader.stop()
-    missing = [name for name in names if not any(hasattr(owner, name[1:]) for owner in owners)]
-    assert missing == [] and all(
-        hasattr(owners[0], f"_total_{part}_energy") for part in ("cpu", "ram", "gpu")
-    )
-    assert hasattr(owners[0], "_external_conf")
+    names |= {"_external_conf", "_total_cpu_energy", "_total_gpu_energy", "_total_ram_energy"}
+    assert [name for name in names if not any(hasattr(owner, name) for owner in owners)] == []
 
 
 def test_a_gpu_without_a_counter_is_read_once_a_second(nvml):
@@ -194,19 +182,16 @@ def test_a_gpu_without_a_counter_is_read_once_a_second(nvml):
 
 
 def test_other_processes_on_a_gpu_are_noted(nvml):
-    nvml.others = (os.getpid(), 999_999_999)
-    with energy.measure("shared GPU", country="USA") as meter:
-        busy(0.6)
-    assert "1 other process on GPU 0 meanwhile" in str(meter.result)
-    nvml.others = (os.getpid(),)
-    with energy.measure("own GPU", country="USA") as meter:
-        busy(0.6)
-    assert meter.result.notes == () or "GPU" not in " ".join(meter.result.notes)
+    for others, noted in (((os.getpid(), 999_999_999), True), ((os.getpid(),), False)):
+        nvml.others = others
+        with energy.measure("shared GPU", country="USA") as meter:
+            time.sleep(0.6)
+        assert ("1 other process on GPU 0 meanwhile" in str(meter.result)) == noted
 
 
 def test_everything_counted_is_called_after_its_weakest_part(rapl, nvml):
     with energy.measure("all", country="USA") as meter:
-        busy(0.6)
+        time.sleep(0.6)
     methods = {name: part.method for name, part in parts(meter.result).items()}
     assert methods == {"CPU": "measured", "GPU 0": "measured", "GPU 1": "measured", "RAM": "assumed"}
     assert meter.result.rescaled(cpu=2.0).energy_wh == meter.result.energy_wh, "a counter is no guess"

@@ -9,13 +9,13 @@ import pytest
 from helpers.statistics import median_interval, wilson
 
 
-@pytest.mark.parametrize(("right", "rows"), [(0, 10), (1, 1), (7, 10), (80, 100), (1_000, 1_000)])
-def test_wilson_is_its_formula_and_stays_between_0_and_1(right, rows):
-    z, share = statistics.NormalDist().inv_cdf(0.975), right / rows
-    center = (share + z * z / (2 * rows)) / (1 + z * z / rows)
-    half = z / (1 + z * z / rows) * math.sqrt(share * (1 - share) / rows + z * z / (4 * rows * rows))
-    assert wilson(right, rows) == pytest.approx((center - half, center + half), abs=1e-9)
-    low, high = wilson(right, rows)
+@pytest.mark.parametrize(("right", "n"), [(0, 10), (1, 1), (7, 10), (80, 100), (1_000, 1_000)])
+def test_wilson_is_its_formula_and_stays_between_0_and_1(right, n):
+    z, share = statistics.NormalDist().inv_cdf(0.975), right / n
+    center = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    low, high = wilson(right, n)
+    assert (low, high) == pytest.approx((center - half, center + half), abs=1e-9)
     assert 0 <= low <= share <= high <= 1
 
 
