@@ -11,7 +11,8 @@ PICTURE = ROOT / "docs" / "learning_curve.png"
 
 def stored_picture() -> bytes:
     """The learning curve in “Fine-tune a BERT”'s outputs, as PNG bytes."""
-    notebook = nbformat.read(ROOT / "notebooks" / "06_fine_tune_bert.ipynb", as_version=4)
+    (path,) = (ROOT / "notebooks").glob("*_fine_tune_bert.ipynb")
+    notebook = nbformat.read(path, as_version=4)
     (cell,) = [cell for cell in notebook.cells if 'xlabel="labeled sentences to train on"' in cell.source]
     (png,) = [output.data["image/png"] for output in cell.outputs if "image/png" in output.get("data", {})]
     return base64.b64decode(png)

@@ -9,7 +9,7 @@ from tools.notebooks import ROOT
 NUMBERED = re.compile(
     r"\bnotebooks? \d\d?\b"  # in a sentence
     r"|\[\d\d\]\("  # as a link's text
-    r"|\b(?:0\d|1[0-4])'s\b|\bnb\d\d|\bnotebook_\d\d"  # of its own things, in a name
+    r"|\b(?:0\d|1[0-4])'s\b|\bnb\d\d_|\bnotebook_\d\d"  # of its own things, in a name
     r"|^\s*\"?# \d\d\b",  # in a title
     re.IGNORECASE | re.MULTILINE,
 )

@@ -13,22 +13,17 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
-from helpers import assets
+from tools.notebooks import KERNEL, ROOT
 
-CHROMIUM = next(
-    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
-)
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.slow,
-    pytest.mark.skipif(
-        CHROMIUM is None, reason="no Chromium or Chrome on this machine; install one to run this"
-    ),
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium or Chrome on this machine; install one"),
 ]
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 CELL = """
-import ipywidgets
-import matplotlib.pyplot as plt
+import ipywidgets, matplotlib.pyplot as plt
 from helpers import widgets
 
 def draw(height):
@@ -44,28 +39,19 @@ widgets.explore(draw, alt="A line that rises.", height=slider)
 @pytest.fixture
 def lab(tmp_path):
     """JupyterLab on a free port, in a folder with one notebook; its address with its token."""
-    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
-    notebook = new_notebook(cells=[new_code_cell(CELL)], metadata={"kernelspec": kernel})
+    notebook = new_notebook(cells=[new_code_cell(CELL)], metadata={"kernelspec": KERNEL})
     nbformat.write(notebook, tmp_path / "widget.ipynb")
     token = secrets.token_hex()
     environment = {key: value for key, value in os.environ.items() if key != "COURSE_STATIC"}
-    environment |= {
-        "PYTHONPATH": str(assets.ROOT),
-        "JUPYTER_TOKEN": token,
-        "JUPYTER_RUNTIME_DIR": str(tmp_path / "runtime"),
-        "JUPYTER_CONFIG_DIR": str(tmp_path / "config"),
-        "JUPYTERLAB_SETTINGS_DIR": str(tmp_path / "settings"),
-        "JUPYTERLAB_WORKSPACES_DIR": str(tmp_path / "workspaces"),
-    }
+    environment |= {"PYTHONPATH": str(ROOT), "JUPYTER_TOKEN": token}
+    for own in ("JUPYTER_RUNTIME", "JUPYTER_CONFIG", "JUPYTERLAB_SETTINGS", "JUPYTERLAB_WORKSPACES"):
+        environment[f"{own}_DIR"] = str(tmp_path / own)
     command = [sys.executable, "-m", "jupyter", "lab", "--no-browser", "--port=0", "--allow-root"]
-    server = subprocess.Popen(
-        [*command, f"--ServerApp.root_dir={tmp_path}"],
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    command += [f"--ServerApp.root_dir={tmp_path}"]
+    nowhere = subprocess.DEVNULL
+    server = subprocess.Popen(command, env=environment, stdout=nowhere, stderr=nowhere)
     try:
-        yield f"{_address(server, tmp_path / 'runtime')}lab/tree/widget.ipynb?token={token}"
+        yield f"{_address(server, tmp_path / 'JUPYTER_RUNTIME')}lab/tree/widget.ipynb?token={token}"
     finally:
         server.terminate()
         server.wait(timeout=30)

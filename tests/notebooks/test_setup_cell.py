@@ -13,7 +13,7 @@ from tools.notebooks import ADDRESS, FOLDER, ROOT, SETUP, TAG
 
 
 def run_cell(folder, source=SETUP, before=""):
-    """Run a cell twice, as a kernel does; what it printed, then the names that it left and where helpers is."""
+    """Run a cell twice, as a kernel does; what it printed, the names that it left, and where helpers is."""
     code = f"""
 import os, sys, types
 from IPython.core.interactiveshell import InteractiveShell
@@ -41,9 +41,7 @@ def test_elsewhere_it_names_what_it_looked_for(tmp_path):
 
 
 def test_a_package_that_is_absent_is_named():
-    absent = (
-        "import importlib.metadata as m; v = m.version; m.version = lambda n: v('x' if n == 'peft' else n)"
-    )
+    absent = "import importlib.metadata as m; v = m.version; m.version = lambda n: v(n.replace('peft', 'x'))"
     shown = run_cell(ROOT / "notebooks", before=absent)
     assert f"ModuleNotFoundError: This Python, {sys.executable}, has no peft" in shown
     assert "requirements.txt" in shown and "make lab" in shown
@@ -68,16 +66,13 @@ InteractiveShell = type("Shell", (InteractiveShell,), {"__module__": "google.col
     source = SETUP.replace(ADDRESS, f"{origin.as_uri()} {FOLDER}").replace("/content", str(content))
     clone = content / FOLDER
     shown = run_cell(tmp_path, source, colab)
-    assert shown.splitlines()[-2:] == [
-        f"[] {clone / 'notebooks'}",
-        f"{clone} {clone / 'helpers/__init__.py'}",
-    ]
+    assert shown.splitlines()[-2:] == [f"[] {clone}/notebooks", f"{clone} {clone}/helpers/__init__.py"]
 
 
 def test_colab_gets_only_what_is_absent_and_keeps_its_own(monkeypatch):
     seen = []
     monkeypatch.setattr(
-        subprocess, "run", lambda command, **_: seen.append(command) or SimpleNamespace(returncode=0)
+        subprocess, "run", lambda *pip, **_: seen.append(pip[0]) or SimpleNamespace(returncode=0)
     )
     found = {"codecarbon": (None, "<3.4,>=3.3"), "torch": ("2.8.0+cu126", ">=2.6")}
     monkeypatch.setattr(environment, "packages", lambda: found)
