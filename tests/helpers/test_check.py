@@ -37,18 +37,17 @@ def test_all_is_well(ready, capsys):
     assert "torch" in lines["packages"]
 
 
-def test_no_gpu_and_no_counter_are_no_failure(ready, monkeypatch, capsys):
+@pytest.mark.parametrize(
+    ("gpus", "gpu", "energy"),
+    [([], "none is needed", "no counter: figures will be modelled"), (["NVIDIA T4"], "NVIDIA T4", "NVML")],
+)
+def test_a_gpu_and_its_counter_are_named_and_none_is_no_failure(
+    ready, monkeypatch, capsys, gpus, gpu, energy
+):
     monkeypatch.setattr(environment.Path, "glob", lambda *_: iter(()))
-    _, lines = checked(capsys)
-    assert "none is needed" in lines["gpu"]
-    assert lines["energy"].endswith("no counter: figures will be modelled")
-
-
-def test_a_gpu_and_its_counter_are_named(ready, monkeypatch, capsys):
-    monkeypatch.setattr(machine, "nvidia_gpus", lambda: ["NVIDIA T4"])
-    _, lines = checked(capsys)
-    assert "NVIDIA T4" in lines["gpu"]
-    assert "NVML" in lines["energy"]
+    monkeypatch.setattr(machine, "nvidia_gpus", lambda: gpus)
+    status, lines = checked(capsys)
+    assert status == 0 and gpu in lines["gpu"] and energy in lines["energy"]
 
 
 @pytest.mark.parametrize("version", [(3, 10, 4), (3, 14, 0)])
