@@ -1,4 +1,8 @@
-"""What records the long runs, a script named as its receipt, and what measures the course's speed."""
+"""What records the long runs, a script named as its receipt, and what measures the course's speed.
+
+Runs that are in a receipt already, of the same settings on the same machine and data, are kept: after an
+interrupt, the same call goes on. Delete the file to begin anew.
+"""
 
 import datetime
 import math
@@ -14,6 +18,7 @@ from helpers import assets, machine, receipts, training
 
 COUNTRY = "USA"
 RECEIPTS = assets.DATA / "receipts"
+TODAY = datetime.date.today().isoformat()  # of the runs that begin now
 
 
 def begin() -> None:
@@ -24,14 +29,7 @@ def begin() -> None:
     transformers.logging.set_verbosity_error()
 
 
-def today() -> str:
-    """The date of a run."""
-    return datetime.date.today().isoformat()
-
-
-def save(
-    path: Path, script: str, what: str, *, files: Iterable[str], settings: Mapping, details: Mapping
-) -> None:
+def save(path: Path, script: str, what: str, *, files: Iterable, settings: Mapping, details: Mapping) -> None:
     """Write a script's receipt: its files are named within data/, its settings get our loop's precision."""
     best = training.best_precision()
     settings = {**settings, "precision": "fp32" if best == "no" else best}
@@ -51,9 +49,7 @@ def recorded(path: Path) -> receipts.Replay | None:
     return again if same_machine and same_data else None
 
 
-def remaining(
-    plan: Iterable[tuple], runs: list[dict], keys: tuple[str, ...], minutes: float = math.inf
-) -> Iterator[tuple]:
+def remaining(plan: list, runs: list[dict], keys: tuple, minutes: float = math.inf) -> Iterator[tuple]:
     """What of the plan is not among the runs yet, one after the other, until the time is up."""
     deadline = time.monotonic() + 60 * minutes
     done = {tuple(run[key] for key in keys) for run in runs}

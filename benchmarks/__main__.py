@@ -44,8 +44,8 @@ def ours(model, rows, tokenizer) -> None:
 
 def trainer(model, rows, tokenizer) -> None:
     """Transformers' Trainer at the settings of our loop."""
-    warm_up = int(WARMUP_FRACTION * -(-len(rows) // BATCH_SIZE))
-    settings = {"learning_rate": LEARNING_RATE, "warmup_steps": warm_up}
+    steps = -(-len(rows) // BATCH_SIZE)
+    settings = {"learning_rate": LEARNING_RATE, "warmup_steps": int(WARMUP_FRACTION * steps)}
     settings |= {"train_sampling_strategy": "group_by_length", "bf16": training.best_precision() == "bf16"}
     _train(model, rows, transformers.DataCollatorWithPadding(tokenizer), **settings)
 
@@ -105,17 +105,10 @@ def ratio(name: str, runs: dict, factor: float = 1.0) -> dict:
     first, second = runs
     seconds = [factor * a.wall_s / b.wall_s for a, b in zip(runs[first], runs[second], strict=True)]
     compared = energy.compare(runs)
-    return {
-        "pair": name,
-        "first": first,
-        "second": second,
-        "time_ratio": statistics.median(seconds),
-        "time_interval": median_interval(seconds),
-        "energy_ratio": compared.ratio,
-        "energy_interval": compared.interval,
-        "seconds": {each: [run.wall_s for run in runs[each]] for each in runs},
-        "comparison": compared,
-    }
+    found = {"pair": name, "first": first, "second": second, "comparison": compared}
+    found |= {"time_ratio": statistics.median(seconds), "time_interval": median_interval(seconds)}
+    found |= {"energy_ratio": compared.ratio, "energy_interval": compared.interval}
+    return found | {"seconds": {each: [run.wall_s for run in runs[each]] for each in runs}}
 
 
 def naive_against_frugal() -> dict:
@@ -185,30 +178,22 @@ def main() -> None:
         return train_once(asked.loop[0], int(asked.loop[1]))
     if asked.json is not None and not asked.json.parent.is_dir():
         parser.error(f"there is no folder {asked.json.parent}: make it first, or name another.")
-    print(f"{'first / second':36} {'time':>24} {'energy':>24}  peak memory")
     pairs = []
     for make in (naive_against_frugal, *(partial(in_turns, *pair) for pair in PAIRS)):
         found = make()
         pairs.append(found)
-        spans = [
-            "{:.2f} ({:.2f} to {:.2f})".format(found[f"{what}_ratio"], *found[f"{what}_interval"])
-            for what in ("time", "energy")
-        ]
-        peaks = " / ".join(f"{gb:.2f} GB" for gb in found.get("peak_gb", {}).values())
-        rounds = len(found["comparison"].disturbed)
-        disturbed = f" other programs ran in {rounds} rounds" if rounds else ""
-        print(f"{found['pair']:36} {spans[0]:>24} {spans[1]:>24}  {peaks}{disturbed}", flush=True)
+        low, high = found["time_interval"]
+        print(f"{found['pair']}: {found['time_ratio']:.2f} times as long ({low:.2f} to {high:.2f})", end="; ")
+        print(*(f"{name} {gb:.2f} GB at most" for name, gb in found.get("peak_gb", {}).items()), sep=", ")
+        print("  energy:", found["comparison"], flush=True)
     found = plumbing()
     print(*(f"{name:36} {1_000 * seconds:21.1f} ms" for name, seconds in found.items()), sep="\n")
     if asked.json is not None:
-        save(
-            asked.json,
-            "benchmarks --json",
-            "ratios of the course's training against others, and what the plumbing costs",
-            files=["reviews/train.csv"],
-            settings={"rows": {"steps": STEP_ROWS, "loops": LOOP_ROWS, "run_glue": GLUE_ROWS}},
-            details={"pairs": pairs, "plumbing": found},
-        )
+        what = "ratios of the course's training against others, and what the plumbing costs"
+        files = ["reviews/train.csv"]
+        settings = {"rows": {"steps": STEP_ROWS, "loops": LOOP_ROWS, "run_glue": GLUE_ROWS}}
+        details = {"pairs": pairs, "plumbing": found}
+        save(asked.json, "benchmarks --json", what, files=files, settings=settings, details=details)
         print(f"\n{asked.json} is written.")
 
 

@@ -9,9 +9,8 @@ layers, learns from its probabilities, and is trained as long as the others. Eve
 threshold among them, is made on validation; each model met the test split once. The cascade met it twice,
 because a first rule for its threshold was given up after the test: “Compress the model” tells of it.
 
-The models stay in artifacts/compress. Writes data/receipts/compression.json, which “Compress the model”
-shows; benchmarks/serving.py has the ways to serve. Parts that are there already, on the same machine and
-data, are kept up to the first whose settings have changed: after an interrupt, the same call goes on.
+The models stay in artifacts/compress; benchmarks/serving.py has the ways to serve. Writes
+data/receipts/compression.json, which “Compress the model” shows.
 """
 
 import argparse
@@ -26,7 +25,7 @@ import torch
 import transformers
 from accelerate.utils import set_seed
 
-from benchmarks import COUNTRY, RECEIPTS, begin, recipes, recorded, remaining, save, serving, today
+from benchmarks import COUNTRY, RECEIPTS, TODAY, begin, recipes, recorded, remaining, save, serving
 from helpers import assets, compression, data, energy, training, transformer
 
 RECEIPT = RECEIPTS / "compression.json"
@@ -57,10 +56,8 @@ MODELS = {
     "tiny from scratch": FROM_SCRATCH,
     "tiny from scratch, no teacher": FROM_SCRATCH | {"share": 0},
     "small": STUDENT | {"units": 768, "trimmed": True},
-    "teacher int8": {"of": "teacher"},
-    "4 layers int8": {"of": "4 layers"},
-    "small int8": {"of": "small"},
 }
+MODELS |= {f"{name} int8": {"of": name} for name in serving.QUANTIZED}
 SEEDS = (0, 1, 2)
 PRUNING = {
     "of": "3 layers",
@@ -78,12 +75,12 @@ class Work:
 
     def __init__(self) -> None:
         self.tokenizer = transformers.AutoTokenizer.from_pretrained(assets.fetch_model())
-        self.rows = {split: data.load_reviews(split) for split in data.REVIEWS}
-        for name in data.DOMAINS:
-            rows = data.load_reviews(name).shuffle(seed=0)
-            self.rows[name] = data.take(rows, min(DOMAIN_ROWS, len(rows)))
-        self.rows = {name: data.tokenize(rows, self.tokenizer) for name, rows in self.rows.items()}
-        self.splits = ("validation", "test", *data.DOMAINS)
+        self.splits, self.rows = ("validation", "test", *data.DOMAINS), {}
+        for name in data.REVIEWS + data.DOMAINS:
+            rows = data.load_reviews(name)
+            if name in data.DOMAINS:
+                rows = data.take(rows.shuffle(seed=0), min(DOMAIN_ROWS, len(rows)))
+            self.rows[name] = data.tokenize(rows, self.tokenizer)
 
     def path(self, name: str, seed: int, ending: str = "") -> Path:
         return FOLDER / f"{name.replace(' ', '-').replace(',', '')}-{seed}{ending}"
@@ -117,18 +114,14 @@ class Work:
         """How good the answers are, as plain values."""
         labels = {split: np.array(self.rows[split]["label"]) for split in self.splits}
         scored = {split: training.score(labels[split], probabilities[split]) for split in self.splits}
-        test = scored["test"]
-        domains = {
-            name: {"accuracy": scored[name].accuracy, "interval": scored[name].interval}
-            for name in data.DOMAINS
-        }
+        test, others = scored["test"], {name: scored[name] for name in data.DOMAINS}
         return {
             "validation_accuracy": scored["validation"].accuracy,
             "test_accuracy": test.accuracy,
             "test_interval": test.interval,
             "test_recall": (test.confusion.diagonal() / test.confusion.sum(axis=1)).tolist(),
             "test_positive_per_mille": " ".join(str(round(1_000 * p)) for p in test.probabilities[:, 1]),
-            "domains": domains,
+            "domains": {n: {"accuracy": s.accuracy, "interval": s.interval} for n, s in others.items()},
         }
 
 
@@ -221,10 +214,7 @@ def pruned(work: Work) -> dict:
     def accuracy(model) -> float:
         return work.evaluate(model, "validation").accuracy
 
-    untrained = [
-        {"share": sparsity, "accuracy": accuracy(compression.prune(start, sparsity))}
-        for sparsity in PRUNING["shares"]
-    ]
+    untrained = [{"share": s, "accuracy": accuracy(compression.prune(start, s))} for s in PRUNING["shares"]]
     zeros, sizes = [], []
     for how, steps in PRUNING["zeros"].items():
         model = start
@@ -264,7 +254,7 @@ def made(work: Work, name: str, seed: int) -> dict:
         file = work.path(name, seed) / "model.safetensors"
     weights = sum(weight.numel() for weight in model.parameters())
     size = {"weights": weights, "file_bytes": file.stat().st_size}
-    run = {"name": name, "seed": seed, "date": today(), "settings": settings}
+    run = {"name": name, "seed": seed, "date": TODAY, "settings": settings}
     return run | size | found | work.outcome(work.ask(model, name, seed, **more))
 
 
@@ -274,35 +264,28 @@ def kept(work: Work) -> dict:
     if before is None or before.receipt["settings"]["domain_rows"] != DOMAIN_ROWS:
         return {"runs": []}
 
+    models, parts = json.loads(json.dumps([MODELS, PARTS]))  # as a file gives them back
+
     def holds(run: dict) -> bool:
         there = work.path(run["name"], run["seed"], ".npz").is_file()
-        return there and run["settings"] == plain(MODELS.get(run["name"]))
+        return there and run["settings"] == models.get(run["name"])
 
     runs = list(itertools.takewhile(holds, before.details["runs"]))  # what a model rests on comes before it
     found = {"runs": runs}
-    for part, settings in PARTS.items():
-        if len(runs) < len(plan()) or before.receipt["settings"][part] != plain(settings):
+    for part, settings in parts.items():
+        if len(runs) < len(plan()) or before.receipt["settings"][part] != settings:
             break
         if part in before.details:
             found[part] = before.details[part]
     return found
 
 
-def plain(settings) -> object:
-    """Settings as a file gives them back."""
-    return json.loads(json.dumps(settings))
-
-
 def keep(found: dict) -> None:
     """Write the receipt, after each part: an interrupt loses only the one it cuts short."""
-    save(
-        RECEIPT,
-        "benchmarks.compression",
-        "accuracy, size and energy of a fine-tuned BERT made smaller, and of ways to serve it",
-        files=[f"reviews/{name}.csv" for name in data.REVIEWS + data.DOMAINS],
-        settings=PARTS | {"domain_rows": DOMAIN_ROWS, "seeds": SEEDS},
-        details=found,
-    )
+    what = "accuracy, size and energy of a fine-tuned BERT made smaller, and of ways to serve it"
+    files = [f"reviews/{name}.csv" for name in data.REVIEWS + data.DOMAINS]
+    settings = PARTS | {"domain_rows": DOMAIN_ROWS, "seeds": SEEDS}
+    save(RECEIPT, "benchmarks.compression", what, files=files, settings=settings, details=found)
 
 
 def main() -> None:
@@ -320,15 +303,13 @@ def main() -> None:
         found["runs"].append(run)
         keep(found)
     parts = {
-        "pruning": pruned,
-        "cascade": lambda work: serving.cascaded(work, SEEDS),
-        "serving": lambda work: serving.served(work, found["cascade"]["chosen"]),
+        "pruning": lambda: pruned(work),
+        "cascade": lambda: serving.cascaded(work, SEEDS),
+        "serving": lambda: serving.served(work, found["cascade"]["chosen"]),
     }
     for part, make in parts.items():
-        if part not in found:
-            if time.monotonic() > deadline:
-                return
-            found[part] = make(work)
+        if part not in found and time.monotonic() < deadline:
+            found[part] = make()
             print(part, "done", flush=True)
             keep(found)
 

@@ -11,11 +11,10 @@ does best on the validation split.
 
 import argparse
 
-import torch
 import transformers
 from accelerate.utils import set_seed
 
-from benchmarks import COUNTRY, RECEIPTS, begin, recorded, remaining, save, today
+from benchmarks import COUNTRY, RECEIPTS, TODAY, begin, recorded, remaining, save
 from helpers import assets, data, energy, pretraining, training, transformer
 
 RECEIPT = RECEIPTS / "labels.json"
@@ -28,27 +27,12 @@ TUNING_ROWS = 1_000
 CONTINUE = {"steps": 300, "batch_size": 16, "learning_rate": 5e-4, "warmup_steps": 15, "decay_steps": 285}
 STARTS = ("from scratch", "pocket-bert", "continued")
 SEEDS = {1_000: 5, 200: 5, 7_070: 3}
-KEYS = ("name", "train_rows", "seed")
 
 
 def plan() -> list[tuple[str, int, int]]:
     """Start, rows and seed of each run; continued pretraining at one size."""
-    return [
-        (start, rows, seed)
-        for seed in range(max(SEEDS.values()))
-        for rows in SEEDS
-        if seed < SEEDS[rows]
-        for start in STARTS[: 3 if rows == 1_000 else 2]
-    ]
-
-
-def classifier(start: str, seed: int) -> torch.nn.Module:
-    """Make the network with a new head: the start's weights, or random ones."""
-    set_seed(seed)
-    path = CONTINUED if start == "continued" else assets.resolve_model("pocket-bert")
-    if start == "from scratch":
-        return transformer.mean_classifier(transformers.BertConfig.from_pretrained(path))
-    return transformer.mean_classifier(path)
+    sizes = [(rows, seed) for seed in range(max(SEEDS.values())) for rows in SEEDS if seed < SEEDS[rows]]
+    return [(start, *size) for size in sizes for start in STARTS[: 3 if size[0] == 1_000 else 2]]
 
 
 def continue_pretraining(tokenizer) -> dict:
@@ -64,13 +48,17 @@ def continue_pretraining(tokenizer) -> dict:
     after = pretraining.evaluate_masked(model, sequences["held_out"], tokenizer)
     model.save_pretrained(CONTINUED)
     print(before, after, meter.result, sep=" | ", flush=True)
-    losses = {"loss_before": before.loss, "loss_after": after.loss}
-    return losses | {"tokens": history.tokens, "cost": meter.result}
+    found = {"loss_before": before.loss, "loss_after": after.loss}
+    return found | {"tokens": history.tokens, "cost": meter.result}
 
 
 def fit(start: str, train, watched, tokenizer, learning_rate: float, seed: int) -> tuple:
-    """Train one classifier; return it and what that cost."""
-    model = classifier(start, seed)
+    """Train a classifier, its head new and its weights the start's or random; return it and the cost."""
+    set_seed(seed)
+    source = CONTINUED if start == "continued" else assets.resolve_model("pocket-bert")
+    if start == "from scratch":
+        source = transformers.BertConfig.from_pretrained(source)
+    model = transformer.mean_classifier(source)
     settings = SETTINGS | {"epochs": EPOCHS[len(train)], "learning_rate": learning_rate, "seed": seed}
     with energy.measure(start, country=COUNTRY) as meter:
         training.fine_tune(model, train, watched, tokenizer, **settings)
@@ -90,14 +78,10 @@ def tune(train, validation, watched, tokenizer) -> dict:
 
 def keep(found: dict) -> None:
     """Write the receipt, after each part: an interrupt loses only the one it cuts short."""
-    save(
-        RECEIPT,
-        "benchmarks.labels",
-        "test accuracy with and without pretraining, by number of labeled sentences",
-        files=("reviews/train.csv", "reviews/test.csv", "models/pocket-bert/model.safetensors"),
-        settings={"epochs": EPOCHS, "continued": CONTINUE, **SETTINGS},
-        details=found,
-    )
+    what = "test accuracy with and without pretraining, by number of labeled sentences"
+    files = ("reviews/train.csv", "reviews/test.csv", "models/pocket-bert/model.safetensors")
+    settings = {"epochs": EPOCHS, "continued": CONTINUE, **SETTINGS}
+    save(RECEIPT, "benchmarks.labels", what, files=files, settings=settings, details=found)
 
 
 def main() -> None:
@@ -117,12 +101,12 @@ def main() -> None:
         keep(found)
     best = {start: float(max(tried, key=tried.get)) for start, tried in found["tuning"].items()}
     best["continued"] = best["pocket-bert"]
-    for start, rows, seed in remaining(plan(), found["runs"], KEYS, asked.minutes):
+    for start, rows, seed in remaining(plan(), found["runs"], ("name", "train_rows", "seed"), asked.minutes):
         model, cost = fit(start, data.take(train, rows), watched, tokenizer, best[start], seed)
         result = training.evaluate(model, test, tokenizer)
         print(start, rows, seed, result, cost, sep=" | ", flush=True)
         found["runs"].append(
-            {"name": start, "train_rows": rows, "epochs": EPOCHS[rows], "seed": seed, "date": today()}
+            {"name": start, "train_rows": rows, "epochs": EPOCHS[rows], "seed": seed, "date": TODAY}
             | {"learning_rate": best[start], "accuracy": result.accuracy, "interval": result.interval}
             | {"f1": result.f1, "cost": cost}
         )

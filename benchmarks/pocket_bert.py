@@ -17,7 +17,7 @@ import torch
 import transformers
 from accelerate.utils import set_seed
 
-from benchmarks import COUNTRY, begin, save, today
+from benchmarks import COUNTRY, TODAY, begin, save
 from helpers import assets, data, energy, pretraining, receipts
 from helpers.values import replacing
 
@@ -76,7 +76,7 @@ def sit(minutes: float, final: bool) -> None:
     print(f"sitting {len(sittings) + 1}: {len(history.loss)} steps, {score}, {meter.result}", flush=True)
     sittings.append(
         {"steps": len(history.loss), "tokens": history.tokens, "seconds": history.seconds}
-        | {"date": today(), "threads": torch.get_num_threads()}
+        | {"date": TODAY, "threads": torch.get_num_threads()}
         | {"held_out_loss": score.loss, "top1": score.top1, "top5": score.top5}
         | {"loss": curve(history.loss), "cost": meter.result}
     )
@@ -92,18 +92,15 @@ def curve(losses: list[float]) -> list[float]:
 
 def keep(model, tokenizer, optimizer, found: dict) -> None:
     """Write the whole state in one piece: an interrupt leaves the old one."""
+    what = "pretraining of pocket-bert, sitting by sitting"
+    files = ("corpus/train.txt.bz2", "corpus/held_out.txt.bz2")
+    settings = {**SETTINGS, "warmup_steps": WARMUP_STEPS, "length": LENGTH, "curve_steps": CURVE_STEPS}
     with replacing(WORK) as folder:
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         torch.save(optimizer.state_dict(), folder / "optimizer.pt")
-        save(
-            folder / "receipt.json",
-            "benchmarks.pocket_bert",
-            "pretraining of pocket-bert, sitting by sitting",
-            files=("corpus/train.txt.bz2", "corpus/held_out.txt.bz2"),
-            settings={**SETTINGS, "warmup_steps": WARMUP_STEPS, "length": LENGTH, "curve_steps": CURVE_STEPS},
-            details=found,
-        )
+        path = folder / "receipt.json"
+        save(path, "benchmarks.pocket_bert", what, files=files, settings=settings, details=found)
 
 
 def card(stored: receipts.Replay) -> str:
@@ -111,7 +108,7 @@ def card(stored: receipts.Replay) -> str:
     sittings = stored.details["sittings"]
     costs = [sitting["cost"] for sitting in sittings]
     tokens = sum(sitting["tokens"] for sitting in sittings)
-    figures = {
+    figures = sittings[-1] | {
         "minutes": f"{sum(cost.wall_s for cost in costs) / 60:.0f}",
         "tokens": f"{tokens / 1e6:.0f}",
         "passes": f"{tokens / stored.details['corpus_tokens']:.1f}",
@@ -119,9 +116,6 @@ def card(stored: receipts.Replay) -> str:
         "co2e_g": f"{sum(cost.co2e_g for cost in costs):.1f}",
         "intensity": costs[0].intensity_source,
         "hardware": receipts.hardware_name(stored.receipt),
-        "loss": f"{sittings[-1]['held_out_loss']:.2f}",
-        "top1": f"{sittings[-1]['top1']:.0%}",
-        "top5": f"{sittings[-1]['top5']:.0%}",
         "date": sittings[0].get("date", stored.receipt["recorded"]),
         "sittings": len(costs),
         "single": sum(sitting.get("threads") == 1 for sitting in sittings),
@@ -146,9 +140,7 @@ def export() -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=5.0, help="how long to train (default: 5)")
-    parser.add_argument(
-        "--final", action="store_true", help="let the learning rate fall to 0: the last sitting"
-    )
+    parser.add_argument("--final", action="store_true", help="the last: the learning rate falls to 0")
     parser.add_argument("--export", action="store_true", help="write data/models/pocket-bert, train nothing")
     chosen = parser.parse_args()
     if chosen.export:

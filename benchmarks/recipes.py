@@ -8,9 +8,7 @@ rounded down to a whole percent. Each run has two costs: in all, and to the targ
 after its first evaluation of the whole validation split at or above it. Loading, tokenizing and every
 evaluation are on the clock; the one of the test split at the end is not. A run that never gets there is a
 miss.
-
-Writes data/receipts/recipes.json, which “Train with less” shows. A run that is there already, with the same
-settings on the same machine and data, is kept: after an interrupt, the same call goes on.
+Writes data/receipts/recipes.json, which “Train with less” shows.
 """
 
 import argparse
@@ -18,12 +16,13 @@ import math
 import time
 
 import numpy as np
+import peft
 import torch
 import transformers
 from accelerate.utils import set_seed
 from torch.nn import functional as F
 
-from benchmarks import COUNTRY, RECEIPTS, begin, recorded, remaining, save, today
+from benchmarks import COUNTRY, RECEIPTS, TODAY, begin, recorded, remaining, save
 from helpers import assets, data, energy, training, transformer
 
 RECEIPT = RECEIPTS / "recipes.json"
@@ -95,13 +94,9 @@ def new_model(settings: dict) -> torch.nn.Module:
     for part in frozen:
         part.requires_grad_(False)
     if settings["lora_rank"]:
-        import peft
-
-        rank, head = settings["lora_rank"], ["pooler", "classifier"]
-        config = peft.LoraConfig(
-            r=rank, lora_alpha=2 * rank, target_modules=["query", "value"], modules_to_save=head
-        )
-        model = peft.get_peft_model(model, config)
+        rank, parts = settings["lora_rank"], {"target_modules": ["query", "value"]}
+        parts["modules_to_save"] = ["pooler", "classifier"]
+        model = peft.get_peft_model(model, peft.LoraConfig(r=rank, lora_alpha=2 * rank, **parts))
     return model
 
 
@@ -232,14 +227,11 @@ def keep(runs: list[dict], validation_rows: int) -> None:
     runs = sorted(runs, key=lambda run: (names.index(run["name"]), run["seed"]))
     if target is not None:
         runs = [run | {"to_target": to_target(run, target, validation_rows)} for run in runs]
-    save(
-        RECEIPT,
-        "benchmarks.recipes",
-        "time and energy to one validation accuracy, by recipe of fine-tuning",
-        files=[f"reviews/{split}.csv" for split in data.REVIEWS],
-        settings={"look_rows": LOOK_ROWS, "validation_rows": validation_rows},
-        details={"target": target, "runs": runs},
-    )
+    what = "time and energy to one validation accuracy, by recipe of fine-tuning"
+    files = [f"reviews/{split}.csv" for split in data.REVIEWS]
+    settings = {"look_rows": LOOK_ROWS, "validation_rows": validation_rows}
+    found = {"target": target, "runs": runs}
+    save(RECEIPT, "benchmarks.recipes", what, files=files, settings=settings, details=found)
 
 
 def main() -> None:
@@ -258,7 +250,7 @@ def main() -> None:
         trained = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
         print(name, seed, evaluations[-1], result, cost, sep=" | ", flush=True)
         runs.append(
-            {"name": name, "seed": seed, "date": today(), "settings": settings}
+            {"name": name, "seed": seed, "date": TODAY, "settings": settings}
             | {"trained_weights": trained, "evaluations": evaluations, "cost": cost}
             | {"test_accuracy": result.accuracy, "test_interval": result.interval}
         )

@@ -20,38 +20,32 @@ from helpers.statistics import median_interval
 
 BATCH_SIZE, MAX_LENGTH = 32, 128
 ONE_BY_ONE, BUCKETED = "one by one, padded to 128", "like lengths"
+WAYS = {
+    ONE_BY_ONE: {"batch_size": 1, "pad_to": MAX_LENGTH},
+    "one by one": {"batch_size": 1},
+    "as they come": {"by_length": False},
+    BUCKETED: {},
+}
 CASCADE = {
     "of": "4 layers int8",  # answers what TF-IDF is not sure of
     "thresholds": [round(0.5 + 0.02 * step, 2) for step in range(26)],
     "measured": [0.6, 0.7, 0.8, 0.9],
 }
-LAYERS = ("teacher", "4 layers", "3 layers", "2 layers", "small")
-SERVED = (*LAYERS, "teacher int8", "4 layers int8", "small int8")
+QUANTIZED = ("teacher", "4 layers", "small")
+SERVED = ("teacher", "4 layers", "3 layers", "2 layers", "small", *(f"{name} int8" for name in QUANTIZED))
 SERVING = {"texts": 256, "rounds": 5, "window_s": 1.2, "idle_s": 5.0, "latency_s": 3.0, "loadgen_s": 3.0}
 
 
 def answer(
-    texts: Sequence[str],
-    model,
-    tokenizer,
-    *,
-    batch_size: int = BATCH_SIZE,
-    by_length: bool = True,
-    pad_to: int | None = None,
+    texts: Sequence[str], model, tokenizer, *, batch_size: int = BATCH_SIZE, by_length=True, pad_to: int = 0
 ) -> list[int]:
     """Classes of the texts, in their order; tokenizing is part of the work.
 
-    Parameters
-    ----------
-    by_length : bool
-        Sort the queue first, so that the texts of a batch are of similar length.
-    pad_to : int, optional
-        Tokens that each text is filled up to; to the longest of its batch if not given.
+    `by_length` sorts the queue first, so that the texts of a batch are of similar length. A text is padded to
+    the longest of its batch, or to `pad_to` tokens if that is given.
     """
-    ids = [
-        torch.tensor(row)
-        for row in tokenizer(list(texts), truncation=True, max_length=MAX_LENGTH)["input_ids"]
-    ]
+    tokenized = tokenizer(list(texts), truncation=True, max_length=MAX_LENGTH)
+    ids = [torch.tensor(row) for row in tokenized["input_ids"]]
     order = sorted(range(len(ids)), key=lambda row: len(ids[row])) if by_length else range(len(ids))
     classes, device = [0] * len(ids), next(model.parameters()).device
     with torch.inference_mode():
@@ -85,13 +79,7 @@ def combined(gate: np.ndarray, rest: np.ndarray, threshold: float) -> np.ndarray
 
 
 def joules_per_1000(rounds: Sequence[energy.Measurement], texts: int) -> tuple[float, float, float] | None:
-    """Median of the rounds, and its 95 % bootstrap interval; None if an energy is unknown.
-
-    Parameters
-    ----------
-    rounds : sequence of Measurement
-        From `energy.repeat`, whose calls answered `texts` texts each.
-    """
+    """Median of the rounds, whose calls answered so many texts, and its 95 % interval; None if unknown."""
     if any(each.energy_wh is None for each in rounds):
         return None
     values = [each.energy_wh * 3_600 / each.work["calls"] / texts * 1_000 for each in rounds]
@@ -99,14 +87,9 @@ def joules_per_1000(rounds: Sequence[energy.Measurement], texts: int) -> tuple[f
 
 
 def loadgen(predict: Callable[[list[str]], list], texts: Sequence[str], seconds: float, per_s: float) -> dict:
-    """What MLPerf's load generator finds in its scenarios single-stream and offline.
+    """What MLPerf's load generator finds in single-stream and offline, in so many seconds or more.
 
-    Parameters
-    ----------
-    seconds : float
-        Of each scenario, at least.
-    per_s : float
-        Texts a second that are expected offline; LoadGen asks for as many as fill the time.
+    Offline, LoadGen asks for as many texts as fill the time if `per_s` of them are answered in a second.
     """
 
     def issue(queries):
@@ -181,14 +164,9 @@ def cascaded(work, seeds: Sequence[int]) -> dict:
 def ways_to_serve(work, threshold: float) -> dict[str, Callable[[Sequence[str]], list[int]]]:
     """By name, a function from texts to classes."""
     whole = compression.load(work.path("teacher", 0))
-    ways = {
-        ONE_BY_ONE: {"model": whole, "batch_size": 1, "pad_to": MAX_LENGTH},
-        "one by one": {"model": whole, "batch_size": 1},
-        "as they come": {"model": whole, "by_length": False},
-        BUCKETED: {"model": whole},
-    }
-    ways |= {name: {"model": work.load(name, 0)} for name in SERVED}
-    ways["small onnx"] = {"model": compression.OnnxClassifier(work.path("small onnx", 0, ".onnx"))}
+    onnx = compression.OnnxClassifier(work.path("small onnx", 0, ".onnx"))
+    ways = {name: how | {"model": whole} for name, how in WAYS.items()}
+    ways |= {name: {"model": work.load(name, 0)} for name in SERVED} | {"small onnx": {"model": onnx}}
     functions = {name: partial(answer, tokenizer=work.tokenizer, **way) for name, way in ways.items()}
     gate, rest = gate_of(work), functions[CASCADE["of"]]
     functions["TF-IDF"] = lambda texts: gate.predict_proba(list(texts)).argmax(axis=1).tolist()
@@ -206,15 +184,13 @@ def served(work, threshold: float) -> dict:
     runs = energy.repeat(calls, SERVING["rounds"], country=COUNTRY, window_s=SERVING["window_s"])
     latencies, loads = {}, {}
     for name in (ONE_BY_ONE, BUCKETED, *SERVED, "TF-IDF", chosen):
-        found = energy.per_1000(name, ways[name], texts, country=COUNTRY, window_s=SERVING["latency_s"])
-        latencies[name] = found
-        print(found, flush=True)
+        window = {"country": COUNTRY, "window_s": SERVING["latency_s"]}
+        latencies[name] = energy.per_1000(name, ways[name], texts, **window)
     for name in (ONE_BY_ONE, BUCKETED, CASCADE["of"], "small int8", "TF-IDF", chosen):
         seconds = np.median([run.wall_s / run.work["calls"] for run in runs[name]])
         loads[name] = loadgen(ways[name], texts, SERVING["loadgen_s"], len(texts) / seconds)
-        print(name, loads[name], flush=True)
     joules = {name: joules_per_1000(each, len(texts)) for name, each in runs.items()}
-    print(*joules.items(), sep="\n", flush=True)
+    print(*latencies.values(), *loads.items(), *joules.items(), sep="\n", flush=True)
     return {
         "texts": len(texts),
         "threads": torch.get_num_threads(),
