@@ -99,12 +99,9 @@ def load_digits(split: str) -> Dataset:
 
 
 def load_corpus(split: str) -> Dataset:
-    """Text without labels, for pretraining: about 3 million words.
+    """Text without labels, for pretraining: "train", about 3 million words, or "held_out".
 
-    Parameters
-    ----------
-    split : str
-        "train", or "held_out": no sentence of the one is in the other.
+    No sentence of the one is in the other.
 
     Returns
     -------

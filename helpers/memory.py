@@ -14,12 +14,8 @@ def release_memory(collect: bool = True) -> None:
     """Hand freed memory back to the system; glibc would keep it, and it would creep up with each batch.
 
     From the first call on, blocks above `LARGE_BLOCK_BYTES` go back as soon as they are freed: between
-    batches of different lengths, glibc would leave holes of their sizes.
-
-    Parameters
-    ----------
-    collect : bool
-        Free what only cycles of references keep alive first. It takes a moment: not for every step.
+    batches of different lengths, glibc would leave holes of their sizes. With `collect`, what only cycles
+    of references keep alive is freed first; that takes a moment: not for every step.
     """
     if collect:
         gc.collect()

@@ -54,7 +54,6 @@ class PretrainingSettings:
 
     def __post_init__(self) -> None:
         require_range("steps", self.steps, 1, 10_000_000, whole=True, error=TrainingError)
-        require_range("batch_size", self.batch_size, 1, whole=True, error=TrainingError)
         require_range("learning_rate", self.learning_rate, 1e-8, 1, error=TrainingError)
         require_range("warmup_steps", self.warmup_steps, 0, self.steps, whole=True, error=TrainingError)
         require_range("decay_steps", self.decay_steps, 0, self.steps, whole=True, error=TrainingError)

@@ -16,9 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from helpers.data import batches
-from helpers.evaluation import Evaluation as Evaluation
-from helpers.evaluation import evaluate
-from helpers.evaluation import score as score
+from helpers.evaluation import Evaluation, evaluate, score  # noqa: F401 (`training.score` is what lessons call)
 from helpers.memory import RETURN_MEMORY_STEPS, release_memory
 from helpers.values import replacing, require_range
 
@@ -257,22 +255,16 @@ def split_head(model: torch.nn.Module) -> tuple[list[torch.nn.Parameter], list[t
     """Split the trainable parameters into the head, which fine-tuning starts anew, and the pretrained body.
 
     The head is the classifier and the pooler before it. What PEFT adds to the body's layers belongs to the
-    body; a model that names no body, such as a plain `torch.nn.Sequential`, is all head.
-
-    Returns
-    -------
-    head, body : list of torch.nn.Parameter
-        In the model's order.
+    body; a model that names no body, such as a plain `torch.nn.Sequential`, is all head. Both lists are in
+    the model's order.
     """
     whole = model.get_base_model() if hasattr(model, "get_base_model") else model  # PEFT's is a wrapper
     body = getattr(whole, getattr(whole, "base_model_prefix", ""), None)
     named = body.named_parameters() if body is not None else ()
     pretrained = {id(weight) for name, weight in named if "pooler" not in name.split(".")}
     trained = [weight for weight in model.parameters() if weight.requires_grad]
-    return (
-        [weight for weight in trained if id(weight) not in pretrained],
-        [weight for weight in trained if id(weight) in pretrained],
-    )
+    head = [weight for weight in trained if id(weight) not in pretrained]
+    return head, [weight for weight in trained if id(weight) in pretrained]
 
 
 @functools.cache
@@ -308,7 +300,7 @@ def require_precision(precision: str | None) -> None:
     """Refuse what is no precision."""
     if precision not in (None, "bf16", "no"):
         raise TrainingError(
-            f"precision is {precision!r}: expected 'bf16', 'no' (fp32) or None (the faster of the two)."
+            f"precision is {precision!r}: expected 'bf16', 'no' (fp32) or None, the faster one."
         )
 
 
