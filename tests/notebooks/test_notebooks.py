@@ -126,8 +126,9 @@ def test_its_solutions_are_folded_and_tagged(notebook):
 
 
 def test_its_code_cells_are_short(notebook):
+    """Imports don't count, nor blank lines, which the formatter asks for."""
     for cell in (cell for cell in notebook.cells[3:] if cell.cell_type == "code"):
-        lines = [line for line in cell.source.splitlines() if not line.startswith(("import ", "from "))]
+        lines = [line for line in cell.source.splitlines() if not re.match(r"import |from |$", line)]
         assert len(lines) <= 25, cell.source
 
 
