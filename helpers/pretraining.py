@@ -64,8 +64,8 @@ class PretrainingSettings:
 class MaskedScore:
     """How well a model restores masked tokens.
 
-    `loss` is the mean cross-entropy in nats; `top1` and `top5` are the fractions of tokens that are the
-    model's first guess, or one of its first five; `tokens` were masked and asked for.
+    `loss`, the mean cross-entropy in nats of the `tokens` that were masked; `top1` and `top5`, the fractions
+    of them that are the model's first guess, or one of its first five.
     """
 
     loss: float
@@ -234,8 +234,8 @@ def evaluate_masked(
 def flops_per_token(config: BertConfig, length: int) -> float:
     """Floating-point operations of training on one token: forward, and twice that backward.
 
-    Matrix products only: a weight costs one multiplication and one addition a token, attention
-    adds its two products over the sequence, and the head runs for the masked fraction.
+    Matrix products only: a weight costs one multiplication and one addition a token, attention adds its two
+    products over the sequence, and the head runs for the masked fraction.
     """
     hidden, inner, layers = config.hidden_size, config.intermediate_size, config.num_hidden_layers
     weights = layers * (4 * hidden**2 + 2 * hidden * inner)
@@ -265,9 +265,8 @@ def pretrain(
     optimizer : torch.optim.Optimizer, optional
         Of an earlier call's history.
     **settings
-        `batch_size` (32), `learning_rate` (1e-3), `seed` (0); `warmup_steps` and `decay_steps` (0), in
-        which the learning rate rises from 0 at the start, and falls to 0 at the end; `precision`, "bf16"
-        or "no", the faster of the two on this machine if not given.
+        `batch_size` (32), `learning_rate` (1e-3), `seed` (0); `warmup_steps` and `decay_steps` (0), in which
+        it rises from 0 at the start, and falls to 0 at the end; `precision`, "bf16" or "no" (fp32).
 
     Raises
     ------
