@@ -1,55 +1,49 @@
-"""The stored record of `python -m benchmarks`: on what it was made, and what the course says of its speed."""
+"""`python -m benchmarks` on little work, and what its stored record says of the course's speed."""
 
 import json
-from pathlib import Path
 
 import pytest
 
 from benchmarks import __main__ as benchmarks
-
-ROOT = Path(__file__).resolve().parent.parent
-
-
-@pytest.fixture(scope="module")
-def record():
-    return json.loads((ROOT / "benchmarks" / "record.json").read_text())
+from benchmarks import contestants, labels, pocket_bert
+from helpers import assets, energy, receipts
+from tools import notebooks
 
 
-@pytest.fixture(scope="module")
-def pairs(record):
-    return {(pair["first"], pair["second"]): pair for pair in record["pairs"]}
-
-
-def test_it_says_on_what_and_when(record):
-    assert record["hardware"] and record["date"] and record["versions"]["torch"]
-    assert record["precision"] in ("fp32", "bf16")
-
-
-def test_its_rounds_took_turns_on_a_quiet_machine(pairs):
+def test_our_loop_is_as_fast_as_trainer_and_others_defaults_are_several_times_as_slow():
+    record = receipts.replay(assets.ROOT / "benchmarks" / "record.json")
+    assert record.ok and record.receipt["settings"]["precision"] in ("fp32", "bf16")
+    pairs = {(pair["first"], pair["second"]): pair for pair in record.details["pairs"]}
     for pair in pairs.values():
         assert {len(seconds) for seconds in pair["seconds"].values()} == {benchmarks.ROUNDS}
-        assert pair["marked_rounds"] == []
         low, high = pair["time_interval"]
         assert low <= pair["time_ratio"] <= high
-
-
-def test_our_loop_is_no_slower_than_trainer(pairs):
-    assert pairs["trainer", "ours"]["time_interval"][1] >= 1.0
-
-
-def test_our_loop_takes_no_more_memory_than_trainer(pairs):
-    peaks = pairs["trainer", "ours"]["peak_gb"]
-    assert peaks["ours"] <= peaks["trainer"]
-
-
-def test_trainers_defaults_take_several_times_as_long(pairs):
+    trainer = pairs["trainer", "ours"]
+    assert trainer["time_interval"][1] >= 1.0
+    assert trainer["peak_gb"]["ours"] <= trainer["peak_gb"]["trainer"]
     assert pairs["run_glue", "ours"]["time_interval"][0] > 2
     assert pairs["naive", "frugal"]["time_interval"][0] > 3
 
 
-def test_a_step_of_full_length_reaches_half_of_the_matrix_rate(record):
-    assert record["matrix_rate"]["full length"]["share"] >= 0.5
+@pytest.mark.parametrize("loop", benchmarks.LOOPS)
+def test_a_loop_trains_once_and_prints_what_that_cost(loop, capsys, monkeypatch, small):
+    monkeypatch.setattr("sys.argv", ["benchmarks", "--loop", loop, "8"])
+    benchmarks.main()
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert energy.Measurement.from_raw(found["raw"]).label == loop and found["peak_bytes"] > 1e8
 
 
-def test_the_whole_runs_are_those_that_notebook_06_shows(record):
-    assert record["whole_runs"] == benchmarks.whole_runs()
+@pytest.mark.parametrize(("name", "plan"), [("labels", labels.plan()), ("contestants", contestants.PLAN)])
+def test_the_receipt_that_ships_holds_the_planned_runs(name, plan):
+    runs = receipts.replay(assets.DATA / "receipts" / f"{name}.json").details["runs"]
+    assert sorted((run["name"], run["train_rows"], run["seed"]) for run in runs) == sorted(plan)
+
+
+def test_pocket_bert_is_of_the_notebooks_shape_and_its_card_of_its_receipt():
+    path = notebooks.course()["pretrain_bert"]
+    parameters = notebooks.parameters(notebooks.read(path))
+    assert parameters["length"] == pocket_bert.LENGTH
+    assert parameters["hidden_size"] == pocket_bert.SHAPE["hidden_size"]
+    assert parameters["layers"] == pocket_bert.SHAPE["num_hidden_layers"]
+    stored = receipts.replay(pocket_bert.TARGET / "receipt.json")
+    assert pocket_bert.card(stored) == (pocket_bert.TARGET / "README.md").read_text(encoding="utf-8")
