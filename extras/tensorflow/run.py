@@ -24,7 +24,7 @@ def main() -> int:
         return store.store(folder=HERE, readme=HERE / "no-table-to-write")
     output = ROOT / "build" / "extras"
     status = runner.run(profile=chosen.profile, output=output, folder=HERE)
-    for path in runner.choose((), HERE) if not status else ():
+    for path in notebooks.course(HERE).values() if not status else ():
         for cell in notebooks.tagged(notebooks.read(output / path.name), "table"):
             print(*(f"\n{printed.text.rstrip()}" for printed in cell.outputs if "text" in printed))
     return status

@@ -17,8 +17,8 @@ from packaging.utils import canonicalize_name
 
 from helpers import data
 from tools import notebooks, runner
+from tools.notebooks import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 EXTRA = ROOT / "extras" / "tensorflow"
 NOTEBOOK = EXTRA / "tensorflow.ipynb"
 TENSORFLOW = {"tensorflow", "tensorflow-cpu"}
@@ -101,11 +101,11 @@ def test_its_profile_names_what_there_is():
     assert runner.profile_parameters("quick", EXTRA)
 
 
-def test_both_frameworks_have_the_network_of_notebook_02(side, printed):
+def test_both_frameworks_have_the_network_of_losses(side, printed):
     weights = sum(weight.numel() for weight in side.digits_network().parameters())
     assert weights == 784 * 256 + 256 + 256 * 10 + 10
     assert f"{weights:,} weights in Keras, {weights:,} in PyTorch" in printed
-    second = notebooks.read(ROOT / "notebooks" / "02_losses.ipynb")
+    second = notebooks.read(notebooks.course()["losses"])
     assert f"{weights:,} weights" in notebooks.printed(second)
 
 
@@ -218,7 +218,6 @@ def course(tmp_path):
         shutil.copy(ROOT / name, tmp_path)
     (tmp_path / "extras/tensorflow").mkdir(parents=True)
     shutil.copy(EXTRA / "requirements.txt", tmp_path / "extras/tensorflow")
-    shutil.copytree(ROOT / "helpers", tmp_path / "helpers", ignore=shutil.ignore_patterns("__pycache__"))
     return tmp_path
 
 
@@ -228,7 +227,7 @@ def test_make_extras_without_a_network_says_so_and_leaves_no_stamp(course):
         "#!/bin/bash\n"
         'case "$*" in\n'
         '*"-m venv"*) mkdir -p "${@: -1}/bin"; cp "$0" "${@: -1}/bin/python";;\n'
-        "*installing.py*extras*) echo 'ERROR: Could not find a version' >&2; exit 1;;\n"
+        "*install*extras*) echo 'ERROR: Could not find a version' >&2; exit 1;;\n"
         "esac\n"
     )
     python = course / "python-of-the-test"
@@ -252,10 +251,10 @@ def test_make_lists_extras():
 @pytest.mark.timeout(600)
 def test_it_runs_where_tensorflow_is_installed(tmp_path):
     """In a copy of the course, so that its receipt replaces nobody's."""
-    for name in ("helpers", "extras"):
+    for name in ("helpers", "tools", "extras"):
         ignored = shutil.ignore_patterns("__pycache__", ".venv")
         shutil.copytree(ROOT / name, tmp_path / name, ignore=ignored)
-    for name in ("data", ".venv"):
+    for name in ("data", ".venv", "pyproject.toml"):
         (tmp_path / name).symlink_to(ROOT / name)
     python = EXTRA / ".venv" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     done = subprocess.run(
