@@ -9,7 +9,7 @@ import transformers
 
 from benchmarks import compression, recipes, serving
 from benchmarks.contestants import fit_tfidf
-from helpers import assets, data, energy, receipts
+from helpers import assets, data, receipts
 
 ROWS = 40
 SHIPPED = json.loads(json.dumps([compression.plan(), compression.MODELS, compression.PARTS]))
@@ -18,29 +18,22 @@ SHIPPED = json.loads(json.dumps([compression.plan(), compression.MODELS, compres
 @pytest.fixture(scope="module")
 def patched(tmp_path_factory, small):
     """Fewer models, small windows, and a receipt of our own."""
-    folder = tmp_path_factory.mktemp("compression")
-    models, names = (
-        dict(compression.MODELS),
-        ("4 layers", "3 layers", "tiny from scratch", "small", "small int8"),
-    )
-    models = {"teacher": recipes.FIRST_POSITION | {"rows": ROWS, "batch_size": 8}} | {
-        n: models[n] for n in names
-    }
-    models["small"] |= {"units": 16}
-    sizes = {"at once": [(2, 16)], "in three rounds": [(3, 24), (3, 20), (2, 16)]}
+    folder, names = tmp_path_factory.mktemp("compression"), ("4 layers", "3 layers", "small", "small int8")
+    models = {"teacher": recipes.FIRST_POSITION | {"rows": ROWS, "batch_size": 8}}
+    models |= {name: compression.MODELS[name] for name in names}
+    models["small"] = models["small"] | {"units": 16}
+    models["tiny"] = compression.MODELS["tiny from scratch"]
+    steps = {"zeros": {"at once": [0.8], "in turns": [0.5, 0.8]}, "shares": [0.0, 0.9], "rows": 24}
+    steps["sizes"] = {"at once": [(2, 16)], "in turns": [(3, 24), (2, 16)]}
     times = {"texts": 12, "rounds": 2, "window_s": 0.01, "idle_s": 0.6, "latency_s": 0.01, "loadgen_s": 0.01}
-    parts = {
-        "pruning": compression.PRUNING | {"rows": 24, "sizes": sizes, "shares": [0.0, 0.9]},
-        "cascade": serving.CASCADE | {"of": "small int8", "measured": [0.9]},
-        "serving": serving.SERVING | times,
-    }
+    pruning, cascade = compression.PRUNING | steps, serving.CASCADE | {"of": "small int8", "measured": [0.9]}
+    parts = {"pruning": pruning, "cascade": cascade, "serving": serving.SERVING | times}
     own = {"RECEIPT": folder / "compression.json", "FOLDER": folder / "models", "MODELS": models}
-    own |= {"SEEDS": (0,), "PARTS": parts, "PRUNING": parts["pruning"]}
-    for name, value in own.items():
+    for name, value in (own | {"SEEDS": (0,), "PARTS": parts, "PRUNING": pruning}).items():
         small.setattr(compression, name, value)
-    small.setattr(serving, "CASCADE", parts["cascade"])
-    small.setattr(serving, "SERVED", ("teacher", "small", "small int8"))
-    small.setattr(serving, "SERVING", parts["serving"])
+    served = {"CASCADE": cascade, "SERVING": parts["serving"], "SERVED": ("teacher", "small", "small int8")}
+    for name, value in served.items():
+        small.setattr(serving, name, value)
     return small
 
 
@@ -68,7 +61,7 @@ def test_each_step_makes_it_smaller_and_what_is_opened_again_says_the_same(recei
     size = {run["name"]: run["file_bytes"] for run in receipt["runs"]}
     assert size["3 layers"] < size["4 layers"] < size["teacher"]
     assert size["small int8"] < size["small"] < size["3 layers"] / 2
-    int8 = receipt["runs"][-1]
+    [int8] = [run for run in receipt["runs"] if run["name"] == "small int8"]
     assert int8["onnx_differs_by"] < 1e-4 and int8["reopened_differs_by"] == 0
     assert int8["int8_differs_by"] < 0.2
 
@@ -88,20 +81,17 @@ def shipped():
 @pytest.mark.parametrize("which", ["receipt", "shipped"])
 def test_the_threshold_is_the_lowest_of_the_best_and_every_finalist_is_served(which, request):
     found = request.getfixturevalue(which)
-    found = getattr(found, "details", found)
-    cascade, served = found["cascade"], found["serving"]
+    cascade, served = (getattr(found, "details", found)[part] for part in ("cascade", "serving"))
     right = {point["threshold"]: np.mean(point["accuracies"]) for point in cascade["curve"]}
     assert cascade["chosen"] == min(at for at in right if right[at] == max(right.values()))
     asked = [point["asked"] for point in cascade["curve"]]
     assert asked == sorted(asked)
-    chosen = f"cascade {cascade['chosen']:.2f}"
-    assert {serving.ONE_BY_ONE, serving.BUCKETED, "small int8", "TF-IDF", chosen} <= set(served["rounds"])
-    for name, load in served["loadgen"].items():
-        assert load["offline_per_s"] > 0 and load["single_stream_p90_ms"] > 0, name
-        assert served["latency"][name].count > 0
+    finalists = {serving.ONE_BY_ONE, serving.BUCKETED, "TF-IDF", f"cascade {cascade['chosen']:.2f}"}
+    assert finalists < set(served["loadgen"]) <= set(served["latency"]) <= set(served["rounds"])
+    assert all(load["offline_per_s"] > 0 for load in served["loadgen"].values())
     for name, rounds in served["rounds"].items():
-        found, recorded = serving.joules_per_1000(rounds, served["texts"]), served["joules_per_1000"][name]
-        assert found == (recorded and pytest.approx(recorded, rel=1e-9)), name
+        joules, stored = serving.joules_per_1000(rounds, served["texts"]), served["joules_per_1000"][name]
+        assert joules == (stored and pytest.approx(stored)), name  # None: too short to tell
 
 
 def test_the_receipt_that_ships_is_of_the_settings_that_the_code_holds(shipped):
@@ -166,10 +156,3 @@ def test_a_cascade_asks_only_about_what_the_gate_is_unsure_of():
 def test_combined_probabilities_are_those_of_the_surer_gate_or_of_the_rest():
     gate, rest = np.array([[0.9, 0.1], [0.4, 0.6]]), np.array([[0.2, 0.8], [0.3, 0.7]])
     assert serving.combined(gate, rest, 0.8).tolist() == [[0.9, 0.1], [0.3, 0.7]]
-
-
-def test_an_unknown_energy_makes_no_joules():
-    with energy.measure("short", country="USA") as meter:
-        meter.count(calls=1)
-    assert meter.result.energy_wh is None
-    assert serving.joules_per_1000([meter.result], 10) is None

@@ -15,7 +15,6 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from helpers import data
 from tools import notebooks, runner
 from tools.notebooks import ROOT
 
@@ -74,11 +73,8 @@ def test_every_package_is_pinned_and_shared_ones_are_the_course_s():
     assert "torch" not in extra, "PyTorch has its own environment"
     shared = extra.keys() & course.keys()
     assert {name: extra[name] for name in shared} == {name: course[name] for name in shared}
-    names = [
-        re.split(r"[=;]", line)[0]
-        for line in (EXTRA / "requirements.txt").read_text().splitlines()
-        if not line.startswith("#")
-    ]
+    lines = (EXTRA / "requirements.txt").read_text().splitlines()
+    names = [re.split(r"[=;]", line)[0] for line in lines if not line.startswith("#")]
     assert names == sorted(names)
 
 
@@ -103,19 +99,8 @@ def test_its_profile_names_what_there_is():
 
 def test_both_frameworks_have_the_network_of_losses(side, printed):
     weights = sum(weight.numel() for weight in side.digits_network().parameters())
-    assert weights == 784 * 256 + 256 + 256 * 10 + 10
     assert f"{weights:,} weights in Keras, {weights:,} in PyTorch" in printed
-    second = notebooks.read(notebooks.course()["losses"])
-    assert f"{weights:,} weights" in notebooks.printed(second)
-
-
-def test_the_splits_are_the_course_s(printed, notebook):
-    shapes = {name: int(rows) for name, rows in re.findall(r"^(\w+) +\w+ \((\d+)", printed, re.MULTILINE)}
-    assert shapes["digits_x"] == shapes["digits_y"] == 5_000
-    assert shapes["digits_test_x"] == len(data.load_digits("test"))
-    assert shapes["reviews_x"] == len(data.load_reviews("train"))
-    assert shapes["reviews_test_x"] == len(data.load_reviews("test"))
-    assert not any("validation" in c.source for c in notebook.cells if c.cell_type == "code")
+    assert f"{weights:,} weights" in notebooks.printed(notebooks.read(notebooks.course()["losses"]))
 
 
 def test_written_alike_the_two_compute_the_same(printed):
@@ -125,22 +110,6 @@ def test_written_alike_the_two_compute_the_same(printed):
     for same_settings, same_formula in (apart[:2], apart[2:]):
         assert same_formula < 1e-3
         assert same_formula < same_settings / 10
-
-
-def test_its_accuracies_are_those_of_such_networks(notebook):
-    [cell] = notebooks.tagged(notebook, "table")
-    text = "".join(output.get("text", "") for output in cell.outputs)
-    found = {
-        (task, framework): float(accuracy)
-        for task, framework, accuracy in re.findall(r"(digits|reviews) +(Keras|PyTorch) +([\d.]+)%", text)
-    }
-    assert len(found) == 4
-    for framework in ("Keras", "PyTorch"):
-        assert 92 < found["digits", framework] < 98
-        assert 73 < found["reviews", framework] < 82
-    for task in ("digits", "reviews"):
-        assert abs(found[task, "Keras"] - found[task, "PyTorch"]) < 2
-    assert set(re.findall(r"\b(measured|modelled|assumed)\b", text)), "an energy says how it is known"
 
 
 def test_orders_name_what_the_notebook_asks_for(side, notebook):
