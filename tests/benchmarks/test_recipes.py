@@ -34,7 +34,6 @@ def test_a_receipt_holds_what_each_run_was_and_cost(monkeypatch):
     assert [run["name"] for run in receipt["runs"]] == names  # in the order of the recipes
     assert receipt["target"] == recipes.find_target(receipt["runs"])
     for run in receipt["runs"]:
-        assert run["settings"] == recipes.RECIPES[run["name"]]
         whole = [entry["step"] for entry in run["evaluations"] if entry["rows"] == 40]
         assert whole == [5 * (epoch + 1) for epoch in range(run["settings"]["epochs"])]
         assert {phase.label for phase in run["cost"].phases} == {"load", "train", "validate"}
@@ -46,37 +45,32 @@ def test_what_is_frozen_is_not_trained():
     for name, settings in recipes.RECIPES.items():
         model = recipes.new_model(settings)
         weights[name] = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
-    assert weights["LoRA"] < weights["embeddings frozen"]
     assert weights["2 layers frozen"] < weights["frugal"] < weights["[CLS] alone"]
-    assert weights["4 layers frozen"] < weights["[CLS] alone"]
+    assert max(weights["4 layers frozen"], weights["LoRA"]) < weights["[CLS] alone"]
     assert weights["[CLS] alone"] == weights["embeddings frozen"] < weights["better rate"]
     assert weights["better rate"] == weights["naive"]
 
 
 def test_the_target_is_naives_last_accuracy_rounded_down():
-    runs = [
-        {"name": "frugal", "seed": 0, "evaluations": [{"accuracy": 0.99}]},
-        {"name": "naive", "seed": 0, "evaluations": [{"accuracy": 0.912}, {"accuracy": 0.879}]},
-    ]
-    assert recipes.find_target(runs) == 0.87
-    assert recipes.find_target(runs[:1]) is None
+    frugal = {"name": "frugal", "seed": 0, "evaluations": [{"accuracy": 0.99}]}
+    naive = {"name": "naive", "seed": 0, "evaluations": [{"accuracy": 0.912}, {"accuracy": 0.879}]}
+    assert recipes.find_target([frugal, naive]) == 0.87
+    assert recipes.find_target([frugal]) is None
 
 
 def test_the_cost_to_the_target_is_that_of_the_first_whole_evaluation_above_it():
-    part, low, high, higher = (
-        {"rows": rows, "accuracy": share, "seconds": at}
-        for rows, share, at in ((8, 0.9, 1), (40, 0.86, 2), (40, 0.87, 3), (40, 0.95, 4))
-    )
+    pairs = ((8, 0.9), (40, 0.86), (40, 0.87), (40, 0.95))
+    part, low, high, higher = ({"rows": rows, "accuracy": accuracy} for rows, accuracy in pairs)
     assert recipes.to_target({"evaluations": [part, low, high, higher]}, 0.87, 40) == high
     assert recipes.to_target({"evaluations": [part, low]}, 0.87, 40) is None
 
 
 def test_early_stop_stops_at_the_target():
     settings = recipes.RECIPES["early stop"] | {"look_steps": 2}
-    _, evaluations, _ = recipes.run("early stop", settings, 0, target=0.0)  # the first look reaches it
-    assert [(entry["step"], entry["rows"]) for entry in evaluations] == [(2, 8), (2, 40)]
-    _, evaluations, _ = recipes.run("early stop", settings, 0, target=1.1)  # none is
-    assert [(entry["step"], entry["rows"]) for entry in evaluations] == [(2, 8), (4, 8), (5, 40)]
+    seen = {0.0: [(2, 8), (2, 40)], 1.1: [(2, 8), (4, 8), (5, 40)]}  # at once, and never
+    for target, expected in seen.items():
+        _, evaluations, _ = recipes.run("early stop", settings, 0, target)
+        assert [(entry["step"], entry["rows"]) for entry in evaluations] == expected
 
 
 def test_a_second_call_goes_on_from_the_first(monkeypatch):

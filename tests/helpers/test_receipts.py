@@ -1,6 +1,5 @@
 """A receipt gives back what was put in, computes to the same figures, and shows any change."""
 
-import copy
 import json
 import re
 
@@ -11,14 +10,10 @@ from helpers import assets, energy, receipts
 STORED = [*sorted((assets.DATA / "receipts").glob("*.json")), assets.DATA / "models/pocket-bert/receipt.json"]
 
 
-def cost(label="x", cpu=1.0, ram=2.0, calls=1, method="modelled"):
-    parts = (
-        energy.Component("CPU", cpu, method, "8 W at most", 8.0),
-        energy.Component("RAM", ram, "assumed", "constant 20 W", 20.0),
-    )
-    return energy.Measurement(
-        label, 10.0, 12.0, parts, "USA", 369.0, "369 g/kWh, 2023", 0.02, work={"calls": calls}
-    )
+def cost(label="x", cpu=1.0, ram=2.0):
+    known = energy.Component("CPU", cpu, "modelled", "8 W at most", 8.0)
+    parts = known, energy.Component("RAM", ram, "assumed", "constant 20 W", 20.0)
+    return energy.Measurement(label, 10.0, 12.0, parts, "USA", 369.0, "369 g/kWh, 2023", 0.02)
 
 
 @pytest.fixture
@@ -68,36 +63,26 @@ def test_it_says_what_it_rests_on(receipt):
         (("figures", "miss", "results", "reached"), True, "miss: reached is stored as True"),
         (("hardware", "cpu"), "a faster one", "digest does not fit"),
         (("details", "target"), 0.7, "digest does not fit"),
-        (
-            ("details", "runs", 0, "cost", "results", "energy_wh"),
-            1.0,
-            "details.runs[0].cost: energy_wh is stored",
-        ),
+        (("details", "runs", 0, "cost", "results", "pue"), 1.0, "details.runs[0].cost: pue is stored as 1.0"),
         (("method", "CPU"), "measured: a counter", "The methods are"),
     ],
 )
 def test_tampering_shows(receipt, place, value, shown):
-    changed = copy.deepcopy(receipt)
-    inner = changed
+    inner = receipt
     for name in place[:-1]:
         inner = inner[name]
     inner[place[-1]] = value
-    again = receipts.replay(changed)
+    again = receipts.replay(receipt)
     assert not again.ok
     assert "NOT EQUAL" in str(again) and shown in str(again)
 
 
-def test_a_new_digest_does_not_hide_a_changed_figure(receipt):
-    receipt["figures"]["fine-tuning"]["results"]["energy_wh"] *= 0.999
+@pytest.mark.parametrize(("factor", "ok"), [(0.999, False), (1 + 1e-15, True)])
+def test_a_new_digest_hides_no_change_but_a_last_bit_which_processors_round_differently(receipt, factor, ok):
+    receipt["figures"]["fine-tuning"]["results"]["energy_wh"] *= factor
     receipt["digest"] = receipts.digest(receipt)
-    assert "computes to" in str(receipts.replay(receipt))
-
-
-def test_a_last_bit_is_no_tampering(receipt):
-    """Another processor may round it differently."""
-    receipt["figures"]["fine-tuning"]["results"]["energy_wh"] *= 1 + 1e-15
-    receipt["digest"] = receipts.digest(receipt)
-    assert receipts.replay(receipt).ok
+    again = receipts.replay(receipt)
+    assert again.ok == ok and ("computes to" in str(again)) != ok
 
 
 @pytest.mark.parametrize(
@@ -117,32 +102,28 @@ def test_what_is_no_receipt_is_refused(receipt, tmp_path, change, shown):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_that_cannot_be_read_says_so(tmp_path):
-    with pytest.raises(receipts.ReceiptError, match=r"no receipt gone.json"):
-        receipts.load(tmp_path / "gone.json")
-    (tmp_path / "half.json").write_text('{"receipt": 1, ')
-    with pytest.raises(receipts.ReceiptError, match="not JSON"):
-        receipts.load(tmp_path / "half.json")
-    for text in (b"\xff\xfe\x00", b"[" * 100_000):
-        (tmp_path / "broken.json").write_bytes(text)
-        with pytest.raises(receipts.ReceiptError, match="not JSON"):
-            receipts.load(tmp_path / "broken.json")
-    (tmp_path / "nan.json").write_text('{"receipt": NaN}')
-    with pytest.raises(receipts.ReceiptError, match="holds NaN"):
-        receipts.load(tmp_path / "nan.json")
-
-
-def test_raw_samples_that_make_no_figure_are_refused(receipt):
-    receipt["figures"]["predictions"]["raw"].pop("count")
-    with pytest.raises(receipts.ReceiptError, match=r"'predictions' make no predictions"):
-        receipts.replay(receipt)
+@pytest.mark.parametrize(
+    ("content", "shown"),
+    [
+        (b'{"receipt": 1, ', "not JSON"),
+        (b"\xff\xfe\x00", "not JSON"),
+        (b"[" * 100_000, "not JSON"),
+        (b'{"receipt": NaN}', "holds NaN"),
+    ],
+)
+def test_a_file_that_cannot_be_read_says_so(tmp_path, content, shown):
+    with pytest.raises(receipts.ReceiptError, match=r"no receipt one.json"):
+        receipts.load(tmp_path / "one.json")
+    (tmp_path / "one.json").write_bytes(content)
+    with pytest.raises(receipts.ReceiptError, match=shown):
+        receipts.load(tmp_path / "one.json")
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("count", 0), ("latencies_s", []), ("latencies_s", 3), ("cost", None), ("cost", [])]
+    "change", [{"count": 0}, {"count": None}, {"latencies_s": []}, {"latencies_s": 3}, {"cost": []}]
 )
-def test_raw_samples_of_another_kind_are_refused(receipt, name, value):
-    receipt["figures"]["predictions"]["raw"][name] = value
+def test_raw_samples_that_make_no_figure_are_refused(receipt, change):
+    receipt["figures"]["predictions"]["raw"] |= change
     with pytest.raises(receipts.ReceiptError, match=r"'predictions' make no predictions"):
         receipts.replay(receipt)
 
@@ -159,14 +140,6 @@ def test_raw_samples_of_another_kind_are_refused(receipt, name, value):
 def test_what_makes_no_receipt_is_refused(figures, details, shown):
     with pytest.raises(receipts.ReceiptError, match=shown):
         receipts.make("a test", figures, made_by="a test", details=details)
-
-
-def test_figures_in_the_details_alone_make_a_receipt_and_known_methods_win():
-    short = energy.Measurement(
-        "x", 0.1, 0.1, (energy.Component("CPU", None, None, "short"),), "USA", 1, "", 0
-    )
-    receipt = receipts.make("a test", {}, made_by="a test", details={"runs": [cost("long"), short]})
-    assert receipt["method"]["CPU"] == "modelled: 8 W at most" and receipts.replay(receipt).ok
 
 
 def test_what_is_nested_too_deep_is_refused(receipt):
@@ -190,6 +163,8 @@ def test_the_table_says_where_and_when(receipt):
 def test_unknown_stays_unknown():
     part = energy.Component("CPU", None, None, "too short to tell")
     unknown = energy.Measurement("x", 0.1, 0.1, (part,), "USA", 369.0, "", 0.0)
+    receipt = receipts.make("a test", {}, made_by="a test", details={"runs": [cost(), unknown]})
+    assert receipt["method"]["CPU"] == "modelled: 8 W at most" and receipts.replay(receipt).ok
     receipt = receipts.make("a test", {"x": unknown}, made_by="a test")
     assert receipts.replay(receipt).ok
     assert receipts.table(receipt).loc["x", "figure"] == "unknown"
@@ -198,11 +173,10 @@ def test_unknown_stays_unknown():
 
 
 def test_the_model_card_takes_the_block(receipt):
-    from huggingface_hub import ModelCard, ModelCardData
+    from huggingface_hub import ModelCard
 
     block = receipts.card(receipt, "fine-tuning")
     card = ModelCard(f"---\n{block}\n---\n# A model\n")
-    assert isinstance(card.data, ModelCardData)
     emissions = card.data.to_dict()["co2_eq_emissions"]
     assert emissions["emissions"] == pytest.approx(3.0 / 1_000 * 369, rel=0.01)
     assert emissions["geographical_location"] == "USA" and "CPU modelled" in emissions["source"]
