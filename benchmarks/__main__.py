@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -30,6 +31,11 @@ ROUNDS = 5
 STEP_ROWS = 256  # of naive and frugal, in turns: enough for length bucketing
 LOOP_ROWS, GLUE_ROWS = 640, 160
 BATCH_SIZE, LEARNING_RATE, WARMUP_FRACTION = 32, 1e-4, 0.1
+MATRIX, MATRIX_S = (
+    1_024,
+    0.5,
+)  # whose multiplication is the rate that a step is held against, and for how long
+LENGTHS = {"full length": 128, "a film sentence's mean": 27}  # tokens
 BLOCKS = 50  # empty ones, to see what measuring adds
 PAIRS = (("trainer", LOOP_ROWS, "ours", LOOP_ROWS), ("run_glue", GLUE_ROWS, "ours", LOOP_ROWS))
 NOTEBOOK = "import torch, transformers, matplotlib.pyplot; from helpers import data, energy, training"
@@ -141,6 +147,45 @@ def in_turns(first: str, first_rows: int, second: str, second_rows: int) -> dict
     return result | {"rows": rows, "peak_gb": peak_gb}
 
 
+def matrix_rate(seconds: float) -> float:
+    """Operations a second of multiplying square matrices in fp32."""
+    one = torch.rand(MATRIX, MATRIX)
+    one @ one
+    count, start = 0, time.perf_counter()
+    while time.perf_counter() - start < seconds:
+        one @ one
+        count += 1
+    return count * 2 * MATRIX**3 / (time.perf_counter() - start)
+
+
+def fraction_of_matrix_rate(length: int) -> dict:
+    """A training step of 32 sentences of one length: its fraction of the rate, and where its time goes."""
+    settings = recipes.RECIPES["better rate"]
+    model = recipes.new_model(settings).train()
+    optimizer, _ = recipes.new_optimizer(model, settings, 1_000)
+    ids = torch.randint(1_000, 20_000, (BATCH_SIZE, length))
+    batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": ids[:, 0] % 2}
+    layers, hidden = model.config.num_hidden_layers, model.config.hidden_size
+    weights = layers * (4 * hidden**2 + 2 * hidden * model.config.intermediate_size)
+    flop = 6 * (weights + layers * 2 * length * hidden) * ids.numel()  # the second term is attention's
+    rounds = []
+    for _ in range(ROUNDS + 1):
+        rate, marks = matrix_rate(MATRIX_S), [time.perf_counter()]
+        loss = model(**batch).loss
+        marks.append(time.perf_counter())
+        loss.backward()
+        marks.append(time.perf_counter())
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        marks.append(time.perf_counter())
+        rounds.append((flop / (marks[-1] - marks[0]) / rate, *(b - a for a, b in pairwise(marks))))
+    fractions, *parts = zip(*rounds[1:], strict=True)
+    split = zip(("forward_s", "backward_s", "optimizer_s"), map(statistics.median, parts), strict=True)
+    found = {"length": length, "share": statistics.median(fractions), "interval": median_interval(fractions)}
+    return found | dict(split)
+
+
 def median_seconds(work, times: int) -> float:
     """Of calling it so many times, after a first time that loads what it needs."""
     seconds = []
@@ -164,8 +209,8 @@ def plumbing() -> dict[str, float]:
         found[f"start of {name}"] = median_seconds(start, ROUNDS)
     measure = partial(energy.measure, country=COUNTRY)
     found["an empty block"] = median_seconds(partial(empty, measure), BLOCKS)
-    with measure("all") as meter:
-        found["an empty phase"] = median_seconds(partial(empty, meter.phase), BLOCKS)
+    with measure("all"):  # a block within a block shares its tracker
+        found["an empty block in another"] = median_seconds(partial(empty, measure), BLOCKS)
     return found
 
 
@@ -186,13 +231,16 @@ def main() -> None:
         print(f"{found['pair']}: {found['time_ratio']:.2f} times as long ({low:.2f} to {high:.2f})", end="; ")
         print(*(f"{name} {gb:.2f} GB at most" for name, gb in found.get("peak_gb", {}).items()), sep=", ")
         print("  energy:", found["comparison"], flush=True)
+    rates = {name: fraction_of_matrix_rate(length) for name, length in LENGTHS.items()}
+    for name, found in rates.items():
+        print(f"a step, {name}, {found['length']} tokens: {found['share']:.0%} of this machine's matrix rate")
     found = plumbing()
     print(*(f"{name:36} {1_000 * seconds:21.1f} ms" for name, seconds in found.items()), sep="\n")
     if asked.json is not None:
         what = "ratios of the course's training against others, and what the plumbing costs"
         files = ["reviews/train.csv"]
         settings = {"rows": {"steps": STEP_ROWS, "loops": LOOP_ROWS, "run_glue": GLUE_ROWS}}
-        details = {"pairs": pairs, "plumbing": found}
+        details = {"pairs": pairs, "matrix_rate": rates, "plumbing": found}
         save(asked.json, "benchmarks --json", what, files=files, settings=settings, details=details)
         print(f"\n{asked.json} is written.")
 

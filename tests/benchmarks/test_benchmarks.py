@@ -33,6 +33,13 @@ def test_a_loop_trains_once_and_prints_what_that_cost(loop, capsys, monkeypatch,
     assert energy.Measurement.from_raw(found["raw"]).label == loop and found["peak_bytes"] > 1e8
 
 
+def test_the_rest_of_its_table(monkeypatch, small):
+    for name, value in {"ROUNDS": 1, "BLOCKS": 2, "MATRIX_S": 0.01, "STARTS": {"Python": "pass"}}.items():
+        monkeypatch.setattr(benchmarks, name, value)
+    assert benchmarks.fraction_of_matrix_rate(8)["share"] > 0
+    assert len(benchmarks.plumbing()) == 3 and min(benchmarks.plumbing().values()) > 0
+
+
 @pytest.mark.parametrize(("name", "plan"), [("labels", labels.plan()), ("contestants", contestants.PLAN)])
 def test_the_receipt_that_ships_holds_the_planned_runs(name, plan):
     runs = receipts.replay(assets.DATA / "receipts" / f"{name}.json").details["runs"]
