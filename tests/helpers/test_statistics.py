@@ -4,9 +4,20 @@ import math
 import random
 import statistics
 
+import numpy as np
 import pytest
 
-from helpers.statistics import median_interval, wilson
+from helpers.statistics import (
+    holm,
+    mcnemar,
+    mean_interval,
+    median_interval,
+    paired_difference,
+    ratio_interval,
+    same_within,
+    sign_test,
+    wilson,
+)
 
 
 @pytest.mark.parametrize(("right", "n"), [(0, 10), (1, 1), (7, 10), (80, 100), (1_000, 1_000)])
@@ -37,3 +48,82 @@ def test_more_data_narrow_the_interval_and_most_intervals_hold_the_truth():
             held += low <= 5 <= high
     assert statistics.mean(widths[40]) < 0.7 * statistics.mean(widths[10])
     assert held / 60 > 0.85, "95 % are promised; the bootstrap of few falls a little short"
+
+
+# What an interval promises is tried where the truth is known: 95 % of them must hold it, within two points.
+
+
+@pytest.mark.parametrize("size", [3, 5, 20])
+def test_of_the_intervals_of_a_mean_95_percent_hold_it(size):
+    draw = np.random.default_rng(size)
+    found = [mean_interval(draw.normal(2, 3, size)) for _ in range(2_000)]
+    assert 0.93 < np.mean([low <= 2 <= high for _, low, high in found]) < 0.97
+
+
+@pytest.mark.parametrize("size", [5, 8])
+def test_of_the_intervals_of_a_ratio_95_percent_hold_it(size):
+    draw = np.random.default_rng(size)
+    found = [ratio_interval(draw.lognormal(math.log(1.5), 0.2, size)) for _ in range(2_000)]
+    assert 0.93 < np.mean([low <= 1.5 <= high for _, low, high in found]) < 0.97
+
+
+def test_what_five_rounds_give_stays_what_it_says_where_a_round_is_sometimes_disturbed():
+    """A tenth of the ratios scatter four times as far: the interval widens and may hold more, not less."""
+    draw = np.random.default_rng(5)
+    spread = np.where(draw.random((2_000, 5)) < 0.1, 0.4, 0.1)
+    found = [ratio_interval(row) for row in np.exp(draw.normal(0, spread))]
+    assert np.mean([low <= 1 <= high for _, low, high in found]) > 0.93
+
+
+@pytest.mark.parametrize("apart", [0.0, 0.1])
+def test_of_the_intervals_of_a_paired_difference_95_percent_hold_it(apart):
+    """Two models over 200 rows, of which the first has more right; what both find hard goes together."""
+    draw, held, truth = np.random.default_rng(7), [], _truth(apart)
+    for _ in range(1_000):
+        hard = draw.random(200)
+        first, second = hard + draw.normal(0, 0.2, 200) < 0.8, hard + draw.normal(0, 0.2, 200) < 0.8 - apart
+        _, low, high = paired_difference(first, second)
+        held.append(low <= truth <= high)
+    assert 0.93 < np.mean(held) < 0.97
+
+
+def _truth(apart):
+    """The difference over 4 million rows."""
+    draw = np.random.default_rng(0)
+    hard = draw.random(4_000_000)
+    noise = draw.normal(0, 0.2, (2, len(hard)))
+    return np.mean(hard + noise[0] < 0.8) - np.mean(hard + noise[1] < 0.8 - apart)
+
+
+@pytest.mark.parametrize("size", [5, 6, 12])
+def test_where_nothing_is_there_a_sign_test_says_so(size):
+    draw = np.random.default_rng(size)
+    alarms = np.mean([sign_test(draw.normal(0, 1, size)) < 0.05 for _ in range(2_000)])
+    assert alarms < 0.05 and (alarms == 0) == (size == 5), "five rounds can't tell, six can"
+
+
+def test_where_nothing_is_there_mcnemar_says_so_and_where_much_is_it_sees_it():
+    draw = np.random.default_rng(3)
+    equal = [mcnemar(*(draw.random((2, 200)) < 0.8)) < 0.05 for _ in range(1_000)]
+    apart = [mcnemar(draw.random(200) < 0.9, draw.random(200) < 0.75) < 0.05 for _ in range(200)]
+    assert np.mean(equal) < 0.05 and np.mean(apart) > 0.9
+    assert mcnemar([True] * 7 + [False] * 1, [False] * 7 + [True]) == pytest.approx(2 * 9 / 2**8)
+
+
+def test_of_many_verdicts_about_nothing_one_in_twenty_sets_holds_a_wrong_one():
+    draw = np.random.default_rng(4)
+    wrong = np.mean([min(holm(draw.random(12).tolist())) < 0.05 for _ in range(2_000)])
+    assert 0.03 < wrong < 0.07
+    assert holm([0.9, 0.001, 0.9]) == pytest.approx([1.0, 0.003, 1.0]) and holm([]) == []
+
+
+@pytest.mark.parametrize("truth", [-0.02, 0.02])
+def test_a_difference_as_large_as_the_margin_is_seldom_called_the_same(truth):
+    draw = np.random.default_rng(8)
+    found = [mean_interval(draw.normal(truth, 0.01, 5))[1:] for _ in range(2_000)]
+    assert np.mean([same_within(interval, 0.02) for interval in found]) < 0.035, "2.5 % for one side"
+
+
+def test_one_value_has_an_interval_without_ends():
+    assert mean_interval([3.0]) == (3.0, -math.inf, math.inf) and ratio_interval([2.0])[1:] == (0.0, math.inf)
+    assert not same_within(mean_interval([0.0])[1:], 0.5)
