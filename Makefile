@@ -52,13 +52,14 @@ run: setup ## execute every notebook; copies and a summary go to build/
 check: setup ## say what of this machine is ready, and how to fix the rest
 	@$(BIN)/python -m helpers check
 
-test: $(VENV)/.ready-test setup ## check the types and run the tests
+test: $(VENV)/.ready-test setup ## check the types and run the tests, two at a time
 	@$(BIN)/python -m mypy
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -m "not quiet" --numprocesses 2 --dist loadgroup --no-loadscope-reorder
+	@$(BIN)/python -m pytest -m quiet
 
-validate: $(VENV)/.ready-test setup ## run the stored notebooks again and compare their outputs
-	@COURSE_STATIC=1 $(BIN)/python -m pytest --nbval-lax --nbval-current-env \
-		--nbval-cell-timeout=600 --timeout=900 notebooks
+validate: $(VENV)/.ready-test setup ## run the stored notebooks again, two at a time, and compare their outputs
+	@COURSE_STATIC=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest --nbval-lax --nbval-current-env \
+		--nbval-cell-timeout=600 --timeout=900 --numprocesses 2 --dist loadfile notebooks
 
 notebooks: $(VENV)/.ready-test setup ## execute the notebooks for storage, and record what each cost
 	@$(BIN)/python -m tools links

@@ -9,6 +9,17 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+LONG = ("test_quick.py", "test_browser.py", "benchmarks")  # begun first, so that none is left for the end
+
+
+def pytest_collection_modifyitems(items):
+    """Where two tests run at a time, a file's stay together with what they share; notebooks run one by one."""
+    for item in items:
+        group = item.name if "test_quick" in item.nodeid else item.location[0]
+        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: not any(name in item.nodeid for name in LONG))
+
+
 @pytest.fixture(scope="module")
 def one_thread():
     """A tiny model runs no faster on two threads, and far slower beside a busy neighbor."""
