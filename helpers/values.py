@@ -10,6 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 
+def plain(value: object) -> object:
+    """Numbers of NumPy and PyTorch as Python's own, in lists too: people write 7, not np.int64(7)."""
+    if isinstance(value, list | tuple):
+        inside = [plain(each) for each in value]
+        return inside if isinstance(value, list) else tuple(inside)
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
 def require_range(
     name: str,
     value: object,
@@ -43,16 +51,20 @@ def require_range(
     ...
     ValueError: target is None: expected a number above 0, at most 1. Unknown is not 0: measure it first.
     """
-    if isinstance(value, int if whole else int | float) and not isinstance(value, bool):
-        finite = abs(value) <= sys.float_info.max  # of whole numbers too: more is no number to compute with
-        if finite and (low < value if above else low <= value) and value <= high:
-            return
+    number, fits = plain(value), False
+    if isinstance(number, int if whole else int | float) and not isinstance(number, bool):
+        finite = abs(number) <= sys.float_info.max  # of whole numbers too: more is no number to compute with
+        fits = finite and (low < number if above else low <= number) and number <= high
+    if fits and isinstance(value, int | float):
+        return
     kind = "a whole number" if whole else "a number"
     bounds = f"above {low:,g}" if above else f"from {low:,g}"
     if math.isfinite(high):
         bounds += f", at most {high:,g}" if above else f" to {high:,g}"
-    unknown = " Unknown is not 0: measure it first." if value is None else ""
-    raise error(f"{name} is {value!r}: expected {kind} {bounds}.{unknown}")
+    hint = " Unknown is not 0: measure it first." if value is None else ""
+    if fits:  # JSON and PyTorch, which settings go to, take no other
+        hint = f" This is of type {type(value).__name__}: make it one of Python's own with .item()."
+    raise error(f"{name} is {number!r}: expected {kind} {bounds}.{hint}")
 
 
 @contextlib.contextmanager

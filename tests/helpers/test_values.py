@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 
 from helpers.values import replacing, require_range
@@ -36,6 +37,24 @@ def test_a_range_holds_its_ends_and_nothing_else(value, settings, message):
     else:
         with pytest.raises(OwnError, match=rf"alpha is {value!r}: expected {message}"):
             require_range("alpha", value, **settings)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (np.int64(7), "is 7: expected a whole number from 1 to 5.$"),
+        (np.float32(1.5), "is 1.5: expected a whole number from 1 to 5.$"),
+        ([np.int64(2), (np.bool_(True),)], r"is \[2, \(True,\)\]: expected"),
+        (np.arange(3), r"is \[0, 1, 2\]: expected"),
+        (
+            np.int64(3),
+            r"is 3: expected a whole number from 1 to 5. This is of type int64: make it .* with .item\(\)",
+        ),
+    ],
+)
+def test_numbers_are_shown_as_people_write_them(value, message):
+    with pytest.raises(OwnError, match=f"^steps {message}"):
+        require_range("steps", value, 1, 5, whole=True, error=OwnError)
 
 
 @pytest.mark.parametrize("folder", [False, True])
