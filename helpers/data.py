@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import bz2
+import itertools
+import math
+import random
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from helpers.assets import DATA
+from helpers.tables import listed, read_table, shown
 from helpers.values import require_range
 
 if TYPE_CHECKING:
@@ -20,6 +25,7 @@ REVIEWS = ("train", "validation", "test")
 DOMAINS = ("tweets", "products", "editorials")  # for testing only: other writers, other topics
 COLUMNS = ("text", "label")
 LABELS = ("negative", "positive")
+WORDS = {"negative": 0, "neg": 0, "no": 0, "false": 0, "positive": 1, "pos": 1, "yes": 1, "true": 1}
 
 
 class DataError(ValueError):
@@ -40,41 +46,84 @@ def load_reviews(split: str) -> Dataset:
         Columns `id` (str), `text` (str), `rating` (float, mean of 15 or more people's ratings
         from -4 to 4) and `label` (0 negative, 1 positive).
     """
+    from datasets import Value
+
     if split not in REVIEWS + DOMAINS:
         raise DataError(f"There is no split {split!r}: expected one of {', '.join(REVIEWS + DOMAINS)}.")
-    return read_sentences(DATA / "reviews" / f"{split}.csv")
+    sentences = read_sentences(DATA / "reviews" / f"{split}.csv")
+    return sentences.cast_column("rating", Value("float64"))
 
 
 def read_sentences(path: str | Path) -> Dataset:
-    """A CSV file of your own sentences: a column `text` and a column `label` of 0 or 1.
+    """A CSV file of your own sentences: a column `text`, and a column `label` of 0 and 1 or words for them.
+
+    Other columns stay as they are written (str). Rows that are sorted by label, or nearly, are shuffled, as
+    `take` takes the first. What was recognized or changed, if anything was, is printed in one line.
 
     Raises
     ------
     DataError
-        If the file is missing, a column is missing, a text is empty or a label is not 0 or 1.
+        If the file is missing or damaged, a column is missing, a text is empty, a label is neither 0 nor 1,
+        or all labels are the same.
     """
     import pandas as pd
     from datasets import Dataset, disable_progress_bars
 
     disable_progress_bars()  # nothing here takes longer than reading one would
-    path, expected = Path(path), f"the columns {' and '.join(COLUMNS)}"
-    if not path.is_file():
-        raise DataError(f"There is no file {path}: expected a CSV file with {expected}.")
-    table = pd.read_csv(path, dtype={"id": str, "text": str}, keep_default_na=False)
-    if missing := [column for column in COLUMNS if column not in table]:
+    path, table = Path(path), read_table(path, DataError)
+    columns = {
+        name.lower() if name.lower() in COLUMNS else name: rows for name, rows in table.columns.items()
+    }
+    if missing := [column for column in COLUMNS if column not in columns]:
         raise DataError(
-            f"{path.name} has no column {' and '.join(missing)}, only {', '.join(table.columns)}. "
-            f"Expected {expected}: rename them in its first line."
+            f"{path.name} has no column {' and '.join(missing)}, only {listed(table.columns)}. "
+            f"Expected the columns {' and '.join(COLUMNS)}: rename them in its first line."
         )
-    empty = table.index[table["text"].str.strip() == ""]
-    if len(empty):
-        raise DataError(f"{path.name} has no text in line {empty[0] + 2}: write one, or delete the line.")
-    label = pd.to_numeric(table["label"], errors="coerce")
-    outside = table.index[~label.isin([0, 1])]
-    if len(outside):
-        found, line = table["label"][outside[0]], outside[0] + 2
-        raise DataError(f"{path.name} has the label {found!r} in line {line}: expected 0 (negative) or 1.")
-    return Dataset.from_pandas(table.assign(label=label.astype(int)), preserve_index=False)
+    for line, text in zip(table.lines, columns["text"], strict=True):
+        if not text.strip():
+            raise DataError(f"{path.name} has no text in line {line}: write one, or delete the line.")
+    labels = [_label(*row, path.name) for row in zip(columns["label"], table.lines, strict=True)]
+    if len(set(labels)) == 1:
+        raise DataError(
+            f"{path.name} has {LABELS[labels[0]]} labels alone, from line {table.lines[0]} to line "
+            f"{table.lines[-1]}: expected {' and '.join(LABELS)} ones. Add rows of the other kind."
+        )
+    words = dict.fromkeys(map(str.lower, map(str.strip, columns["label"])))
+    notes = table.notes + [f"label {word} read as {WORDS[word]}" for word in words if word in WORDS]
+    order, draw = list(range(len(labels))), random.Random(0)
+    while _sorted([labels[row] for row in order]):
+        draw.shuffle(order)
+    if order != sorted(order):
+        notes.append("shuffled, as the file is sorted by label")
+    if notes:  # on stderr: a letter that the screen lacks is no error there
+        print(f"{path.name}: {len(labels):,} rows, {', '.join(notes)}.", file=sys.stderr)
+    frame = pd.DataFrame(columns | {"label": labels}).iloc[order]
+    return Dataset.from_pandas(frame, preserve_index=False)
+
+
+def _label(written: str, line: int, name: str) -> int:
+    """The class that a label stands for: 0 or 1, also as 0.0, as 1,0 or as a word."""
+    word = written.strip().lower()
+    try:
+        number = float(word.replace(",", "."))
+    except ValueError:
+        number = WORDS.get(word, math.nan)
+    if number in (0, 1):
+        return int(number)
+    stars = " Of stars, make 4 and 5 a 1, make 1 and 2 a 0, and leave out 3." if 1 < number <= 5 else ""
+    raise DataError(
+        f"{name} has the label {shown(written)} in line {line}: expected 0 (negative) or 1 (positive), "
+        f"or one of {', '.join(WORDS)}.{stars}"
+    )
+
+
+def _sorted(labels: Sequence[int]) -> bool:
+    """Whether labels change only once, or a quarter as often as in random order; each has several rows."""
+    changes = sum(one != other for one, other in itertools.pairwise(labels))
+    ones = sum(labels)
+    zeros = len(labels) - ones
+    at_random = 2 * ones * zeros / len(labels)
+    return min(ones, zeros) > 1 and changes <= max(1, at_random / 4)
 
 
 def load_digits(split: str) -> Dataset:

@@ -1,10 +1,10 @@
 """The published numbers that the course prints, each with its source: data/facts.csv."""
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 
 from helpers.assets import DATA
+from helpers.tables import listed, read_table
 
 COLUMNS = ("id", "value", "unit", "what", "source", "year", "where", "basis", "caveat", "seen")
 
@@ -54,19 +54,18 @@ def load(path: str | Path = DATA / "facts.csv") -> dict[str, Fact]:
     1,287 MWh, modelled, patterson2021, Table 4
     """
     facts: dict[str, Fact] = {}
-    with Path(path).open(encoding="utf-8", newline="") as file:
-        reader = csv.DictReader(file)
-        if tuple(reader.fieldnames or ()) != COLUMNS:
-            raise FactError(
-                f"{Path(path).name} has the columns {reader.fieldnames}: expected {', '.join(COLUMNS)}."
-            )
-        for line, row in enumerate(reader, start=2):
-            try:
-                fields: dict = {**row, "value": float(row["value"]), "year": int(row["year"])}
-                fact = Fact(**fields)
-            except ValueError as error:
-                raise FactError(f"{Path(path).name}, line {line}: {error}. Write a plain number.") from error
-            if fact.id in facts:
-                raise FactError(f"{Path(path).name}, line {line}: {fact.id!r} stands there twice.")
-            facts[fact.id] = fact
+    table = read_table(path, FactError)
+    if tuple(table.columns) != COLUMNS:
+        raise FactError(
+            f"{Path(path).name} has the columns {listed(table.columns)}: expected {', '.join(COLUMNS)}."
+        )
+    for line, *row in zip(table.lines, *table.columns.values(), strict=True):
+        fields: dict = dict(zip(COLUMNS, row, strict=True))
+        try:
+            fact = Fact(**fields | {"value": float(fields["value"]), "year": int(fields["year"])})
+        except ValueError as error:
+            raise FactError(f"{Path(path).name}, line {line}: {error}. Write a plain number.") from error
+        if fact.id in facts:
+            raise FactError(f"{Path(path).name}, line {line}: {fact.id!r} stands there twice.")
+        facts[fact.id] = fact
     return facts

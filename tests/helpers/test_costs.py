@@ -243,7 +243,7 @@ def test_derived_facts_are_what_they_are_derived_from():
     [
         ("id,value\na,1\n", "expected id, value, unit"),
         (",".join(facts.COLUMNS) + "\na,about 3,W,x,y,2020,z,stated,,P\n", "line 2: .*Write a plain number"),
-        (",".join(facts.COLUMNS) + "\na,3,W,x,y,2020,z,stated,,P\n" * 2, "line 3: .*"),
+        (",".join(facts.COLUMNS) + "\na,3,W,x,y,2020,z,stated,,P\n" * 2, "line 4: .*"),
     ],
 )
 def test_a_broken_table_of_facts_is_refused(tmp_path, text, message):

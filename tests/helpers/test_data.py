@@ -1,5 +1,6 @@
 """The shipped data is what the data card says, and bad data gets a clear refusal."""
 
+import csv
 import subprocess
 import sys
 
@@ -37,8 +38,11 @@ def test_the_script_makes_the_same_bytes(tmp_path):
 
 
 @pytest.mark.parametrize("split", data.REVIEWS + data.DOMAINS)
-def test_labels_follow_the_ratings(split):
+def test_labels_follow_the_ratings(split, capsys):
     table = data.load_reviews(split).to_pandas()
+    with (assets.DATA / "reviews" / f"{split}.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))  # in their order, and nothing to say about them
+    assert table["text"].tolist() == [row["text"] for row in rows] and capsys.readouterr() == ("", "")
     assert set(table["label"]) == {0, 1}
     assert (table["label"] == (table["rating"] > 0)).all()
     assert table["rating"].abs().between(0.5, 4).all()
@@ -72,8 +76,24 @@ def test_digits():
         ("sentence,label\ngood,1\n", "has no column text"),
         ('text,label\ngood,1\n" ",0\n', "has no text in line 3: write one, or delete the line"),
         ("text,label\ngood,1\nbad,2\n", r"has the label .*2.* in line 3: expected 0 \(negative\) or 1"),
-        ("text,label\ngood,positive\n", "has the label 'positive' in line 2: expected 0"),
+        (
+            "text,label\ngood,good\n",
+            "has the label 'good' in line 2: expected 0 .* or one of negative, neg, no",
+        ),
         ("text,label\ngood,\n", "has the label '' in line 2"),
+        ('text,label\n"so\nso",1\nbad,-1\n', "has the label '-1' in line 4: .* true\\.$"),
+        (
+            "text,label\nbad,1\ngood,4.0\n",
+            r"has the label '4\.0' in line 3: .* Of stars, make 4 and 5 a 1, make",
+        ),
+        ("text,label\ngood,%s\n" % ("9" * 6_000), r"has the label '9{57}\.\.\.' in line 2"),
+        (
+            "text,label\ngood,1\n\nfine,yes\n",
+            "has positive labels alone, from line 2 to line 4: expected neg",
+        ),
+        ('text,label\nbad,0\n"good,1\nfine,1\n', "has a quote that opens in line 3"),
+        ("text|label\ngood|1\n", r"has no column text and label, only text\|label\. Expected the columns"),
+        ("Text,label,TEXT \na,1,b\n", "has two columns 'Text' in line 1"),
     ],
 )
 def test_bad_csv(tmp_path, content, message):
@@ -88,6 +108,52 @@ def test_good_csv(tmp_path):
     path.write_text('text,label\n"good, very",1\nNA,0\n')
     mine = data.read_sentences(path)
     assert mine["text"][:] == ["good, very", "NA"] and mine["label"][:] == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        (("0.0", " 1 "), ""),
+        (("0,0", "1,0"), ""),
+        (("negative", "Positive"), ", label negative read as 0, label positive read as 1"),
+        (("NEG", "pos "), ", label neg read as 0, label pos read as 1"),
+        (("No", "1"), ", label no read as 0"),
+        (("False", "True"), ", label false read as 0, label true read as 1"),
+    ],
+)
+def test_labels_as_people_write_them(tmp_path, capsys, written, said):
+    path = tmp_path / "mine.csv"
+    path.write_text('\ufeffLABEL; Text ;n\n{};"so\nso";01\n{};good;\n'.format(*written), encoding="utf-8")
+    mine = data.read_sentences(path)
+    assert mine[:] == {"label": [0, 1], "text": ["so\nso", "good"], "n": ["01", ""]}
+    said = f"mine.csv: 2 rows, separator semicolon, 1 row over several lines (line 2){said}.\n"
+    assert capsys.readouterr() == ("", said)
+
+
+@pytest.mark.parametrize(
+    ("labels", "shuffled"),
+    [
+        ([0, 0, 1, 1], True),
+        ([1] * 300 + [0] * 20, True),
+        (([0] * 25 + [1] * 25) * 3, True),
+        ([1, 0], False),
+        ([0, 0, 1], False),
+        ([0, 1, 1, 0, 0], False),
+        ([0, 1] * 50, False),
+    ],
+)
+def test_rows_sorted_by_label_are_shuffled_the_same_way_each_time(tmp_path, capsys, labels, shuffled):
+    path = tmp_path / "mine.csv"
+    path.write_text("text,label\n" + "".join(f"{row} {label},{label}\n" for row, label in enumerate(labels)))
+    mine, again = data.read_sentences(path)[:], data.read_sentences(path)[:]
+    rows = [tuple(map(int, text.split())) for text in mine["text"]]
+    assert mine == again and [label for _, label in rows] == mine["label"]
+    assert sorted(rows) == list(enumerate(labels)) and (rows != sorted(rows)) == shuffled
+    assert set(mine["label"][: len(labels) // 2]) == ({0, 1} if len(labels) > 3 else set(labels[:1]))
+    said = (
+        f"mine.csv: {len(labels)} rows, shuffled, as the file is sorted by label.\n" * 2 if shuffled else ""
+    )
+    assert capsys.readouterr() == ("", said)
 
 
 def test_missing_csv_and_split(tmp_path):
