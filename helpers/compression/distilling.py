@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from helpers import training
 from helpers.compression.models import CompressionError, copy_of, encoder_layers
-from helpers.values import require_range
+from helpers.values import plain, require_range
 
 if TYPE_CHECKING:
     import numpy as np
@@ -81,8 +81,8 @@ def student(teacher: "BertPreTrainedModel", layers: Sequence[int]) -> "BertPreTr
     there, kept = encoder_layers(model), list(layers) if isinstance(layers, Sequence) else []
     if not kept or kept != sorted(set(kept) & set(range(len(there)))):
         raise CompressionError(
-            f"layers is {layers!r}: expected one or more different numbers from 0 to {len(there) - 1}, "
-            f"in rising order, such as {list(range(0, len(there), 2))}."
+            f"layers is {plain(layers)!r}: expected one or more different numbers from 0 to "
+            f"{len(there) - 1}, in rising order, such as {list(range(0, len(there), 2))}."
         )
     model.base_model.encoder.layer = type(there)(there[number] for number in kept)
     for number, layer in enumerate(encoder_layers(model)):
