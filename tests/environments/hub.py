@@ -1,0 +1,150 @@
+"""A JupyterHub for three at once: what a seat takes, and whether the meters are right about the neighbors.
+
+Three users log in with a browser, run all of Welcome, then measure five seconds of work at the same time. It
+needs Linux, Chromium, npm, a network for JupyterHub and its proxy, and root to make users and remove them:
+
+    sudo .venv/bin/python -m tests.environments.hub
+"""
+
+import asyncio
+import json
+import secrets
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+from pathlib import Path
+
+import psutil
+from playwright.async_api import async_playwright
+
+from tests.notebooks.test_browser import CHROMIUM, FLAGS
+from tools.notebooks import ROOT
+
+SEATS = ["hub-seat-1", "hub-seat-2", "hub-seat-3"]
+PASSWORD = secrets.token_urlsafe()
+OUTPUT = ROOT / "build" / "hub"  # a picture of each seat, and the hub's log
+# The hub's environment is layered on the course's, and prefers the system's Python: users can't reach /root.
+SETUP = f"""
+PATH=/usr/bin:$PATH $(basename $(realpath "{sys.executable}")) -m venv --without-pip hub
+echo 'import site; site.addsitedir("{sysconfig.get_path("purelib")}")' \\
+    > $(echo hub/lib/*)/site-packages/course.pth
+"{sys.executable}" -m pip --python hub/bin/python install -c '{ROOT}/requirements.txt' 'jupyterhub==5.*'
+for each in share etc; do mkdir -p hub/$each; ln -s "{sys.prefix}/$each/jupyter" hub/$each/; done
+npm install configurable-http-proxy
+for user in {" ".join(SEATS)}; do
+    useradd --create-home --base-dir "$PWD" $user; echo "$user:{PASSWORD}" | chpasswd
+    runuser -u $user -- env HOME="$PWD/$user" sh -ec '
+        cd; git config --global --add safe.directory "{ROOT}/.git"
+        git clone --quiet "{ROOT}" watt-it-takes; ln -s "{ROOT}/models" watt-it-takes/models'
+done
+exec env PATH="$PWD/hub/bin:$PWD/node_modules/.bin:$PATH" jupyterhub
+"""
+CONFIG = f"""
+c.JupyterHub.bind_url = "http://127.0.0.1:8000"
+c.Authenticator.allowed_users = {set(SEATS)}
+c.Spawner.notebook_dir = "~/watt-it-takes"
+c.Spawner.environment = {{"OMP_NUM_THREADS": "1"}}
+c.Spawner.args = ["--KernelManager.transport=ipc", "--LabApp.expose_app_in_browser=True"]
+"""
+READY = "window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'"
+RUN = """async code => {
+    const {commands, shell} = jupyterapp, book = shell.currentWidget.content
+    book.activeCellIndex = book.widgets.length - 1
+    if (code) await commands.execute("notebook:insert-cell-below")
+    if (code) book.activeCell.model.sharedModel.setSource(code)
+    await commands.execute(code ? "notebook:run-cell" : "notebook:run-all-cells")
+    await book.scrollToItem(book.activeCellIndex, "end")
+    return (code ? [book.activeCell] : book.widgets).flatMap(cell => cell.model.outputs?.toJSON() ?? [])
+}"""
+MEASURE = """
+import dataclasses, json
+from helpers.energy import sources
+with energy.measure("with the wait", country="USA"):
+    time.sleep(max(0, {start} - time.time()))
+    with energy.measure("five seconds of sentences", country="USA") as meter:
+        busy_s, end = sources.busy_cpu_seconds(), time.perf_counter() + 5
+        while time.perf_counter() < end:
+            embed(many)
+        busy_s = sources.busy_cpu_seconds() - busy_s
+print(json.dumps(dataclasses.asdict(meter.result) | {{"busy_s": busy_s}}))
+meter.result
+"""  # embed and many are the notebook's
+
+
+def used(user, word=""):
+    """Memory (PSS: of shared pages a part) and CPU of a user's processes, or of those with a word in them."""
+    found = psutil.process_iter(["username", "cmdline", "memory_full_info", "cpu_times"])
+    found = [each.info for each in found if each.info["username"] == user and each.info["memory_full_info"]]
+    found = [each for each in found if word in " ".join(each["cmdline"] or [])]
+    cpu_s = sum(sum(each["cpu_times"][:2]) for each in found)
+    return f"{sum(each['memory_full_info'].pss for each in found) / 1e9:.2f} GB, {cpu_s:.0f} CPU s"
+
+
+async def sit(browser, user, together):
+    """One person's visit: log in, run the notebook, measure, each when the others do; what was measured."""
+    page = await (await browser.new_context()).new_page()
+    await page.goto("http://127.0.0.1:8000/hub/user-redirect/lab/tree/notebooks/00_welcome.ipynb")
+    await page.fill("#username_input", user)
+    await page.fill("#password_input", PASSWORD)
+    await together.wait()
+    begin = time.perf_counter()
+    await page.click("#login_submit")
+    await page.wait_for_function(READY, timeout=300_000)
+    print(f"{user}: kernel ready after {time.perf_counter() - begin:.0f} s, {used(user)}")
+    await together.wait()
+    begin = time.perf_counter()
+    outputs = await page.evaluate(RUN)
+    took, kernel = time.perf_counter() - begin, used(user, "ipykernel_launcher")
+    print(f"{user}: all run after {took:.0f} s, {used(user)}; its kernel {kernel}")
+    await together.wait()
+    outputs += (last := await page.evaluate(RUN, MEASURE.format(start=time.time() + 15)))
+    await page.screenshot(path=OUTPUT / f"{user}.png")
+    assert not (errors := [each for each in outputs if each["output_type"] == "error"]), errors
+    return json.loads(last[0]["text"])
+
+
+async def visit():
+    together = asyncio.Barrier(len(SEATS))
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        return await asyncio.gather(*(sit(browser, user, together) for user in SEATS))
+
+
+def judge(seats):
+    """The meters' arithmetic: own and others' seconds are the machine's, and neighbors are others."""
+    for seat in seats:
+        total, own, busy = psutil.cpu_count() * seat["wall_s"], seat["cpu_s"], seat["busy_s"]
+        others, neighbors = seat["foreign_load"] * total, sum(each["cpu_s"] for each in seats) - own
+        print(
+            f"{own:.2f} s own + {others:.2f} others' = {busy:.2f} of {total:.2f}; neighbors {neighbors:.2f}"
+        )
+        assert abs(own + others - busy) < 0.05 * total and others > 0.95 * neighbors
+        assert any(f"other processes used {seat['foreign_load']:.0%}" in note for note in seat["notes"])
+
+
+def main():
+    OUTPUT.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder, (OUTPUT / "hub.log").open("w") as log:
+        Path(folder).chmod(0o755)
+        Path(folder, "jupyterhub_config.py").write_text(CONFIG)
+        process = subprocess.Popen(["bash", "-ec", SETUP], cwd=folder, stdout=log, stderr=log)
+        try:
+            while "JupyterHub is now running" not in Path(log.name).read_text():
+                assert process.poll() is None, f"JupyterHub did not start: {log.name} says why"
+                time.sleep(0.2)
+            seats = asyncio.run(visit())
+            print(f"hub {used('root', 'bin/jupyterhub')}; proxy {used('root', 'configurable-http-proxy')}")
+        finally:
+            process.terminate()  # it ends the servers and the proxy
+            process.wait(timeout=60)
+            for left in psutil.process_iter(["username"]):
+                if left.info["username"] in SEATS:
+                    left.kill()
+            subprocess.run(["bash", "-c", f"for user in {' '.join(SEATS)}; do userdel $user; done"])
+    judge(seats)
+
+
+if __name__ == "__main__":
+    main()
