@@ -13,9 +13,10 @@ from dataclasses import dataclass, fields
 from helpers import facts
 from helpers.assets import DATA
 from helpers.energy import carbon_intensity
-from helpers.values import require_range
+from helpers.values import plain, require_range
 
-DEFAULT_MFU = 0.33  # the mean of the four utilizations that Chowdhery et al. (2022) list in Table 3
+# The mean of four runs to 2022 (Chowdhery et al., 2022, Table 3); with attention left out of each, 0.32.
+DEFAULT_MFU = 0.33
 
 
 class CostError(ValueError):
@@ -87,14 +88,15 @@ def _co2e_kg(energy_kwh: float, country: str) -> float | None:
 
 
 # A run, what the ids of its facts begin with, those of its rate or peak, power and PUE, why the model misses.
+# A share of the peak that was published has such an id too, with `_mfu`; else it is assumed.
 _RUNS = (
     ("GPT-3", "gpt3", "gpt3_rate", "gpt3_power", "gpt3_pue", "the paper's own arithmetic"),
     ("T5-11B", "t5", "t5_rate", "t5_power", "t5_pue", "a token passes through half the weights"),
     ("BLOOM", "bloom", "bloom_rate", "a100_power", None, "best rate; recomputing, restarts left out"),
     ("Llama 2", "llama2", "a100_peak", "a100_power", None, "efficiency not published"),
-    ("Llama 3", "llama3", "h100_peak", "h100_power", None, "efficiency not published"),
-    ("Llama 3.1", "llama31", "h100_peak", "h100_power", None, "efficiency not published"),
-    ("BERT-base", "bert", "v100_peak", "v100_power", "bert_pue", "ran far below the peak"),
+    ("Llama 3", "llama3", "llama3_rate", "h100_power", None, "best rate; lost time left out"),
+    ("Llama 3.1", "llama31", "h100_peak", "h100_power", None, "its largest model's; lost time left out"),
+    ("BERT-base", "bert", "v100_peak", "v100_power", "bert_pue", "probably BERT-large's hours"),
 )
 
 
@@ -115,12 +117,13 @@ def published_runs() -> list[dict]:
     numbers, rows = facts.load(), []
     for name, model, rate, power, pue, why in _RUNS:
         parameters = numbers["bert_base_parameters" if model == "bert" else f"{model}_parameters"]
-        published = rate.endswith("_rate")
+        known = numbers.get(f"{model}_mfu")
+        mfu = 1.0 if rate.endswith("_rate") else known.value if known else DEFAULT_MFU
         modelled = footprint(
             parameters.value,
             numbers[f"{model}_tokens"].value,
             peak_flop_per_s=numbers[rate].value,
-            mfu=1 if published else DEFAULT_MFU,
+            mfu=mfu,
             power_w=numbers[power].value,
             pue=numbers[pue].value if pue else 1.0,
         )
@@ -128,7 +131,8 @@ def published_runs() -> list[dict]:
         modelled_mwh = modelled.energy_kwh / 1_000
         published_mwh = energy.value / {"kWh": 1_000, "MWh": 1}[energy.unit]
         row = {"name": name, "flop": modelled.flop}
-        row["efficiency"] = "published rate" if published else f"{DEFAULT_MFU:.0%} of peak assumed"
+        share = f"{mfu:.0%} of peak {'published' if known else 'assumed'}"
+        row["efficiency"] = "published rate" if mfu == 1 else share
         row |= {"modelled_mwh": modelled_mwh, "published_mwh": published_mwh, "basis": energy.basis}
         rows.append(row | {"ratio": modelled_mwh / published_mwh, "why": why})
     return rows
@@ -233,7 +237,7 @@ def labels_needed(rows: Sequence[float], accuracies: Sequence[float], target: fl
         require_range("rows", count, 0, above=True, error=CostError)
         require_range("accuracies", accuracy, 0, 1, error=CostError)
     if any(second <= first for first, second in itertools.pairwise(rows)):
-        raise CostError(f"rows are {list(rows)}: expected each larger than the one before.")
+        raise CostError(f"rows are {plain(list(rows))}: expected each larger than the one before.")
     if accuracies[0] >= target:
         return float(rows[0])
     for (few, low), (many, high) in itertools.pairwise(zip(rows, accuracies, strict=True)):
