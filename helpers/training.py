@@ -6,15 +6,16 @@ It knows nothing of energy: put it in a `with energy.measure(...)` block to see 
 from __future__ import annotations
 
 import functools
-import json
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from helpers import checkpoints
 from helpers.data import batches
 from helpers.evaluation import Evaluation, evaluate, score  # noqa: F401 (`training.score` is what lessons call)
 from helpers.memory import RETURN_MEMORY_STEPS, release_memory
@@ -70,13 +71,6 @@ class History:
     epochs: list[dict] = field(default_factory=list)
     stopped: str = "end"
 
-    # Accelerate saves and loads an object with these two methods along with the model.
-    def state_dict(self) -> dict:
-        return asdict(self)
-
-    def load_state_dict(self, state: dict) -> None:
-        self.__dict__.update(state)
-
 
 def fine_tune(
     model: torch.nn.Module,
@@ -101,8 +95,8 @@ def fine_tune(
     train, validation : datasets.Dataset
         From `data.tokenize`.
     checkpoint : path, optional
-        Folder to keep the state in after each epoch and on an interrupt. A call that finds one
-        there goes on from it; it is removed once training has ended.
+        Folder to keep the state in after each epoch and on an interrupt. The same call goes on from it, with
+        the model as it was at first or when it was interrupted. It is removed once training has ended.
     compute_loss : callable, optional
         Takes the model and a batch of `data.batches`, and returns what to minimize. The model's own
         loss if not given.
@@ -115,14 +109,16 @@ def fine_tune(
     Raises
     ------
     TrainingError
-        If a setting is unknown or out of range, or the checkpoint belongs to other settings.
+        If a setting is unknown or out of range, or the checkpoint is damaged or was made with another
+        setting, model, starting weight, loss, tokenizer or data. The model is then as it was, unless the
+        message says more.
     """
     chosen = choose(Settings, settings)
     run = _Run(model, train, tokenizer, chosen)
     history, folder = run.history, None if checkpoint is None else Path(checkpoint)
     try:
         if folder is not None:
-            run.load(folder)
+            run.load(folder, (model, train, validation, tokenizer, compute_loss))
         for epoch in range(len(history.epochs), chosen.epochs):
             run.train_epoch(epoch, compute_loss or _own_loss)
             accuracy = evaluate(run.model, validation, tokenizer).accuracy
@@ -135,7 +131,7 @@ def fine_tune(
     except KeyboardInterrupt:
         history.stopped = "interrupted"
         kept = "The model keeps what it learned so far."
-        if folder is not None:
+        if folder is not None and run.made_with:  # else one is there, and was not read yet
             run.save(folder)
             kept = f"Its state is in {folder}; the same call goes on from there."
         run.bar.write(f"Interrupted after step {len(history.loss)} of {run.steps}. {kept}")
@@ -157,7 +153,8 @@ class _Run:
         from tqdm.auto import tqdm
         from transformers import get_linear_schedule_with_warmup
 
-        self.settings, self.rows, self.history = settings, len(train), History()
+        self.settings, self.history = settings, History()
+        self.made_with: dict[str, Any] = {}  # of the checkpoint, once there can be one
         self.batches = functools.partial(batches, train, tokenizer, settings.batch_size, shuffle=True)
         self.steps_per_epoch = len(self.batches())
         self.steps = settings.epochs * self.steps_per_epoch
@@ -172,7 +169,6 @@ class _Run:
         warmup_steps = int(settings.warmup_fraction * self.steps)
         schedule = get_linear_schedule_with_warmup(optimizer, warmup_steps, self.steps)
         self.model, self.optimizer, self.schedule = self.accelerator.prepare(model, optimizer, schedule)
-        self.accelerator.register_for_checkpointing(self.history)
         release_memory(collect=False)
         self.bar = tqdm(total=self.steps, desc="fine-tune", unit="step", disable=quiet(), leave=False)
         self.start = time.perf_counter()
@@ -207,34 +203,36 @@ class _Run:
             f"validation accuracy {accuracy:.1%}, {seconds:.0f} s"
         )
 
-    @property
-    def _decides_the_steps(self) -> dict:
-        """What a checkpoint must have been made with: neither a target nor a precision changes the plan."""
-        settings = {"rows": self.rows} | asdict(self.settings)
-        return {name: value for name, value in settings.items() if name not in ("target", "precision")}
-
     def save(self, folder: Path) -> None:
         """Write the whole state, then put it in the place of the one before."""
         with replacing(folder) as new:
             self.accelerator.save_state(str(new))
-            (new / "settings.json").write_text(json.dumps(self._decides_the_steps))
+            saved = {"weights": checkpoints.weights_digest(self.model), "history": asdict(self.history)}
+            checkpoints.seal(new, self.made_with, **saved)
 
-    def load(self, folder: Path) -> None:
-        """Go on from `folder` if it holds a state of the same settings; start anew if it does not exist."""
-        if not folder.exists():
-            return
-        path, wanted = folder / "settings.json", self._decides_the_steps
-        found = json.loads(path.read_text()) if path.is_file() else {}
-        if found != wanted:
-            other = [f"{name} {found.get(name)!r}" for name in wanted if found.get(name) != wanted[name]]
-            raise TrainingError(
-                f"The checkpoint {folder} was made with {', '.join(other) if found else 'no settings'}: "
-                "expected the settings of this call. Give another folder, or delete that one to start anew."
-            )
-        self.accelerator.load_state(str(folder))
-        self.history.stopped = "end"
-        self.bar.initial = self.bar.n = len(self.history.loss)
-        self.start -= self.history.epochs[-1]["seconds"] if self.history.epochs else 0
+    def load(self, folder: Path, given: tuple) -> None:
+        """Go on from `folder` if it holds a state of the same call; start anew if it does not exist."""
+        made_with = _made_with(self.settings, given)
+        if folder.exists():
+            found = checkpoints.read(folder, made_with, error=TrainingError)
+            try:
+                self.accelerator.load_state(str(folder))
+                self.history.__dict__.update(found["history"], stopped="end")
+            except Exception as error:  # a file may be whole and hold anything; nothing in it is run
+                raise TrainingError(
+                    f"The checkpoint {folder} cannot be loaded ({type(error).__name__}), and the model may "
+                    f"hold a part of it: make it anew. {checkpoints.ADVICE}"
+                ) from error
+            self.bar.initial = self.bar.n = len(self.history.loss)
+            self.start -= self.history.epochs[-1]["seconds"] if self.history.epochs else 0
+        else:
+            try:  # better now than after an epoch
+                folder.parent.mkdir(parents=True, exist_ok=True)
+                tempfile.TemporaryDirectory(dir=folder.parent).cleanup()
+            except OSError as error:
+                reason = f"No checkpoint can be kept in {folder} ({error}). Give another folder."
+                raise TrainingError(reason) from error
+        self.made_with = made_with
 
     def close(self) -> None:
         """Give the model its own forward back, and free what was three times its size."""
@@ -244,6 +242,23 @@ class _Run:
         del self.optimizer, self.schedule
         self.accelerator.free_memory()
         release_memory()
+
+
+def _made_with(settings: Settings, given: tuple) -> dict[str, Any]:
+    """What a checkpoint must have been made with: neither a target nor a precision changes the plan."""
+    model, train, validation, tokenizer, compute_loss = given
+    plan = {name: value for name, value in asdict(settings).items() if name not in ("target", "precision")}
+    made_with = {"rows": len(train)} | plan
+    for name, dataset in (("training data", train), ("validation data", validation)):
+        plain = dataset.with_format(None)
+        made_with[name] = checkpoints.digest(plain["input_ids"][:], plain["label"][:])
+    tokens = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
+    return made_with | {
+        "tokenizer": checkpoints.digest(tokens, tokenizer.pad_token_id),
+        "model": checkpoints.model_digest(model),
+        checkpoints.START: checkpoints.weights_digest(model),
+        "loss": checkpoints.function_digest(compute_loss or _own_loss),
+    }
 
 
 def _own_loss(model: torch.nn.Module, batch: dict) -> torch.Tensor:

@@ -1,18 +1,33 @@
 """The loop learns, repeats itself, stops where it should and goes on after an interrupt."""
 
+import copy
+import functools
+import gc
+import json
 import platform
+import shutil
 import signal
+from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
+import tokenizers
 import torch
 from transformers import BertConfig, BertForSequenceClassification
 from transformers import set_seed as seed_everything
 
-from helpers import data, statistics, training
+from helpers import checkpoints, data, statistics, training
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("one_thread", "short_collections")
+
+
+@pytest.fixture(scope="module")
+def short_collections():
+    """Each training collects garbage twice: not among the half million objects of what was imported."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="module")
@@ -29,10 +44,10 @@ def model(tokenizer):
     return tiny(tokenizer)
 
 
-def tiny(tokenizer):
+def tiny(tokenizer, **shape):
     seed_everything(0)
-    shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
-    config = BertConfig(vocab_size=len(tokenizer), **shape)
+    usual = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    config = BertConfig(vocab_size=len(tokenizer), **usual | shape)
     return BertForSequenceClassification(config)
 
 
@@ -161,6 +176,137 @@ def test_a_checkpoint_of_other_settings_is_refused(model, rows, tokenizer, tmp_p
     assert (tmp_path / "state" / "settings.json").exists()
     other = fit(tiny(tokenizer), rows, tokenizer, checkpoint=tmp_path / "state", target=0.0)
     assert other.stopped == "target", "another target is no other run"
+
+
+@pytest.fixture(scope="module")
+def interrupted(rows, tokenizer, tmp_path_factory):
+    model, folder = tiny(tokenizer), tmp_path_factory.mktemp("interrupted") / "state"
+    interrupt_at(model, 11)
+    fit(model, rows, tokenizer, checkpoint=folder)
+    return folder
+
+
+@pytest.fixture
+def state(interrupted, tmp_path):
+    """The checkpoint of a run that was interrupted at step 11."""
+    return shutil.copytree(interrupted, tmp_path / "state")
+
+
+def refused(message, model, rows, tokenizer, checkpoint, **others):
+    """The call is refused, and the model isn't changed."""
+    before = checkpoints.weights_digest(model)
+    with pytest.raises(training.TrainingError, match=f"{message}.*Give another"):
+        fit(model, rows, tokenizer, checkpoint=checkpoint, **others)
+    assert checkpoints.weights_digest(model) == before
+
+
+def scaled_loss(factor):
+    return lambda model, batch: factor * training._own_loss(model, batch)
+
+
+def test_a_checkpoint_of_anything_else_is_refused(state, rows, tokenizer):
+    labels = rows["label"][:]
+    flipped = rows.remove_columns("label").add_column("label", [1 - labels[0], *labels[1:]])
+    words = copy.deepcopy(tokenizer)  # as many, and one of them is another
+    vocabulary = words.backend_tokenizer.to_str().replace('"film":', '"filmx":')
+    words._tokenizer = tokenizers.Tokenizer.from_str(vocabulary)
+    one_weight, frozen = tiny(tokenizer), tiny(tokenizer)
+    with torch.no_grad():
+        one_weight.bert.encoder.layer[1].output.dense.weight[3, 5] += 1e-4
+    frozen.bert.embeddings.requires_grad_(False)
+    for what, model, train, other_words in (
+        ("training data, another validation data", tiny(tokenizer), flipped, tokenizer),
+        ("training data", tiny(tokenizer), rows.select([1, 0, *range(2, len(rows))]), tokenizer),
+        ("tokenizer", tiny(tokenizer), rows, words),
+        ("model", tiny(tokenizer, num_attention_heads=4), rows, tokenizer),
+        ("model, another starting weights", tiny(tokenizer, hidden_size=16), rows, tokenizer),
+        ("model", frozen, rows, tokenizer),
+        ("starting weights", one_weight, rows, tokenizer),
+    ):
+        refused(f"was made with another {what}", model, train, other_words, state)
+    own = {"compute_loss": scaled_loss(2.0)}
+    refused("was made with another loss:", tiny(tokenizer), rows, tokenizer, state, **own)
+    resumed = fit(tiny(tokenizer), rows, tokenizer, checkpoint=state)
+    assert resumed.loss == fit(tiny(tokenizer), rows, tokenizer).loss, "and it is still that of its own call"
+
+
+def test_an_adapter_of_another_rank_and_a_loss_with_another_number_are_others(tokenizer):
+    from peft import LoraConfig, get_peft_model
+
+    two, again, four = (
+        get_peft_model(tiny(tokenizer), LoraConfig(r=rank, target_modules=["query"])) for rank in (2, 2, 4)
+    )
+    for digest in (checkpoints.model_digest, checkpoints.weights_digest):
+        assert digest(two) == digest(again) != digest(four)
+    losses = [scaled_loss(2.0), scaled_loss(2.0), scaled_loss(0.5), training._own_loss, max]
+    losses += [functools.partial(training._own_loss, alpha=alpha) for alpha in (1, 1, 2)]
+    found = [checkpoints.function_digest(loss) for loss in losses]
+    assert found[0] == found[1] and found[5] == found[6] and len(set(found)) == 6
+
+
+def test_a_checkpoint_that_is_not_whole_is_refused(state, rows, tokenizer):
+    names = {path.name for path in state.iterdir()}
+    assert names > {"settings.json", "model.safetensors", "optimizer.bin", "random_states_0.pkl"}
+    made_with = json.loads((state / "settings.json").read_text())["made_with"]
+    for name in names:
+        content = (state / name).read_bytes()
+        for bad in (b"", content[:-1], content[: len(content) // 2], bytes(len(content))):
+            (state / name).write_bytes(bad)
+            with pytest.raises(ValueError, match=f"is damaged: {name}"):
+                checkpoints.read(state, made_with)
+        (state / name).unlink()
+        with pytest.raises(ValueError, match="no settings.json" if "set" in name else f"{name} is missing"):
+            checkpoints.read(state, made_with)
+        (state / name).write_bytes(content)
+    (state / "optimizer.bin").write_bytes(b"cut")
+    refused("is damaged: optimizer.bin has SHA-256", tiny(tokenizer), rows, tokenizer, state)
+
+
+def test_no_checkpoint_is_taken_from_or_put_where_none_can_be(rows, tokenizer, tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("mine")
+    refused("empty holds no checkpoint", tiny(tokenizer), rows, tokenizer, tmp_path / "empty")
+    refused("is a file: expected a folder", tiny(tokenizer), rows, tokenizer, tmp_path / "file")
+    refused("No checkpoint can be kept in", tiny(tokenizer), rows, tokenizer, tmp_path / "file" / "state")
+    assert (tmp_path / "file").read_text() == "mine" and len(list(tmp_path.iterdir())) == 2
+
+
+def test_the_same_call_with_the_interrupted_model_goes_on(rows, tokenizer, tmp_path):
+    whole, model = fit(tiny(tokenizer), rows, tokenizer), tiny(tokenizer)
+    for step in (11, 3):  # and what goes on is interrupted, too
+        forward = interrupt_at(model, step)
+        assert fit(model, rows, tokenizer, checkpoint=tmp_path / "state").stopped == "interrupted"
+        model.forward = forward
+    assert fit(model, rows, tokenizer, checkpoint=tmp_path / "state").loss == whole.loss
+
+
+def test_an_interrupt_while_a_checkpoint_is_looked_at_leaves_it(state, rows, tokenizer, monkeypatch):
+    before = (state / "settings.json").read_text()
+    monkeypatch.setattr(checkpoints, "wrong_files", lambda *_: signal.raise_signal(signal.SIGINT))
+    assert fit(tiny(tokenizer), rows, tokenizer, checkpoint=state).stopped == "interrupted"
+    assert (state / "settings.json").read_text() == before
+
+
+def test_no_file_of_a_checkpoint_can_run_code(state, rows, tokenizer, tmp_path):
+    """Even of one that agrees with its sums, as a stranger would make it."""
+
+    class Trap:
+        def __reduce__(self):
+            return Path.touch, (tmp_path / "sprung",)
+
+    made_with = json.loads((state / "settings.json").read_text())["made_with"]
+    for name in ("optimizer.bin", "scheduler.bin", "custom_checkpoint_0.pkl", "pytorch_model.bin"):
+        crafted = shutil.copytree(state, tmp_path / name)
+        torch.save(Trap(), crafted / name)
+        torch.save(Trap(), crafted / "random_states_0.pkl")
+        if "model" in name:
+            (crafted / "model.safetensors").unlink()
+        checkpoints.seal(crafted, made_with, weights="", history={})
+        with pytest.raises(training.TrainingError, match=r"cannot be loaded .*the model may hold"):
+            fit(tiny(tokenizer), rows, tokenizer, checkpoint=crafted)
+        assert not (tmp_path / "sprung").exists(), name
+    torch.load(crafted / name, weights_only=False)
+    assert (tmp_path / "sprung").exists(), "the trap works"
 
 
 @pytest.mark.parametrize(
