@@ -34,7 +34,7 @@ def digest(*parts: object) -> str:
 
 def model_digest(model: torch.nn.Module) -> str:
     """Of the modules, the configuration and the names of what is trained; the values are no part of it."""
-    config = getattr(getattr(model, "config", None), "to_dict", dict)()
+    config: dict = getattr(getattr(model, "config", None), "to_dict", dict)()
     shape = {name: value for name, value in config.items() if name not in NOT_THE_NETWORK}
     trained = [name for name, weight in model.named_parameters() if weight.requires_grad]
     return digest(repr(model), json.dumps(shape, sort_keys=True, default=str), trained)
