@@ -13,8 +13,8 @@ def flight(answer: float) -> Finding:
     numbers = facts.load()
     ratio = numbers["bert_carbon"].value / numbers["flight_carbon"].value
     return answer, {
-        "Right: about 0.72 of one passenger's seat. A plane carries a hundred and more, so 'a flight' is "
-        "off by that factor, and the figure is an estimate from power samples besides.": ratio,
+        "Right: about 0.72 of one passenger's trip there and back. A plane carries a hundred and more, so "
+        "'a flight' is off by that factor, and the figure is an estimate from power samples besides.": ratio,
         "the other way around: that is how many BERTs make up a flight.": 1 / ratio,
         "the digits are right; give it as a number of flights, not in percent.": 100 * ratio,
         "divide the kilograms of BERT's pretraining by those of one passenger's flight.": ...,
