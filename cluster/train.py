@@ -23,7 +23,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
 
 from cluster import reviews, worker
-from helpers import transformer
+from helpers import checkpoints, transformer
 
 
 def options(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -40,6 +40,8 @@ def options(arguments: list[str] | None = None) -> argparse.Namespace:
     chosen = parser.parse_args(arguments)
     if not 1 <= chosen.batch_size <= chosen.rows:
         parser.error(f"--batch-size is {chosen.batch_size}: expected 1 to {chosen.rows}, the --rows")
+    if chosen.checkpoint and chosen.checkpoint.exists() and not chosen.checkpoint.is_dir():
+        parser.error(f"--checkpoint is {chosen.checkpoint}, a file: expected a folder")
     return chosen
 
 
@@ -75,7 +77,8 @@ def main(chosen: argparse.Namespace) -> None:
     accelerator, model, optimizer, schedule, batches = prepare(chosen)
     here, processes = accelerator.process_index, accelerator.num_processes
     print(f"process {here} of {processes} has the number {os.getpid()}")
-    done = load(accelerator, chosen.checkpoint) if chosen.checkpoint else 0
+    made_with = of_this_run(chosen, accelerator.unwrap_model(model)) if chosen.checkpoint else {}
+    done = load(accelerator, chosen.checkpoint, made_with) if chosen.checkpoint else 0
     per_epoch = chosen.rows // chosen.batch_size
     losses, step_s, optimizer_s = [], [], 0.0
     accelerator.print(f"training starts at step {done}")
@@ -98,7 +101,7 @@ def main(chosen: argparse.Namespace) -> None:
             step_s.append(time.perf_counter() - start - sum(step_s))
             accelerator.print(f"step {done}: loss {losses[-1]:.6f}")
             if chosen.checkpoint and done % chosen.every == 0:
-                save(accelerator, chosen.checkpoint, done)
+                save(accelerator, chosen.checkpoint, done, made_with)
             if done == chosen.steps:
                 break
 
@@ -109,7 +112,17 @@ def main(chosen: argparse.Namespace) -> None:
     accelerator.end_training()
 
 
-def save(accelerator: Accelerator, folder: Path, done: int) -> None:
+def of_this_run(chosen: argparse.Namespace, model: torch.nn.Module) -> dict:
+    """What decides the steps, and so what a checkpoint has to be made with."""
+    names = ("rows", "batch_size", "steps", "learning_rate", "seed")
+    sentences = [(ids.tolist(), label) for ids, label in reviews.read("train", chosen.rows)]
+    made_with = {name: getattr(chosen, name) for name in names} | {
+        "training data": checkpoints.digest(sentences)
+    }
+    return made_with | {checkpoints.START: checkpoints.weights_digest(model)}
+
+
+def save(accelerator: Accelerator, folder: Path, done: int, made_with: dict) -> None:
     """Write the state under another name, then rename it: at any moment, a whole one is there."""
     new = folder / ".new"
     if accelerator.is_main_process:
@@ -119,15 +132,20 @@ def save(accelerator: Accelerator, folder: Path, done: int) -> None:
     accelerator.save_state(str(new))  # each process its random state, the first one all the rest
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
+        checkpoints.seal(new, made_with)
         new.rename(folder / f"step-{done}")
         for old in set(folder.glob("step-*")) - {folder / f"step-{done}"}:
             shutil.rmtree(old)
 
 
-def load(accelerator: Accelerator, folder: Path) -> int:
-    """Load the newest state in `folder`, and return its steps; 0 if there is none."""
-    done = max((int(path.name.removeprefix("step-")) for path in folder.glob("step-*")), default=0)
-    if done:
+def load(accelerator: Accelerator, folder: Path, made_with: dict) -> int:
+    """Load the newest state in `folder`, and return its steps; 0 if there is none, an exit if it won't do."""
+    steps = [path.name.removeprefix("step-") for path in folder.glob("step-*")]
+    if done := max((int(number) for number in steps if number.isdigit()), default=0):
+        try:
+            checkpoints.read(folder / f"step-{done}", made_with)
+        except ValueError as error:
+            sys.exit(f"error: {error}")
         accelerator.load_state(str(folder / f"step-{done}"))
     return done
 

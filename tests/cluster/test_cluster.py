@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -45,8 +46,13 @@ def losses(lines):
 
 
 @pytest.fixture(scope="module")
-def alone():
-    return losses(processes.run([sys.executable, TRAIN, *SMALL]))
+def kept(tmp_path_factory):
+    return tmp_path_factory.mktemp("kept")
+
+
+@pytest.fixture(scope="module")
+def alone(kept):
+    return losses(processes.run([sys.executable, TRAIN, *SMALL, "--checkpoint", kept, "--every", "4"]))
 
 
 def test_two_processes_under_accelerate_take_the_same_steps(alone, tmp_path):
@@ -68,7 +74,7 @@ def test_gradients_are_those_of_one_process(tmp_path):
     torch.nn.functional.cross_entropy(model(input_ids, attention_mask), labels).backward()
     (tmp_path / "worker.py").write_text(GRADIENT)
     processes.run([*TORCHRUN, tmp_path / "worker.py", tmp_path / "two.pt", *SMALL])
-    two = torch.load(tmp_path / "two.pt")
+    two = torch.load(tmp_path / "two.pt", weights_only=True)
     one = {name: weight.grad for name, weight in model.named_parameters()}
     assert one.keys() == two.keys() and max(gradient.abs().max() for gradient in one.values()) > 1e-3
     for name in one:
@@ -102,6 +108,29 @@ def test_a_killed_worker_ends_the_job_and_it_resumes(alone, tmp_path):
     both = losses(lines) | losses(resumed)
     assert both == pytest.approx(alone, abs=1e-4), "the run is the one that nobody killed"
     assert [path.name for path in (tmp_path / "state").iterdir()] == ["step-12"]
+
+
+def test_a_checkpoint_of_another_run_or_a_damaged_one_is_refused(alone, kept, tmp_path, monkeypatch):
+    def refused(message, *arguments, folder=kept):
+        chosen = train.options([*SMALL, *arguments])
+        with pytest.raises(SystemExit, match=f"error: .*{message}.*Give another folder, or delete that one"):
+            train.load(None, folder, train.of_this_run(chosen, transformer.load(chosen.seed)))
+
+    refused("step-12 was made with batch_size 8:", "--batch-size", "9")
+    refused("step-12 was made with seed 0, another starting weights:", "--seed", "1")
+    for name in ("model.safetensors", "random_states_0.pkl"):
+        folder = shutil.copytree(kept, tmp_path / name)
+        (folder / "step-old").mkdir()
+        (folder / "step-12" / name).write_bytes((folder / "step-12" / name).read_bytes()[:100])
+        refused(f"step-12 is damaged: {name} has SHA-256", folder=folder)
+    (tmp_path / "step-20").mkdir()
+    refused("step-20 holds no checkpoint", folder=tmp_path)
+    first, *others = reviews.read("train", 69)
+    monkeypatch.setattr(reviews, "read", lambda *_: [(first[0], 1 - first[1]), *others])
+    refused("step-12 was made with another training data:")
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(SystemExit):
+        train.options(["--checkpoint", str(tmp_path / "file")])
 
 
 def test_a_shard_is_half_and_computes_the_same():
