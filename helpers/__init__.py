@@ -2,9 +2,16 @@
 
 Each module is one room: `assets` fetches and verifies, `data` reads and batches, `transformer`, `training`,
 `pretraining` and `compression` make models, `energy` measures, `receipts` keep what was measured, `facts` and
-`costs` compute with published numbers, `plots` and `widgets` draw, `processes` runs jobs, `machine` and
-`environment` say what this machine is and whether it is ready. Importing the package imports none of them,
-and no heavy library: a module's own functions import what they need when they are called.
+`costs` compute with published numbers, `plots` and `widgets` draw, `quiz` asks, `processes` runs jobs,
+`machine` and `environment` say what this machine is and whether it is ready. Importing the package imports
+none of them, and no heavy library: a module's own functions import what they need when they are called.
 """
+
+import os
+
+# What the course is built on reports its use unless told otherwise before it is imported: onnxruntime, with
+# an id that it keeps in the home folder, and the model hub's client. What someone has set stands.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 __version__ = "0.1.0"

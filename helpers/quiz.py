@@ -1,0 +1,19 @@
+"""The quiz at the end of a notebook."""
+
+
+def display_quiz(path: str) -> None:
+    """Show a quiz, without what jupyterquiz would fetch for it.
+
+    On a page that has shown a formula, jupyterquiz loads MathJax from the web, for formulas in the quiz,
+    unless the page has a function that sets them. No quiz of the course has any, so that one does nothing.
+
+    Parameters
+    ----------
+    path : str
+        A file of `exercises/quiz`, as seen from the notebook: ``"../exercises/quiz/losses.json"``.
+    """
+    import jupyterquiz
+    from IPython.display import Javascript, display
+
+    display(Javascript("if (window.MathJax && !window.MathJax.typeset) window.MathJax.typeset = () => {};"))
+    jupyterquiz.display_quiz(path)
