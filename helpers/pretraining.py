@@ -263,7 +263,7 @@ def pretrain(
     sequences : torch.Tensor, int64, shape (rows, length)
         From `pack`. Batches are drawn in a random order, pass after pass.
     optimizer : torch.optim.Optimizer, optional
-        Of an earlier call's history.
+        Of an earlier call's history, with the same model.
     **settings
         `batch_size` (32), `learning_rate` (1e-3), `seed` (0); `warmup_steps` and `decay_steps` (0), in which
         it rises from 0 at the start, and falls to 0 at the end; `precision`, "bf16" or "no" (fp32).
@@ -271,7 +271,7 @@ def pretrain(
     Raises
     ------
     TrainingError
-        If a setting is unknown or out of range, or model, tokenizer and sequences do not fit each other.
+        If a setting is unknown or out of range, or model, optimizer, tokenizer and sequences do not fit.
     """
     import torch
     from accelerate import Accelerator
@@ -281,6 +281,7 @@ def pretrain(
     chosen = choose(PretrainingSettings, {"steps": steps, **settings})
     _require_fit(model, sequences, tokenizer)
     require_range("batch_size", chosen.batch_size, 1, len(sequences), whole=True, error=TrainingError)
+    _require_own(optimizer, model)
     AcceleratorState._reset_state()  # else the precision of the first call in this process would stay
     accelerator = Accelerator(mixed_precision=chosen.precision or best_precision())
     model.to(accelerator.device).train()
@@ -332,4 +333,14 @@ def _require_fit(model: BertForMaskedLM, sequences: torch.Tensor, tokenizer: Pre
         raise TrainingError(
             f"The sequences are {length} tokens long, the model has {positions} positions: "
             f"pack with length={positions} or less."
+        )
+
+
+def _require_own(optimizer: torch.optim.Optimizer | None, model: BertForMaskedLM) -> None:
+    """Refuse an optimizer that moves another model's weights: this one would learn nothing."""
+    groups = optimizer.param_groups if optimizer else []
+    if not {id(each) for group in groups for each in group["params"]} <= set(map(id, model.parameters())):
+        raise TrainingError(
+            "The optimizer moves another model's weights: expected that of an earlier call with this model. "
+            "Leave it out to start with a new one."
         )

@@ -195,6 +195,14 @@ def test_a_second_call_goes_on_with_the_optimizer(tokenizer, sequences):
     assert [state["step"].item() for state in second.optimizer.state.values()] == [s + 6 for s in steps_seen]
 
 
+def test_an_optimizer_of_another_model_is_refused(tokenizer, sequences):
+    """It would move the other's weights, and this model would learn nothing without a word."""
+    other, model = run(tiny(tokenizer), sequences, tokenizer), tiny(tokenizer)
+    for optimizer in (other.optimizer, torch.optim.SGD([torch.ones(1), *model.parameters()])):
+        with pytest.raises(TrainingError, match=r"another model's weights: expected .* Leave it out"):
+            run(model, sequences, tokenizer, optimizer=optimizer)
+
+
 def test_an_interrupt_keeps_what_was_learned(tokenizer, sequences, model):
     forward, calls = model.bert.forward, iter(range(100))
 
