@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 
+from helpers import machine
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit status."""
@@ -17,6 +19,7 @@ def main(arguments: list[str] | None = None) -> int:
         (fetch, "fetch the pretrained model (90 MB) unless it is here, and verify its SHA-256"),
     ):
         commands.add_parser(command.__name__, help=text, description=text).set_defaults(command=command)
+    machine.escape_unprintable()
     return parser.parse_args(arguments).command()
 
 

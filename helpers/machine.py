@@ -10,10 +10,12 @@ import importlib.metadata
 import os
 import platform
 import subprocess
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-CGROUP = Path("/sys/fs/cgroup")  # where Linux tells a container its limits
+PROC = Path("/proc/self")  # where Linux tells a process its control groups, and where they are mounted
+MEMORY = (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes"))  # v2, v1
 
 
 def hardware() -> dict:
@@ -41,10 +43,11 @@ def cores() -> int:
     True
     """
     quotas = [float(visible_cores())]
-    for names in (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):  # cgroup v2, v1
-        with contextlib.suppress(OSError, ValueError):  # no such file, or the word `max`
-            quota, period = " ".join((CGROUP / name).read_text() for name in names).split()
-            quotas += [float(quota) / float(period)] if float(quota) > 0 else []  # v1: -1 is no quota
+    for group in _groups("cpu"):
+        for names in (("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us")):  # cgroup v2, v1
+            with contextlib.suppress(OSError, ValueError):  # no such file, or the word `max`
+                quota, period = " ".join((group / name).read_text() for name in names).split()
+                quotas += [float(quota) / float(period)] if float(quota) > 0 else []  # v1: -1 is no quota
     return max(1, round(min(quotas)))
 
 
@@ -57,11 +60,15 @@ def memory_bytes() -> float:
     """Memory that this process may have: the machine's, or a container's limit if that is lower."""
     import psutil
 
-    limits = [float(psutil.virtual_memory().total)]
-    for name in ("memory.max", "memory/memory.limit_in_bytes"):  # cgroup v2, v1
-        with contextlib.suppress(OSError, ValueError):  # no such file, or the word `max`
-            limits.append(float((CGROUP / name).read_text()))
-    return min(limits)
+    return min([float(psutil.virtual_memory().total), *(limit for limit, _ in _memory_limits())])
+
+
+def available_memory_bytes() -> float:
+    """Memory that this process may still take: what the machine has left, or a container if that is less."""
+    import psutil
+
+    left = [limit - used for limit, used in _memory_limits()]
+    return max(0.0, min([float(psutil.virtual_memory().available), *left]))
 
 
 def cpu_name() -> str:
@@ -109,3 +116,46 @@ def versions(names: Iterable[str]) -> dict[str, str]:
     """
     found = {name: version for name in names if (version := installed_version(name))}
     return {"python": platform.python_version()} | found
+
+
+def escape_unprintable() -> None:
+    """Let this program print what its terminal's encoding, such as cp1252, lacks: as an escaped number."""
+    if hasattr(sys.stdout, "reconfigure"):  # stderr does so anyway
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _groups(controller: str) -> Iterator[Path]:
+    """The control groups that this process is in, its own and all above it: the lowest limit holds.
+
+    A service of systemd, a job of Slurm or a seat of a JupyterHub has a group below the root; what a
+    container sees mounted may begin below it, too. Both versions can be there at once.
+    """
+    with contextlib.suppress(OSError, ValueError):  # not Linux, or not a line as we know it
+        own, mounts = (os.fsdecode((PROC / n).read_bytes()).strip() for n in ("cgroup", "mountinfo"))
+        paths: dict[str, str] = {}
+        for _, names, path in (line.split(":", 2) for line in own.split("\n")):
+            paths |= dict.fromkeys(names.split(","), path)  # version 2 has no names
+        for place, _, system in (line.partition(" - ") for line in mounts.split("\n")):
+            root, mount = place.split(" ")[3:5]
+            kind, *_, options = system.split(" ")
+            name = {"cgroup": controller, "cgroup2": ""}.get(kind, kind)
+            if name in paths and (not name or name in options.split(",")):
+                inner = Path(os.path.relpath(paths[name], root))
+                if ".." not in inner.parts:  # else another group is mounted there, which says nothing of this
+                    yield from (Path(mount) / each for each in (inner, *inner.parents))
+
+
+def _memory_limits() -> Iterator[tuple[float, float]]:
+    """Limit and use, in bytes, of each group that has a limit; the use is without what only caches files."""
+    for group in _groups("memory"):
+        for maximum, current in MEMORY:
+            with contextlib.suppress(OSError, ValueError):  # no such file, or the word `max`
+                limit, used = float((group / maximum).read_text()), 0.0
+                with contextlib.suppress(OSError, ValueError):
+                    used = float((group / current).read_text())
+                    stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+                    above = stat.get("hierarchical_memory_limit", limit)  # v1's, of groups out of sight too
+                    limit = min(limit, float(above))
+                    for name in ("active_file", "inactive_file"):  # of v1 the sum with the groups below it
+                        used -= float(stat.get(f"total_{name}", stat.get(name, 0)))
+                yield limit, used

@@ -1,5 +1,6 @@
 """What this machine is, on Linux in a container and out of it, and where the system says nothing."""
 
+import io
 import json
 import sys
 from types import SimpleNamespace
@@ -7,19 +8,27 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from helpers import assets, machine
+from helpers import assets, environment, machine
+from helpers.__main__ import main
+
+GROUPS = "9:name=systemd:/\n4:memory:{0}\n2:cpu,cpuacct:{0}\n0::{0}\n"
+MOUNTS = "21 1 8:1 / / rw - ext4 /dev/sda1 rw\n30 21 0:25 {root} {folder} rw shared:4 - cgroup2 cgroup2 rw\n"
+MOUNTS += "32 21 0:29 {root} {folder}/cpu rw - cgroup cgroup rw,cpu,cpuacct\n"
+MOUNTS += "35 21 0:32 {root} {folder}/memory rw - cgroup cgroup rw,memory\n"
 
 
 @pytest.fixture
 def limits(monkeypatch, tmp_path):
-    """Eight cores and 8 GB, and a function that writes a container's limits."""
-    monkeypatch.setattr(machine, "CGROUP", tmp_path)
+    """Eight cores and 8 GB, and a function that writes what Linux says of a process's groups."""
+    monkeypatch.setattr(machine, "PROC", tmp_path / "proc")
     monkeypatch.setattr(machine.os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(total=8e9))
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(total=8e9, available=7e9))
 
-    def write(files):
-        for name, text in files.items():
-            (tmp_path / name).parent.mkdir(exist_ok=True)
+    def write(files, group="/", root="/"):
+        said = {"proc/cgroup": GROUPS.format(group)}
+        said["proc/mountinfo"] = MOUNTS.format(root=root, folder=tmp_path)
+        for name, text in (said | files).items():
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / name).write_text(text)
 
     return write
@@ -69,6 +78,72 @@ def test_where_there_is_no_affinity_all_cores_count(limits, monkeypatch, count):
 def test_memory_is_a_containers_if_that_is_less(limits, files, memory):
     limits(files)
     assert machine.memory_bytes() == memory
+
+
+def v2(group, cores, memory):
+    return {f"{group}/cpu.max": f"{cores}00000 100000\n", f"{group}/memory.max": f"{memory}000000000\n"}
+
+
+def v1(group, cores, memory):
+    quota = {f"cpu/{group}/cpu.cfs_quota_us": f"{cores}00000\n", f"cpu/{group}/{PERIOD[4:]}": "100000\n"}
+    return quota | {f"memory/{group}/memory.limit_in_bytes": f"{memory}000000000\n"}
+
+
+SERVICE, STEP = "system.slice/jupyter-ada.service", "slurm/uid_1000/job_42/step_0"
+ABOVE = {"memory/memory.usage_in_bytes": "1", "memory/memory.stat": "hierarchical_memory_limit 3000000000"}
+
+
+@pytest.mark.parametrize(
+    ("group", "root", "files", "cores", "memory"),
+    [
+        (f"/{SERVICE}", "/", v2(SERVICE, 2, 3), 2, 3e9),
+        (f"/{SERVICE}", "/", v2("system.slice", 4, 2) | v2(SERVICE, 3, 6), 3, 2e9),
+        (f"/{STEP}", "/", v1("slurm/uid_1000/job_42", 2, 4) | v1(STEP, 5, 7), 2, 4e9),
+        (f"/{STEP}", "/", v1("slurm/uid_1000/job_42", 2, 9223372036), 2, 8e9),
+        ("/docker/abc/cell", "/docker/abc", v1(".", 6, 5) | v2("cell", 4, 4), 4, 4e9),
+        ("/", "/../..", v2(".", 2, 2) | v2("proc", 1, 1), 2, 2e9),
+        ("/../..", "/", v2(".", 2, 2), 2, 2e9),
+        ("/gone (deleted)", "/", v1(".", 3, 3), 3, 3e9),
+        ("/docker/me", "/docker/other", v1(".", 1, 1) | v2(".", 1, 1), 8, 8e9),
+        ("/", "/", v1(".", 8, 6) | ABOVE, 8, 3e9),
+    ],
+    ids=["systemd", "slice", "Slurm", "none", "container", "space", "outside", "gone", "other", "hidden"],
+)
+def test_the_lowest_limit_of_a_group_and_all_above_it_holds(limits, group, root, files, cores, memory):
+    """Among them a file system of another group that is mounted there, and a limit above what is mounted."""
+    limits(files, group, root)
+    assert (machine.cores(), machine.memory_bytes()) == (cores, memory)
+
+
+def test_memory_that_only_caches_files_is_available(limits):
+    assert machine.available_memory_bytes() == 7e9, "no group"
+    stat = "anon 1\nactive_file 300000000\ninactive_file 200000000\n"
+    limits(v2("a", 1, 4) | {"a/memory.current": "1500000000\n", "a/memory.stat": stat}, "/a")
+    assert machine.available_memory_bytes() == 4e9 - 1.5e9 + 0.5e9
+    used, stat = "memory/a/memory.usage_in_bytes", "active_file 1\ntotal_active_file 100000000\n"
+    limits(v1("a", 1, 2) | {used: "900000000\n", "memory/a/memory.stat": stat}, "/a")
+    assert machine.available_memory_bytes() == 2e9 - 0.9e9 + 0.1e9
+    limits({used: "2900000000\n"}, "/a")
+    assert machine.available_memory_bytes() == 0, "never below"
+
+
+@pytest.mark.parametrize("said", ["", "no line of a kernel\n", "0::/\n"])
+def test_what_is_not_as_linux_says_it_limits_nothing(limits, tmp_path, said):
+    limits(v2(".", 1, 1))
+    for name in ("cgroup", "mountinfo"):
+        (tmp_path / "proc" / name).write_text(said)
+    assert (machine.cores(), machine.memory_bytes()) == (8, 8e9)
+
+
+def test_check_runs_where_a_sign_cannot_be_printed(monkeypatch):
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding="cp1252", errors="strict")
+    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setattr(environment, "check", lambda: print("Ł, ü: a path") is None)
+    assert main(["check"]) == 0
+    terminal.flush()
+    assert terminal.buffer.getvalue().split(b":")[0] == b"\\u0141, \xfc"
+    monkeypatch.setattr(sys, "stdout", None)  # as under pythonw on Windows
+    machine.escape_unprintable()
 
 
 def test_hardware_is_what_a_receipt_holds():
