@@ -71,16 +71,19 @@ class Job:
             raise JobError("\n".join([f"{shown} ended with status {status}. Its last lines:", *self._last]))
 
     def __enter__(self) -> Job:
-        self._process = subprocess.Popen(
-            self.command,
-            cwd=ROOT,
-            env=os.environ | self._variables,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-        )
+        try:
+            self._process = subprocess.Popen(
+                self.command,
+                cwd=ROOT,
+                env=os.environ | self._variables,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+            )
+        except OSError as error:  # such as a program that is not there
+            raise JobError(f"{self.command[0]} can't be started: {error.strerror}.") from None
         assert self._process.stdout is not None  # it is a pipe
         self._lines = self._process.stdout
         return self

@@ -135,7 +135,7 @@ def load(path: str | Path) -> dict:
         receipt = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_json)
     except FileNotFoundError:
         raise ReceiptError(f"There is no receipt {path.name}: look into {path.parent.name}.") from None
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError, OSError) as error:
         raise ReceiptError(f"{path.name} is not JSON: {error}. Get it anew.") from None
     validate(receipt)
     return receipt

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from helpers import environment
+from helpers import environment, machine
 from tools import RunError
 
 COMMANDS = {
@@ -26,6 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
     known["run"].add_argument("--profile", help="parameters from notebooks/profiles.toml: quick, or gpu")
     known["run"].add_argument("--output", default="build", metavar="folder", help="for the copies (build)")
     known["lint"].add_argument("--tag", help="a release's tag, which the version must agree with: v1.0.0")
+    machine.escape_unprintable()
     chosen = parser.parse_args(arguments)
     try:
         environment.require()
@@ -36,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
         if chosen.command == "store":
             return store.store(chosen.names)
         lines = links.update() if chosen.command == "links" else links.lint(chosen.tag)
-    except (ModuleNotFoundError, RunError) as error:
+    except (ModuleNotFoundError, OSError, RunError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     for line in lines:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import sys
@@ -21,6 +22,7 @@ from tools.notebooks import KERNEL, ROOT
 
 SAMPLE_S = 0.2
 QUIET = "--IPKernelApp.log_level=50"  # its log would break up the table; errors are in the notebook
+ADOPT_ORPHANS = 36  # Linux: PR_SET_CHILD_SUBREAPER, for what a kernel that was killed had started
 COUNTRY = "USA"  # a measurement wants a place; only its energy is used here, which no place changes
 
 
@@ -57,6 +59,7 @@ def watch(label: str, work: Callable[[], object], describe: Callable[[BaseExcept
     """
     from helpers import energy
 
+    _adopt_orphans(True)
     before = set(psutil.Process().children(recursive=True))
     result, failure, peaks, done = "ok", "", [0], threading.Event()
     sampler = threading.Thread(target=_follow, args=(label, before, peaks, done), daemon=True)
@@ -73,6 +76,7 @@ def watch(label: str, work: Callable[[], object], describe: Callable[[BaseExcept
             done.set()
             sampler.join()
             processes.end(set(psutil.Process().children(recursive=True)) - before)
+            _adopt_orphans(False)
     found = meter.result
     return Outcome(label, result, wall_s, max(peaks) / 1e9, found.energy_wh, found.method, failure)
 
@@ -114,6 +118,12 @@ def energy_text(energy_wh: float | None, method: str | None) -> str:
     if energy_wh is None:
         return "unknown"
     return f"{energy_wh:.0f} Wh ({method})" if energy_wh >= 10 else f"{energy_wh:.2g} Wh ({method})"
+
+
+def _adopt_orphans(yes: bool) -> None:
+    """Let a process whose parent has died become a child of this one, where a system can: Linux."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(ADOPT_ORPHANS, int(yes), 0, 0, 0)
 
 
 def _follow(label: str, before: set[psutil.Process], peaks: list[int], done: threading.Event) -> None:

@@ -34,11 +34,12 @@ def update(root: Path = ROOT, write: bool = True) -> list[str]:
         if path == root / "README.md":
             new = store.with_table(new, folder)
         elif path.parent == folder and path.suffix == ".ipynb":
+            notebooks.read(path)  # or a RunError that names it
             new = _with_setup(new)
         if new != old:
             stale.append(path.relative_to(root).as_posix())
             if write:
-                store.write(path, new)
+                notebooks.write({path: new})
     return stale
 
 

@@ -9,11 +9,13 @@ import ast
 import re
 import tempfile
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import nbformat
 
+from helpers.values import replacing
 from tools import RunError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -65,8 +67,24 @@ def course(folder: Path = NOTEBOOKS, names: Sequence[str] = ()) -> dict[str, Pat
 
 
 def read(path: Path) -> nbformat.NotebookNode:
-    """Read a notebook in the current format, with cell ids."""
-    return nbformat.read(path, as_version=4)
+    """Read a notebook in the current format, with cell ids; a RunError names a file that is none."""
+    try:
+        return nbformat.read(path, as_version=4)
+    except Exception as error:  # a folder, half a file, other JSON: nbformat has an error for each
+        reason = str(error).strip().partition("\n")[0][:100]
+        raise RunError(f"{path.name} can't be read as a notebook ({reason}); get it anew from git") from None
+
+
+def write(texts: Mapping[Path, str]) -> None:
+    """Write files with Unix line ends, all of them whole; if one can't be, all stay as they were."""
+    try:
+        with ExitStack() as stack:
+            for path, text in texts.items():
+                new = stack.enter_context(replacing(path))
+                new.write_text(text, encoding="utf-8", newline="\n")
+    except OSError as error:
+        names = " and ".join(str(path) for path in texts)
+        raise RunError(f"{names} can't be written ({error.strerror}); nothing was changed") from None
 
 
 def tagged(notebook: nbformat.NotebookNode, tag: str) -> list[nbformat.NotebookNode]:

@@ -6,13 +6,16 @@
 
 def ready() -> None:
     """Put the course first on the path, add on Colab what is missing, and say what to do where more is."""
+    import os
     import sys
     from pathlib import Path
 
     root = str(Path(__file__).resolve().parent.parent)
     sys.path[:] = [root, *(folder for folder in sys.path if folder != root)]
-    from helpers import environment
+    from helpers import environment, machine
 
+    if machine.cores() < machine.visible_cores():  # torch would start a thread for each that it sees
+        os.environ.setdefault("OMP_NUM_THREADS", str(machine.cores()))
     if "google.colab" in sys.modules:
         add_missing()
     environment.require()

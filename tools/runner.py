@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
 import tomllib
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -18,7 +20,12 @@ from tools import RunError, kernel, notebooks
 from tools.kernel import Outcome
 from tools.notebooks import NOTEBOOKS
 
-PROFILES = "profiles.toml"
+PROFILES, SUMMARY = "profiles.toml", "summary.json"
+ADVICE = {  # by what an error says that is not the notebook's fault
+    "Kernel died": "its process was ended from outside, most often for want of memory: "
+    "close other programs, or choose --profile quick",
+    "No space left": "the disk is full: free some space, or choose another folder with --output",
+}
 INTERRUPTED = 130  # what a shell expects of a program that Ctrl-C ended
 
 
@@ -39,7 +46,12 @@ def run(
     output = Path(output)
     if output.resolve() == folder.resolve():
         raise RunError(f"{output} holds the notebooks themselves; name another folder, such as build")
-    output.mkdir(parents=True, exist_ok=True)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        (output / SUMMARY).unlink(missing_ok=True)  # an earlier run's
+        tempfile.TemporaryFile(dir=output).close()
+    except OSError as error:
+        raise RunError(f"{output} can't be written ({error.strerror}): name another with --output") from None
     outcomes: list[Outcome] = []
     print(f"{'notebook':24} {'result':11} {'time':>7}  {'memory':>7}  energy", flush=True)
     with kernel.course_kernel(COURSE_STATIC="1"):  # no one is there to move a slider
@@ -59,7 +71,7 @@ def profile_parameters(profile: str | None, folder: Path = NOTEBOOKS) -> dict[st
     path = folder / PROFILES
     try:
         profiles = tomllib.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, OSError) as error:  # not UTF-8, or a folder
         raise RunError(f"{path.name} is not valid TOML: {error}") from None
     known = notebooks.course(folder)
     for name, tables in profiles.items():
@@ -67,7 +79,10 @@ def profile_parameters(profile: str | None, folder: Path = NOTEBOOKS) -> dict[st
             if topic not in known or not isinstance(values, dict):
                 there = ", ".join(f"[{name}.{each}]" for each in known)
                 raise RunError(f"{path.name}: [{name}.{topic}] is no table of a notebook; expected {there}")
-            has = notebooks.parameters(notebooks.read(known[topic]))
+            try:
+                has = notebooks.parameters(notebooks.read(known[topic]))
+            except (ValueError, SyntaxError):
+                continue  # it fails when its turn comes, and the others run
             if unknown := ", ".join(values.keys() - has.keys()):
                 there = f"the notebook's `parameters` cell has: {', '.join(has) or 'nothing'}"
                 raise RunError(f"{path.name}: [{name}.{topic}] sets {unknown}, but {there}")
@@ -80,27 +95,35 @@ def execute(path: Path, copy: Path, parameters: dict[str, object] | None = None)
     """Execute one notebook into its copy, under `kernel.course_kernel`; a failure is part of the outcome."""
     import papermill
 
-    work = partial(
-        papermill.execute_notebook,
-        path.resolve(),
-        copy,
-        parameters=parameters,
-        kernel_name="python3",
-        language="python",
-        cwd=path.resolve().parent,
-        progress_bar=False,
-        start_timeout=120,  # a cold disk and two busy cores
-        execution_timeout=1_800,  # a cell that takes half an hour hangs
-        coalesce_streams=True,
-        store_widget_state=False,
-    )
+    def work() -> None:
+        copy.unlink(missing_ok=True)  # an earlier run's would say how far that one came
+        notebooks.read(path)  # or a RunError that says why not
+        papermill.execute_notebook(
+            path.resolve(),
+            copy,
+            parameters=parameters,
+            kernel_name="python3",
+            language="python",
+            cwd=path.resolve().parent,
+            progress_bar=False,
+            start_timeout=120,  # a cold disk and two busy cores
+            execution_timeout=1_800,  # a cell that takes half an hour hangs
+            coalesce_streams=True,
+            store_widget_state=False,
+        )
+
     return kernel.watch(path.stem, work, partial(_describe, copy=copy))
 
 
 def _describe(error: BaseException, copy: Path) -> str:
-    """Name the cell that an error came from, as the copy numbers it, and the error."""
-    where = "before its first cell"
-    cells = notebooks.read(copy).cells if copy.exists() else []
+    """Name the cell that an error came from, as the copy numbers it, and the error; drop half a copy."""
+    where, cells = "before its first cell", []
+    try:
+        cells = notebooks.read(copy).cells if copy.exists() else []
+    except RunError:
+        where = f"its copy in {copy.parent} could not be written"
+        with suppress(OSError):
+            copy.unlink()
     for number, cell in enumerate((cell for cell in cells if cell.cell_type == "code"), start=1):
         if cell.metadata.get("papermill", {}).get("start_time"):
             where = f"cell [{number}], `{notebooks.first_line(cell.source)}`"
@@ -108,7 +131,8 @@ def _describe(error: BaseException, copy: Path) -> str:
         return f"interrupted in {where}"
     name = getattr(error, "ename", type(error).__name__)  # papermill's error holds the notebook's own
     lines = str(getattr(error, "evalue", error)).strip().splitlines() or [""]
-    return f"{where}: {name}: {lines[0]}".removesuffix(": ")
+    advice = [f"; {text}" for words, text in ADVICE.items() if words in lines[0]]
+    return f"{where}: {name}: {lines[0]}".removesuffix(": ") + "".join(advice)
 
 
 def _summarise(outcomes: Sequence[Outcome], output: Path) -> None:
@@ -127,8 +151,9 @@ def _summarise(outcomes: Sequence[Outcome], output: Path) -> None:
     print(total)
     for outcome in outcomes:
         if outcome.failure:
-            place = f"how far it came: {output / outcome.notebook}.ipynb"
-            print(f"\n{outcome.notebook}: {outcome.failure}\n  {place}", file=sys.stderr)
+            copy = output / f"{outcome.notebook}.ipynb"
+            place = f"\n  how far it came: {copy}" if copy.is_file() else ""
+            print(f"\n{outcome.notebook}: {outcome.failure}{place}", file=sys.stderr)
     text = json.dumps({"notebooks": [asdict(outcome) for outcome in outcomes]}, indent=2)
-    (output / "summary.json").write_text(text + "\n", encoding="utf-8")
-    print(f"\nExecuted copies and summary.json are in {output}.")
+    notebooks.write({output / SUMMARY: text + "\n"})
+    print(f"\nExecuted copies and {SUMMARY} are in {output}.")

@@ -6,6 +6,7 @@ A notebook is replaced only by a copy that ran to its end and has the form that 
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 import tempfile
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import nbformat
 
-from helpers import machine, values
+from helpers import machine
 from tools import RunError, kernel, notebooks, runner
 
 README = notebooks.ROOT / "README.md"
@@ -55,7 +56,8 @@ def store(names: Sequence[str] = (), folder: Path = notebooks.NOTEBOOKS, readme:
     """Execute notebooks in place, with their stored parameters, and record what each cost.
 
     `names` are topics or file names, all where it is empty; the table in `readme` is rewritten if it exists.
-    A place for the cost that is missing is a RunError, before anything has run. Returns 0, 1 if a notebook
+    A place for the cost that is missing is a RunError, before anything has run; so is a folder that can't be
+    written. Returns 0, 1 if a notebook
     was not stored, 130 if it was interrupted; what was not stored is unchanged.
     """
     chosen = notebooks.course(folder, names).values()
@@ -63,6 +65,8 @@ def store(names: Sequence[str] = (), folder: Path = notebooks.NOTEBOOKS, readme:
         with_table(readme.read_text(encoding="utf-8"), folder)
     for path in chosen:
         between(notebooks.read(path).cells[0].source, COST_MARKS, "", f"{path.name}, first cell")
+    if not os.access(folder, os.W_OK):
+        raise RunError(f"{folder} can't be written, so nothing can be stored: make it writable")
     status = 0
     with kernel.course_kernel(COURSE_STATIC="1"), tempfile.TemporaryDirectory() as build:
         for path in chosen:
@@ -79,15 +83,18 @@ def store(names: Sequence[str] = (), folder: Path = notebooks.NOTEBOOKS, readme:
                 continue
             _record(path, notebook, outcome)
             if readme.exists():
-                write(readme, with_table(readme.read_text(encoding="utf-8"), folder))
+                notebooks.write({readme: with_table(readme.read_text(encoding="utf-8"), folder)})
     return status
 
 
 def read_costs(folder: Path = notebooks.NOTEBOOKS) -> dict[str, Cost]:
     """Give the recorded costs by topic; none where nothing is recorded."""
     path = folder / COSTS
-    recorded = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    return {topic: Cost(**cost) for topic, cost in recorded.items()}
+    try:
+        recorded = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        return {topic: Cost(**cost) for topic, cost in recorded.items()}
+    except (AttributeError, TypeError, ValueError) as error:
+        raise RunError(f"{path.name} holds no costs ({error}); get it anew from git") from None
 
 
 def with_table(text: str, folder: Path = notebooks.NOTEBOOKS) -> str:
@@ -116,12 +123,6 @@ def between(text: str, marks: tuple[str, str], content: str, name: str = "README
     return text
 
 
-def write(path: Path, text: str) -> None:
-    """Write a file whole or not at all, with Unix line ends."""
-    with values.replacing(path) as new:
-        new.write_text(text, encoding="utf-8", newline="\n")
-
-
 def _record(path: Path, notebook: nbformat.NotebookNode, outcome: kernel.Outcome) -> None:
     """Write a notebook, with its cost in it and in costs.json."""
     used = (round(outcome.wall_s or 0, 1), round(outcome.peak_memory_gb or 0, 2))
@@ -129,8 +130,8 @@ def _record(path: Path, notebook: nbformat.NotebookNode, outcome: kernel.Outcome
     cost = Cost(*used, *energy, machine.cpu_name(), machine.cores(), today)
     notebook.cells[0].source = between(notebook.cells[0].source, COST_MARKS, str(cost))
     nbformat.validate(notebook)
-    write(path, nbformat.writes(notebook) + "\n")
     costs = read_costs(path.parent) | {notebooks.topic(path): cost}
     kept = {topic: asdict(costs[topic]) for topic in notebooks.course(path.parent) if topic in costs}
-    write(path.parent / COSTS, json.dumps(kept, indent=2) + "\n")
+    both = {path: nbformat.writes(notebook), path.parent / COSTS: json.dumps(kept, indent=2)}
+    notebooks.write({name: f"{text}\n" for name, text in both.items()})
     print(f"{path.stem}: stored. {cost}", flush=True)

@@ -155,3 +155,11 @@ def test_the_loopback_counts():
             client.sendall(bytes(10_000))
             assert len(accepted.recv(10_000, socket.MSG_WAITALL)) == 10_000
     assert processes.bytes_sent() - before >= 1_000_000
+
+
+def test_a_program_that_is_not_there_is_named():
+    with (
+        pytest.raises(processes.JobError, match=r"no-such-program can't be started: No such file"),
+        processes.Job(["no-such-program"]),
+    ):
+        raise AssertionError("it began")

@@ -117,6 +117,8 @@ def test_a_file_that_cannot_be_read_says_so(tmp_path, content, shown):
     (tmp_path / "one.json").write_bytes(content)
     with pytest.raises(receipts.ReceiptError, match=shown):
         receipts.load(tmp_path / "one.json")
+    with pytest.raises(receipts.ReceiptError, match=f"{tmp_path.name} is not JSON: .*Get it anew"):
+        receipts.load(tmp_path)
 
 
 @pytest.mark.parametrize(

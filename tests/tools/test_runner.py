@@ -1,5 +1,7 @@
 """`python -m tools run` and `store`, on notebooks made here that take a second each."""
 
+import errno
+import io
 import json
 import os
 import signal
@@ -12,8 +14,10 @@ from pathlib import Path
 import nbformat
 import psutil
 import pytest
+from papermill.iorw import LocalHandler
 
-from tools import RunError, kernel, notebooks, runner, store
+from helpers import machine
+from tools import RunError, kernel, links, notebooks, ready, runner, store
 from tools.__main__ import main
 
 COST = "<!-- cost --><!-- /cost -->"
@@ -79,18 +83,77 @@ def test_run_executes_in_order_with_this_python_and_sums_up(course, build, capsy
 
 def test_a_failed_notebook_is_named_the_rest_goes_on_and_nothing_is_left(course, build, capsys):
     write(course, "00_breaks", "print('so far')", "# Divide\n1 / 0", "print('never')")
+    left = "import subprocess; sleep = subprocess.Popen(['sleep', '600'], start_new_session=True)\n"
+    left += "_ = open('left', 'a').write(f'{sleep.pid} ')"
     write(course, "01_dies", "print('so far')", "import os; os._exit(9)")
-    left = "import subprocess; subprocess.Popen(['sleep', '600'], start_new_session=True)"
     write(course, "02_works", "print('still here')", left)
+    write(course, "03_killed", left + ".real\nimport os; os.kill(os.getpid(), 9)")
     assert runner.run(folder=course, output=build) == 1
     shown = capsys.readouterr()
     assert "00_breaks: cell [3], `1 / 0`: ZeroDivisionError: division by zero" in shown.err
     assert "01_dies: cell [3], `import os; os._exit(9)`: DeadKernelError" in shown.err
-    assert "1 of 3 ok" in shown.out
+    assert "`import subprocess; sleep = sub" in shown.err and "choose --profile quick" in shown.err
+    assert "1 of 4 ok" in shown.out
     assert texts(build / "00_breaks.ipynb").split() == ["so", "far"]
     assert "still here" in texts(build / "02_works.ipynb")
-    names = [process.name() for process in psutil.Process().children(recursive=True)]
-    assert not kernels() and "sleep" not in names, "what a notebook leaves behind is ended"
+    pids = (course / "left").read_text().split()
+    assert len(pids) == 2 and not kernels()
+    if sys.platform == "linux":  # elsewhere, what has lost its parent is not found
+        assert not any(psutil.pid_exists(int(pid)) for pid in pids), "what a notebook leaves behind is ended"
+
+
+def test_what_cannot_be_read_is_named_and_the_rest_goes_on(course, build, capsys):
+    (course / "00_half.ipynb").write_text('{"cells": [')
+    (course / "01_folder.ipynb").mkdir()
+    (course / "02_gone.ipynb").symlink_to("nothing.ipynb")
+    (course / "03_list.ipynb").write_text("[1, 2]")
+    (course / "04_latin.ipynb").write_bytes('{"é": 1}'.encode("latin1"))
+    write(course, "05_works", "print(rows)")
+    (course / "profiles.toml").write_text("[quick.works]\nrows = 2\n[quick.half]\nrows = 2\n")
+    build.mkdir()
+    write(build, "00_half", "1")  # of an earlier run: it doesn't say how far this one came
+    assert runner.run(folder=course, output=build, profile="quick") == 1
+    shown = capsys.readouterr()
+    for stem in ("00_half", "01_folder", "02_gone", "03_list", "04_latin"):
+        line = f"{stem}: before its first cell: RunError: {stem}.ipynb can't be read as a notebook ("
+        assert line in shown.err
+    assert texts(build / "05_works.ipynb").strip() == "2" and "1 of 6 ok" in shown.out
+    assert sorted(path.name for path in build.iterdir()) == ["05_works.ipynb", "summary.json"]
+    for command in (lambda: store.store(folder=course), lambda: links.update(course.parent)):
+        with pytest.raises((RunError, OSError), match=r"00_half\.ipynb|01_folder\.ipynb"):
+            command()
+
+
+def full(path, text, size):
+    """Write what fits on a disk of this size, and raise what a full one does."""
+    Path(path).write_bytes(text[:size].encode())
+    if len(text) > size:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_full_disk_fails_one_notebook_and_the_rest_goes_on(course, build, capsys, monkeypatch):
+    write(course, "00_large", "print('x' * 20_000)")
+    write(course, "01_small", "print('fits')")
+    monkeypatch.setattr(LocalHandler, "write", lambda _, text, path: full(path, text, 10_000))
+    assert runner.run(folder=course, output=build) == 1
+    shown = capsys.readouterr()
+    assert f"00_large: its copy in {build} could not be written: OSError: [Errno 28]" in shown.err
+    assert "the disk is full: free some space" in shown.err and "1 of 2 ok" in shown.out
+    results = [line["result"] for line in json.loads((build / "summary.json").read_text())["notebooks"]]
+    assert results == ["failed", "ok"]
+    assert sorted(path.name for path in build.iterdir()) == ["01_small.ipynb", "summary.json"]
+
+
+def test_files_are_written_whole_and_together_or_not_at_all(tmp_path, capsys, monkeypatch):
+    notebooks.write({tmp_path / "one": "old", tmp_path / "other": "old"})
+    monkeypatch.setattr(Path, "write_text", lambda path, text, **_: full(path, text, 3))
+    with pytest.raises(RunError, match=r"other can't be written \(No space left on device\); nothing"):
+        notebooks.write({tmp_path / "one": "new", tmp_path / "other": "longer"})
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"old", b"old"], "and no part of another"
+    with pytest.raises(RunError, match=r"summary.json can't be written"):
+        runner._summarise([kernel.Outcome("00_a", "failed", 1, 1, failure="why")], tmp_path)
+    shown = capsys.readouterr()
+    assert "0 of 1 ok" in shown.out and "00_a: why" in shown.err
 
 
 def test_one_unknown_energy_makes_the_total_unknown_and_never_zero(tmp_path, capsys):
@@ -141,6 +204,43 @@ def test_notebooks_are_chosen_by_topic_or_file_name(course, build):
     with pytest.raises(RunError, match=r"00_first\.ipynb: another notebook has this topic"):
         notebooks.course(course)
     assert not build.exists()
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_anything_runs(course, readme, monkeypatch):
+    path = write(course, "00_first", "1")
+    with pytest.raises(RunError, match=r"build can't be written .*name another with --output"):
+        runner.run(folder=course, output=path / "build")
+    monkeypatch.setattr(store.os, "access", lambda *_: False)
+    with pytest.raises(RunError, match="notebooks can't be written, so nothing can be stored"):
+        store.store(folder=course, readme=readme)
+
+
+@pytest.mark.parametrize("text", ['{"first": {"wall_s": 1', "[1]", '{"first": {"wall_s": 1}}'])
+def test_costs_that_are_not_whole_are_named(course, text):
+    (course / "costs.json").write_text(text)
+    with pytest.raises(RunError, match=r"costs.json holds no costs .*get it anew from git"):
+        store.read_costs(course)
+
+
+@pytest.mark.parametrize(("usable", "asked", "threads"), [(1, None, "1"), (2, "3", "3"), (64, None, None)])
+def test_a_notebook_computes_with_a_containers_share_of_the_cores(monkeypatch, usable, asked, threads):
+    monkeypatch.setattr(machine, "visible_cores", lambda: 64)
+    monkeypatch.setattr(machine, "cores", lambda: usable)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setenv("OMP_NUM_THREADS", asked or "")
+    if asked is None:
+        monkeypatch.delenv("OMP_NUM_THREADS")
+    ready.ready()
+    assert os.environ.get("OMP_NUM_THREADS") == threads
+
+
+def test_a_sign_that_the_terminal_does_not_have_is_escaped(monkeypatch):
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii", errors="strict")
+    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setattr(links, "lint", lambda _: ["a “ü”"])
+    assert main(["lint"]) == 1
+    terminal.flush()
+    assert terminal.buffer.getvalue().split() == [b"a", rb"\u201c\xfc\u201d"]
 
 
 def test_the_command_line_says_what_is_wrong_without_a_traceback(capsys):
