@@ -9,14 +9,24 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # finds `helpers` from any folder
 
-from helpers import energy
+from helpers import energy, machine
+from helpers.receipts import NO_FIGURE
 
 if __name__ == "__main__":
     if len(sys.argv) != 2:
         sys.exit(f"usage: {__doc__.splitlines()[2]}")
-    files = sorted(Path(sys.argv[1]).glob("*.json"))
+    machine.escape_unprintable()
+    readings = []
     try:
-        print(energy.across([energy.Reading.from_raw(json.loads(file.read_text())) for file in files]))
+        for path in sorted(Path(sys.argv[1]).glob("*.json")):
+            readings.append(energy.Reading.from_raw(json.loads(path.read_text(encoding="utf-8"))))
+    except NO_FIGURE as error:
+        sys.exit(
+            f"error: {path} is no whole reading ({error}), so the sum is unknown. Get it anew from its "
+            "machine, or move it away to add up the others."
+        )
+    try:
+        print(energy.across(readings))
     except energy.EnergyError as error:
         sys.exit(f"error: {error}")
     if unread := sorted(file.stem for file in Path(sys.argv[1]).glob("*.started")):

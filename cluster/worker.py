@@ -23,11 +23,11 @@ def leave() -> None:
 
 
 def whole_lines() -> None:
-    """Let this process write each line as soon as it ends, and in one piece.
+    """Let this process write each line as soon as it ends, in one piece, and whatever its signs.
 
     torchrun starts Python unbuffered: `print` writes a line and its end apart, and two processes' lines mix.
     """
-    sys.stdout.reconfigure(line_buffering=True, write_through=False)
+    sys.stdout.reconfigure(line_buffering=True, write_through=False, errors="backslashreplace")
 
 
 def end_with_owner() -> None:
