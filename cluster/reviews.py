@@ -10,9 +10,8 @@ from tokenizers import Tokenizer
 from torch.utils.data import DataLoader
 
 from helpers import data
-from helpers.assets import DATA
+from helpers.assets import DATA, POCKET_BERT, resolve_model
 from helpers.data import DataError
-from helpers.transformer import FOLDER
 
 Sentences = Sequence[tuple[torch.Tensor, int]]
 
@@ -25,7 +24,7 @@ def read(split: str, rows: int, max_length: int = 64) -> Sentences:
     DataError
         If the split has fewer.
     """
-    tokenizer = Tokenizer.from_file(str(FOLDER / "tokenizer.json"))
+    tokenizer = Tokenizer.from_file(f"{resolve_model(POCKET_BERT)}/tokenizer.json")
     tokenizer.enable_truncation(max_length)
     with (DATA / "reviews" / f"{split}.csv").open(encoding="utf-8", newline="") as file:
         first = [row for row, _ in zip(csv.DictReader(file), range(rows), strict=False)]

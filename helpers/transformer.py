@@ -15,12 +15,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from helpers.assets import DATA, POCKET_BERT
+from helpers.assets import POCKET_BERT, resolve_model
 
 if TYPE_CHECKING:
     from transformers import BertConfig, BertForSequenceClassification
 
-FOLDER = DATA / "models" / POCKET_BERT
 LAYER = {  # the names of a layer's parts here, and in Transformers
     "self_attn.out_proj": "attention.output.dense",
     "norm1": "attention.output.LayerNorm",
@@ -81,9 +80,10 @@ def load(seed: int) -> Bert:
     """
     from safetensors.torch import load_file
 
+    folder = Path(resolve_model(POCKET_BERT))
     torch.manual_seed(seed)
-    model = Bert(json.loads((FOLDER / "config.json").read_text()))
-    stored = load_file(FOLDER / "model.safetensors")
+    model = Bert(json.loads((folder / "config.json").read_text()))
+    stored = load_file(folder / "model.safetensors")
     weights = {f"classifier.{kind}": weight for kind, weight in model.classifier.state_dict().items()}
     for name in ("word_embeddings", "position_embeddings", "token_type_embeddings"):
         weights[f"{name}.weight"] = stored[f"bert.embeddings.{name}.weight"]

@@ -4,13 +4,16 @@ import errno
 import functools
 import hashlib
 import http.server
+import io
 import os
+import pickle
 import shutil
 import socket
 import subprocess
 import threading
 import time
 import zipfile
+from pathlib import Path
 from types import SimpleNamespace
 
 import huggingface_hub
@@ -224,6 +227,11 @@ def test_model_names(tmp_path, monkeypatch):
     with pytest.raises(assets.AssetError, match=r"holds no model: expected a config\.json"):
         assets.resolve_model(str(tmp_path))
     (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(
+        assets.AssetError, match=rf"{tmp_path} has no weights .* model\.safetensors or pytorch"
+    ):
+        assets.resolve_model(str(tmp_path))
+    (tmp_path / "model.safetensors.index.json").write_text("{}")  # weights in parts
     assert assets.resolve_model(str(tmp_path)) == str(tmp_path)
     with pytest.raises(assets.AssetError, match=r"There is no model 'a/b/c'.*MODEL = 'all-MiniLM-L6-v2'"):
         assets.resolve_model("a/b/c")
@@ -251,3 +259,82 @@ def test_a_model_of_the_hub_that_is_not_there_or_not_reachable(hub, monkeypatch)
     monkeypatch.setattr(huggingface_hub, "snapshot_download", absent)
     with pytest.raises(assets.AssetError, match=r"'bert-base-uncased' is not on this .* embedded default"):
         assets.resolve_model("bert-base-uncased")
+
+
+@pytest.mark.parametrize(
+    "content", [None, b"", DAMAGED["model.safetensors"]], ids=["missing", "empty", "other"]
+)
+def test_the_courses_own_model_is_looked_at_before_it_is_used(tmp_path, monkeypatch, content):
+    from helpers import transformer
+
+    sums = {f"models/pocket-bert/{name}": digest for name, digest in assets.MODEL_FILES.items()}
+    monkeypatch.setattr(assets, "DATA", tmp_path)
+    monkeypatch.setattr(assets, "data_sums", lambda: sums | {"reviews/test.csv": "another file's"})
+    folder = tmp_path / "models" / "pocket-bert"
+    folder.mkdir(parents=True)
+    for name, right in FILES.items():
+        (folder / name).write_bytes(right)
+    assert assets.resolve_model("pocket-bert") == str(folder)
+    (folder / "model.safetensors").unlink()
+    if content is not None:
+        (folder / "model.safetensors").write_bytes(content)
+    for load in (assets.resolve_model, lambda _: transformer.load(seed=0)):
+        with pytest.raises(assets.AssetError, match=r"model\.safetensors (is missing|has SHA).*git checkout"):
+            load("pocket-bert")
+
+
+@pytest.fixture
+def hub_of(hub, tmp_path, monkeypatch):
+    """Fill a model of the hub with files; what isn't asked for does not arrive."""
+    from huggingface_hub.utils import filter_repo_objects
+
+    def fill(**files):
+        folder = tmp_path / "snapshot"
+
+        def download(_name, *, allow_patterns, **_):
+            folder.mkdir(exist_ok=True)
+            for name in filter_repo_objects(files, allow_patterns=allow_patterns):
+                (folder / name).write_bytes(files[name])
+            return str(folder)
+
+        monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+
+    return fill
+
+
+def test_a_model_without_safetensors_comes_as_it_is_and_nothing_of_it_runs(hub_of, tmp_path):
+    import torch
+    from transformers import BertConfig, BertModel
+
+    shape = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8}
+    model = BertModel(BertConfig(vocab_size=10, **shape))
+
+    class Trap:
+        def __reduce__(self):
+            return (tmp_path / "sprung").touch, ()
+
+    def saved(weights):
+        torch.save(weights, buffer := io.BytesIO())
+        return {"config.json": model.config.to_json_string().encode(), "pytorch_model.bin": buffer.getvalue()}
+
+    hub_of(**saved(model.state_dict()), **{"flax_model.msgpack": b"not asked for"})
+    folder = assets.resolve_model("some/model")
+    assert {path.name for path in Path(folder).iterdir()} == {"config.json", "pytorch_model.bin"}
+    for name, weight in BertModel.from_pretrained(folder).state_dict().items():
+        assert torch.equal(weight, model.state_dict()[name])
+    hub_of(**saved({"embeddings": Trap()}))
+    with pytest.raises(pickle.UnpicklingError, match="Weights only load failed"):
+        BertModel.from_pretrained(assets.resolve_model("some/model"))
+    assert not (tmp_path / "sprung").exists()
+    hub_of(**saved({}), **{"model.safetensors": b"weights"})
+    (tmp_path / "snapshot" / "pytorch_model.bin").unlink()
+    assets.resolve_model("some/model")
+    assert not (tmp_path / "snapshot" / "pytorch_model.bin").exists(), "no pickle where there is another"
+
+
+def test_a_model_of_the_hub_without_any_weights_that_can_be_read_is_refused(hub_of):
+    hub_of(**{"config.json": b"{}", "tf_model.h5": b"weights"})
+    with pytest.raises(
+        assets.AssetError, match=r"The model some/model has no weights .* expected model\.safe"
+    ):
+        assets.resolve_model("some/model")
