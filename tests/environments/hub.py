@@ -20,7 +20,7 @@ import psutil
 from playwright.async_api import async_playwright
 
 from tests.notebooks.test_browser import CHROMIUM, FLAGS
-from tools.notebooks import ROOT
+from tools.notebooks import ROOT, course
 
 SEATS = ["hub-seat-1", "hub-seat-2", "hub-seat-3"]
 PASSWORD = secrets.token_urlsafe()
@@ -59,15 +59,15 @@ RUN = """async code => {
     return (code ? [book.activeCell] : book.widgets).flatMap(cell => cell.model.outputs?.toJSON() ?? [])
 }"""
 MEASURE = """
-import dataclasses, json
-from helpers.energy import sources
+import dataclasses, json, psutil
+busy = lambda: sum((t := psutil.cpu_times())[:8]) - t.idle - t.iowait
 with energy.measure("with the wait", country="USA"):
     time.sleep(max(0, {start} - time.time()))
     with energy.measure("five seconds of sentences", country="USA") as meter:
-        busy_s, end = sources.busy_cpu_seconds(), time.perf_counter() + 5
+        busy_s, end = busy(), time.perf_counter() + 5
         while time.perf_counter() < end:
             embed(many)
-        busy_s = sources.busy_cpu_seconds() - busy_s
+        busy_s = busy() - busy_s
 print(json.dumps(dataclasses.asdict(meter.result) | {{"busy_s": busy_s}}))
 meter.result
 """  # embed and many are the notebook's
@@ -85,7 +85,7 @@ def used(user, word=""):
 async def sit(browser, user, together):
     """One person's visit: log in, run the notebook, measure, each when the others do; what was measured."""
     page = await (await browser.new_context()).new_page()
-    await page.goto("http://127.0.0.1:8000/hub/user-redirect/lab/tree/notebooks/00_welcome.ipynb")
+    await page.goto(f"http://127.0.0.1:8000/hub/user-redirect/lab/tree/notebooks/{course()['welcome'].name}")
     await page.fill("#username_input", user)
     await page.fill("#password_input", PASSWORD)
     await together.wait()
