@@ -75,15 +75,15 @@ clean: ## remove what the commands wrote, except .venv and the model
 # A stamp is touched last, so a setup that was interrupted or failed is taken up again by the next command.
 $(VENV)/.ready: requirements.txt pyproject.toml
 	@rm -f $@
-	@$(PYTHON) -c "" 2>/dev/null || { echo "No Python called $(PYTHON) runs here: 3.11, 3.12 or 3.13 expected." \
+	@$(PYTHON) -c "" 2>/dev/null || { echo "No Python called $(PYTHON) runs here: 3.11 to 3.14 expected." \
 		"Install one, or name another: make lab PYTHON=python3.12"; exit 1; }
-	@$(PYTHON) -c "import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))" \
-		|| { echo "$(PYTHON) is $$($(PYTHON) --version 2>&1): 3.11, 3.12 or 3.13 expected." \
+	@$(PYTHON) -c "import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))" \
+		|| { echo "$(PYTHON) is $$($(PYTHON) --version 2>&1): 3.11 to 3.14 expected." \
 		"Install one, or name another: make lab PYTHON=python3.12"; exit 1; }
 	@$(PYTHON) -c "import venv, ensurepip" 2>/dev/null || { echo "$(PYTHON) cannot make a virtual environment:" \
 		"its venv module is missing. On Debian and Ubuntu: sudo apt install python3-venv"; exit 1; }
 	@if [ -x $(BIN)/python ]; then \
-		$(BIN)/python -c "import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))" 2>/dev/null \
+		$(BIN)/python -c "import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))" 2>/dev/null \
 		|| { echo "$(VENV) holds a Python that is too old, too new or gone. Remove it and try again: rm -rf $(VENV)"; \
 		exit 1; }; fi
 	@[ -x $(BIN)/python ] && $(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
