@@ -16,37 +16,73 @@ def ready() -> None:
 
     if machine.cores() < machine.visible_cores():  # torch would start a thread for each that it sees
         os.environ.setdefault("OMP_NUM_THREADS", str(machine.cores()))
-    if "google.colab" in sys.modules:
-        add_missing()
+    if "google.colab" in sys.modules and add_missing():
+        raise RuntimeError(
+            "pip could not add what the course needs, and says above why. Nothing of Colab's was changed. "
+            "Run this cell again; if that fails too, choose Runtime > Disconnect and delete runtime first."
+        )
     environment.require()
 
 
 def add_missing() -> int:
     """Install the packages of the course that are absent, and return pip's exit status.
 
-    No other package changes: Colab builds on its own torch, numpy and ipywidgets, and a replaced one breaks
-    the running kernel.
+    No package that is there changes: Colab builds on its own versions, and a replaced one breaks the running
+    kernel. Of what is absent, pip takes versions that go with them. codecarbon comes by itself, and then what
+    it lacks: it asks for psutil 6, but uses nothing that Colab's 5.9.5 doesn't have.
     """
-    import importlib
+    import importlib.metadata
     import subprocess
     import sys
+    import tempfile
+
+    from packaging.requirements import Requirement
 
     from helpers import environment, machine
 
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-warn-conflicts"]
     found = environment.packages().items()
-    absent = [f"{name}{bounds}" for name, (version, bounds) in found if version is None]
+    absent = {name: f"{name}{bounds}" for name, (version, bounds) in found if version is None}
+    if alone := absent.pop("codecarbon", None):
+        if status := subprocess.run([*pip, "--no-deps", alone], check=False).returncode:
+            return status
+        importlib.invalidate_caches()
+    for each in map(Requirement, importlib.metadata.requires("codecarbon") or []):
+        wanted = each.marker is None or each.marker.evaluate({"extra": ""})
+        if wanted and machine.installed_version(each.name) is None:
+            absent[each.name] = f"{each.name}{each.specifier}"
     if not absent:
         return 0
-    versions = machine.versions(("torch", "numpy", "ipywidgets"))
-    kept = [f"{name}=={version}" for name, version in versions.items() if name != "python"]
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", *kept, *absent]
-    status = subprocess.run(pip, check=False).returncode
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as kept:
+        kept.write("\n".join(installed()))
+        kept.flush()
+        status = subprocess.run([*pip, "--constraint", kept.name, *absent.values()], check=False).returncode
     importlib.invalidate_caches()
     return status
+
+
+def installed() -> list[str]:
+    """List the installed packages as pip reads them: ``name==version``.
+
+    One that is there twice, from the system too, has the version that Python imports. Some of the system's
+    have no name or no version that pip can read; it leaves them alone.
+    """
+    from contextlib import suppress
+    from importlib.metadata import distributions
+
+    from packaging.requirements import InvalidRequirement, Requirement
+    from packaging.utils import canonicalize_name
+
+    first: dict[str, str] = {}
+    for each in distributions():
+        with suppress(InvalidRequirement):
+            requirement = Requirement(f"{each.name}=={each.version}")
+            first.setdefault(canonicalize_name(requirement.name), str(requirement))
+    return list(first.values())
 
 
 if __name__ == "__main__":
     try:
         ready()
     finally:
-        del ready, add_missing
+        del ready, add_missing, installed

@@ -1,8 +1,10 @@
 """The notebooks' set-up cell: in its place, in a wrong one, without packages, and on Colab."""
 
+import importlib.metadata
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -69,16 +71,59 @@ InteractiveShell = type("Shell", (InteractiveShell,), {"__module__": "google.col
     assert shown.splitlines()[-2:] == [f"[] {clone}/notebooks", f"{clone} {clone}/helpers/__init__.py"]
 
 
-def test_colab_gets_only_what_is_absent_and_keeps_its_own(monkeypatch):
-    seen = []
-    monkeypatch.setattr(
-        subprocess, "run", lambda *pip, **_: seen.append(pip[0]) or SimpleNamespace(returncode=0)
-    )
-    found = {"codecarbon": (None, "<3.4,>=3.3"), "torch": ("2.8.0+cu126", ">=2.6")}
+COLAB = [  # name and version of what is there; the system's packages come second
+    ("torch", "2.11.0+cu128"),
+    ("psutil", "5.9.5"),
+    ("Py.JWT", "2.13.0"),
+    ("py-jwt", "2.3.0"),
+    ("distro-info", "1.1build1"),
+    (None, None),  # the rest of one that was removed
+]
+CODECARBON = [
+    "psutil>=6.0.0",
+    "rapidfuzz",
+    'pandas>=2.3.3; python_version >= "3.99"',
+    "black; extra == 'dev'",
+]
+
+
+@pytest.fixture
+def pip(monkeypatch):
+    """What a pip that does nothing is asked for, a list for each call; constraints stand for their file."""
+    asked = []
+
+    def run(command, check):
+        words = command[command.index("--no-warn-conflicts") + 1 :]
+        asked.append([Path(word).read_text().split() if word.endswith(".txt") else word for word in words])
+        return SimpleNamespace(returncode=0)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    here = [SimpleNamespace(name=name, version=version) for name, version in COLAB]
+    monkeypatch.setattr(importlib.metadata, "distributions", lambda: here)
+    monkeypatch.setattr(importlib.metadata, "requires", lambda name: CODECARBON)
+    monkeypatch.setattr(machine, "installed_version", dict(COLAB).get)
+    return asked
+
+
+def test_colab_gets_only_what_is_absent_and_keeps_all_that_is_its_own(monkeypatch, pip):
+    found = {"codecarbon": (None, "<3.4,>=3.3"), "onnx": (None, ">=1.17"), "torch": ("2.11.0+cu128", ">=2.6")}
     monkeypatch.setattr(environment, "packages", lambda: found)
-    monkeypatch.setattr(machine, "installed_version", lambda name: "2.8.0+cu126" if name == "torch" else None)
+    kept = ["torch==2.11.0+cu128", "psutil==5.9.5", "Py.JWT==2.13.0"]
     assert ready.add_missing() == 0
-    assert seen[0][4:] == ["--quiet", "torch==2.8.0+cu126", "codecarbon<3.4,>=3.3"]
-    del found["codecarbon"]
+    assert pip == [["--no-deps", "codecarbon<3.4,>=3.3"], ["--constraint", kept, "onnx>=1.17", "rapidfuzz"]]
+    del found["codecarbon"], found["onnx"]
+    ready.add_missing()  # where the second pip failed, or was interrupted
+    assert pip[2:] == [["--constraint", kept, "rapidfuzz"]]
+    monkeypatch.setattr(machine, "installed_version", lambda name: "1.0")
     assert ready.add_missing() == 0
-    assert len(seen) == 1
+    assert len(pip) == 3, "nothing is absent"
+
+
+def test_where_pip_fails_the_cell_says_so_and_stops(monkeypatch, pip):
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: SimpleNamespace(returncode=1))
+    monkeypatch.setattr(environment, "packages", lambda: {"codecarbon": (None, ""), "peft": (None, "")})
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setitem(sys.modules, "google.colab", object())
+    with pytest.raises(RuntimeError, match=r"pip .* says above why. Nothing of Colab's was changed"):
+        ready.ready()
