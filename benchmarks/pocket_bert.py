@@ -55,7 +55,7 @@ def last() -> tuple:
     """The model, its tokenizer, its optimizer and the sittings so far, as `keep` left them."""
     model = transformers.BertForMaskedLM.from_pretrained(WORK)
     optimizer = torch.optim.AdamW(model.parameters(), betas=pretraining.BETAS, fused=True)
-    optimizer.load_state_dict(torch.load(WORK / "optimizer.pt"))
+    optimizer.load_state_dict(torch.load(WORK / "optimizer.pt", weights_only=True))
     sittings = receipts.replay(WORK / "receipt.json").details["sittings"]
     return model, transformers.BertTokenizer.from_pretrained(WORK), optimizer, sittings
 

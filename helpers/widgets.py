@@ -1,5 +1,6 @@
 """One figure with controls, which stays a figure where nothing is live."""
 
+import html
 import io
 import os
 from collections.abc import Callable
@@ -50,7 +51,7 @@ def explore(draw: Callable, alt: str, **controls) -> None:
             image.value = _png(draw(**values()))
             message.value = ""
         except Exception as error:  # in a callback it would vanish into the log
-            message.value = f"This combination cannot be drawn: {error}"
+            message.value = f"This combination cannot be drawn: {html.escape(str(error))}"
 
     for name, control in controls.items():
         control.description = control.description or name.replace("_", " ")

@@ -1,5 +1,6 @@
 """What several test files need."""
 
+import gc
 import signal
 
 import pytest
@@ -18,6 +19,11 @@ def pytest_collection_modifyitems(items):
         group = item.name if "test_quick" in item.nodeid else item.location[0]
         item.add_marker(pytest.mark.xdist_group(group))
     items.sort(key=lambda item: not any(name in item.nodeid for name in LONG))
+
+
+def pytest_collection_finish():
+    """Each training collects garbage twice: not among the half million objects of what was imported."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 import copy
 import functools
-import gc
 import json
 import platform
 import shutil
@@ -19,15 +18,7 @@ from transformers import set_seed as seed_everything
 
 from helpers import checkpoints, data, statistics, training
 
-pytestmark = pytest.mark.usefixtures("one_thread", "short_collections")
-
-
-@pytest.fixture(scope="module")
-def short_collections():
-    """Each training collects garbage twice: not among the half million objects of what was imported."""
-    gc.freeze()
-    yield
-    gc.unfreeze()
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from helpers import plots, widgets
 
 def draw(height):
     if height > 9:
-        raise ValueError("too high")
+        raise ValueError("<b>too high")
     figure, axes = plt.subplots(figsize=(2, height))
     axes.plot([0, height])
     return figure
@@ -49,7 +49,7 @@ def test_live(shown, monkeypatch):
     slider.value = 4
     assert height_of(image.value) == 360
     slider.value = 12  # an error must not vanish, nor take the picture away
-    assert message.value == "This combination cannot be drawn: too high"
+    assert message.value == "This combination cannot be drawn: &lt;b&gt;too high"
     assert height_of(image.value) == 360
     slider.value = 3
     assert message.value == "" and height_of(image.value) == 270
