@@ -14,7 +14,7 @@ LONG = ("test_quick.py", "test_browser.py", "benchmarks")  # begun first, so tha
 
 
 def pytest_collection_modifyitems(items):
-    """Where two tests run at a time, a file's stay together with what they share; notebooks run one by one."""
+    """Where two tests run at a time, a file's stay together; a notebook is by itself."""
     for item in items:
         group = item.name if "test_quick" in item.nodeid else item.location[0]
         item.add_marker(pytest.mark.xdist_group(group))
