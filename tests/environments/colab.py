@@ -8,8 +8,6 @@ fails, or if a package that was there has another version afterward.
 PyPI's torch brings 3 GB of CUDA on Linux. An environment that is at FOLDER/venv already is used as it is.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import shutil
