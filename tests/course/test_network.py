@@ -1,0 +1,110 @@
+"""Nothing asks the network or stays at home unasked, and where the course is tried is as its name says."""
+
+import os
+import platform
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from IPython.display import HTML, Javascript
+
+from helpers import quiz
+from helpers.assets import ROOT
+from tests.environments import __main__ as environments
+from tools import notebooks
+
+needs_root = pytest.mark.skipif(
+    platform.system() != "Linux" or os.geteuid() != 0, reason="namespaces need Linux and root"
+)
+USE = """
+import socket
+asked = []
+socket.socket.connect = lambda self, address: asked.append(address)
+socket.getaddrinfo = lambda *arguments, **options: asked.append(arguments) or []
+import helpers, onnxruntime
+from huggingface_hub.utils import build_hf_headers
+from onnx import helper, TensorProto
+x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in "xy")
+graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "relu", [x], [y])
+model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+onnxruntime.InferenceSession(model.SerializeToString())
+build_hf_headers()
+print(asked)
+"""
+PROBE = """
+import os, socket
+for family, host in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
+    try:
+        socket.socket(family, socket.SOCK_DGRAM).connect((host, 9))
+    except OSError:
+        pass
+written = []
+for folder in (os.environ["HOME"], os.getcwd(), "data", os.environ["work"] + "/out"):
+    try:
+        open(folder + "/new", "w").close()
+        written.append(folder)
+    except OSError:
+        pass
+from helpers import machine
+print(os.getuid(), os.environ["LANG"], machine.cores(), int(machine.memory_bytes()), *written)
+"""
+
+
+def test_nothing_reports_its_use(tmp_path):
+    """Neither onnxruntime from its first session on nor the hub's client, which looks up who calls it."""
+    switches = ("ORT_DISABLE_TELEMETRY", "HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK")
+    others = {name: value for name, value in os.environ.items() if name not in switches}
+    command, variables = [sys.executable, "-c", USE], others | {"HOME": str(tmp_path)}
+    done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
+    assert list(tmp_path.rglob("*")) == []
+
+
+def test_a_quiz_fetches_nothing(monkeypatch):
+    shown = []
+    for module in ("IPython.display", "jupyterquiz.dynamic.display"):
+        monkeypatch.setattr(f"{module}.display", shown.append)
+    quiz.display_quiz(str(ROOT / "exercises/quiz/losses.json"))
+    before, page, script = shown
+    assert isinstance(before, Javascript) and isinstance(page, HTML) and isinstance(script, Javascript)
+    assert before.data == "if (window.MathJax && !window.MathJax.typeset) window.MathJax.typeset = () => {};"
+    parts = script.data.split("cdn.jsdelivr.net")  # each address stands in the branch without that function
+    for part in parts[:-1]:
+        assert "if (MathJax.hasOwnProperty('typeset') )" in part[-700:]
+    for path in notebooks.course().values():
+        assert "from jupyterquiz import" not in path.read_text(encoding="utf-8"), path.name
+
+
+def test_what_found_no_way_out_is_counted():
+    snmp = "Ip: Forwarding OutRequests OutNoRoutes\nIp: 2 40 {}\nIcmp: InMsgs\nIcmp: 1\n"
+    assert environments.attempts(snmp.format(12)) == 12
+    assert environments.attempts(snmp.format(0) + "Ip6InNoRoutes  \t9\nIp6OutNoRoutes  \t3\n") == 3
+
+
+@needs_root
+def test_the_environments_are_what_they_are_called():
+    run = environments.Run((*environments.RUNS["away"].environments, "2 GB of memory", "one core"))
+    with environments.room(run, trial=True) as (work, variables):
+        command = [*environments.command(run, "out"), sys.executable, "-c", PROBE]
+        done = subprocess.run(command, env=variables, capture_output=True, text=True)
+        if not (work / "made").exists():
+            pytest.skip(f"they can't be made here: {done.stderr}")
+        user, language, cores, memory, *written = (work / "out.log").read_text().split()
+        assert (language, cores, written) == ("C", "1", [f"{work}/out"]) and user != "0"
+        assert 1.9e9 < int(memory) <= 2e9
+        assert environments.attempts((work / "network").read_text()) == 2
+    assert not work.exists()
+
+
+def test_the_table_has_all_environments_and_no_failure():
+    text = environments.TABLE.read_text(encoding="utf-8")
+    rows = [line.split(" | ") for line in text.partition(environments.HEAD)[2].splitlines()]
+    tried = [each for run in environments.RUNS.values() for each in run.environments]
+    assert [row[0].removeprefix("| ") for row in rows] == [*tried, *environments.UNTRIED]
+    for row in rows:
+        assert re.fullmatch(r"(\d+) of \1 ok.*|.*as it should be|not tried.*", row[3])
+        assert not re.search("instead of|exit status|traceback|left |FAIL|[1-9] attempts", row[3])
+    for known in environments.KNOWN_AT_HOME:
+        assert Path(known).parts[0] in text

@@ -1,0 +1,62 @@
+# Make environments, for this shell and what it starts, and run a command in the copy of the course in them:
+#   room.sh 'ENVIRONMENT;ENVIRONMENT' 'OUTPUT OUTPUT' COMMAND...
+# __main__.py sets $work, a folder with the home and the outputs; $course; $python; and $pythons, the folders of this
+# Python that lie below $closed, which only its owner may enter.
+set -eu
+environments=$1 outputs=$2 as=()
+shift 2
+cd "$course"
+
+while read -r -d ';' environment; do
+    case $environment in
+    "no network") # and no way to ask for a name
+        ip link set lo up
+        echo "nameserver 192.0.2.1" >"$work/resolv.conf"
+        mount --bind "$work/resolv.conf" /etc/resolv.conf ;;
+    "an ordinary user")
+        for python_folder in $pythons; do
+            mkdir -p "$work/pythons$python_folder" && mount --bind "$python_folder" "$work/pythons$python_folder"
+        done
+        [ -z "$closed" ] || mount -t tmpfs -o mode=755 none "$closed"
+        for python_folder in $pythons; do
+            mkdir -p "$python_folder" && mount --bind "$work/pythons$python_folder" "$python_folder"
+        done
+        for output in $outputs; do chown nobody "$work/$output"; done
+        chown nobody "$HOME"
+        as=(setpriv --reuid nobody --regid nogroup --clear-groups --no-new-privs) ;;
+    "HOME can't be written")
+        mount -t tmpfs -o ro none "$HOME" ;;
+    "the course and data/ can't be written")
+        mount --bind "$course" "$course" && mount -o remount,bind,ro "$course" && cd "$course" ;;
+    "LANG=C")
+        export LANG=C LC_ALL=C ;;
+    "2 GB of memory")
+        group=/sys/fs/cgroup/memory/${work##*/} limit=memory.limit_in_bytes
+        [ -d /sys/fs/cgroup/memory ] || group=/sys/fs/cgroup/${work##*/} limit=memory.max
+        mkdir "$group" && echo 2000000000 >"$group/$limit" && echo $$ >"$group/cgroup.procs"
+        [ ! -e "$group/memory.swap.max" ] || echo 0 >"$group/memory.swap.max" ;;
+    "one core")
+        taskset -pc "$(taskset -pc $$ | grep -oE '[0-9]+' | sed -n 2p)" $$ ;;
+    "a full disk")
+        for output in $outputs; do mount -t tmpfs -o size=100k none "$work/$output"; done ;;
+    "no MLPerf LoadGen, as on Python 3.14")
+        mkdir "$work/absent" && export PYTHONPATH="$work/absent"
+        echo 'raise ModuleNotFoundError("No module named mlperf_loadgen")' >"$work/absent/mlperf_loadgen.py" ;;
+    esac >/dev/null
+done <<<"$environments;"
+touch "$work/made"
+
+[ -n "$outputs" ] || exit 0
+
+set +e
+trap : INT # the command gets it too, and this shell has to say how it ended
+run() {
+    "${as[@]}" "$@" --output "$work/$output" >"$work/$output.log" 2>"$work/$output.err"
+    echo $? >"$work/$output.status"
+}
+"${as[@]}" "$python" -m helpers check >"$work/check.log" 2>&1 || touch "$work/unready"
+for output in $outputs; do
+    if [ "$output" = "${outputs##* }" ]; then run "$@"; else run "$@" & fi
+done
+wait
+cat /proc/net/snmp /proc/net/snmp6 >"$work/network"
