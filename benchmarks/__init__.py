@@ -22,7 +22,8 @@ TODAY = datetime.date.today().isoformat()  # of the runs that begin now
 
 
 def begin() -> None:
-    """What each script starts with: all cores, and no progress bars."""
+    """What each script starts with: all cores, no progress bars, and no sign that can't be printed."""
+    machine.escape_unprintable()
     torch.set_num_threads(machine.cores())
     os.environ["COURSE_STATIC"] = "1"
     transformers.utils.logging.disable_progress_bar()

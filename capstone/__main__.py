@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from helpers import environment
+from helpers import environment, machine
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -14,6 +14,7 @@ def main(arguments: list[str] | None = None) -> int:
     page = "leaderboard.html"
     parser.add_argument("files", nargs="+", metavar="receipt", help="such as receipts/*.json")
     parser.add_argument("--output", default=page, metavar="page", help=f"where it goes (default: {page})")
+    machine.escape_unprintable()
     chosen = parser.parse_args(arguments)
     try:
         environment.require()

