@@ -177,7 +177,9 @@ def masker(tokenizer: PreTrainedTokenizerBase, seed: int) -> Callable[[list], di
     """
     from transformers import DataCollatorForLanguageModeling
 
-    return DataCollatorForLanguageModeling(tokenizer, mlm_probability=MASKED_FRACTION, seed=seed)
+    collator = DataCollatorForLanguageModeling(tokenizer, mlm_probability=MASKED_FRACTION, seed=seed)
+    collator.create_rng()  # transformers 5.15 would take a seed of 0 for none, later
+    return collator
 
 
 def masked_batches(

@@ -121,6 +121,12 @@ def test_the_fractions_of_masking(tokenizer, sequences):
         assert binomtest(int(part.sum()), total, fraction).pvalue > 1e-3
 
 
+@pytest.mark.parametrize("seed", [0, 7])
+def test_any_seed_decides_the_masks_from_the_first_batch(tokenizer, seed):
+    """Left to itself, transformers 5.15 takes 0 for no seed at all."""
+    assert pretraining.masker(tokenizer, seed).generator.initial_seed() == seed
+
+
 def test_the_head_at_masked_places_is_the_head_everywhere(model, tokenizer, sequences):
     batch = pretraining.masker(tokenizer, seed=0)(list(sequences[:8]))
     few = pretraining.masked_loss(model, **batch)

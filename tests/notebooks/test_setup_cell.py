@@ -1,6 +1,7 @@
 """The notebooks' set-up cell: in its place, in a wrong one, without packages, and on Colab."""
 
 import importlib.metadata
+import re
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from helpers import environment, machine
+from tests.environments.colab import PINS
 from tools import ready
 from tools.notebooks import ADDRESS, FOLDER, ROOT, SETUP, TAG
 
@@ -127,3 +129,21 @@ def test_where_pip_fails_the_cell_says_so_and_stops(monkeypatch, pip):
     monkeypatch.setitem(sys.modules, "google.colab", object())
     with pytest.raises(RuntimeError, match=r"pip .* says above why. Nothing of Colab's was changed"):
         ready.ready()
+
+
+def test_what_colab_has_is_within_the_bounds(monkeypatch):
+    monkeypatch.setenv("COLAB_RELEASE_TAG", "release")
+    has = dict(pin.split("==") for pin in PINS.split())
+    bounds = {name: bounds for name, (_, bounds) in environment.packages().items() if name in has}
+    assert len(bounds) > 10
+    assert not {f"{name} {has[name]}" for name, allowed in bounds.items() if has[name] not in allowed}
+
+
+def test_colab_is_given_all_that_a_program_of_the_course_starts_or_imports():
+    """A notebook starts the cluster's programs in processes of their own, one of them with papermill."""
+    used = set()
+    for house in ("notebooks", "helpers", "exercises", "capstone", "cluster"):
+        for path in [*(ROOT / house).rglob("*.py"), *(ROOT / house).glob("*.ipynb")]:
+            text = path.read_text(encoding="utf-8").replace('\\"', '"')
+            used |= set(re.findall(r'"-m", "(\w+)|^[ "]*(?:import|from) (\w+)', text, re.MULTILINE))
+    assert not environment.NOT_ON_COLAB & {name for pair in used for name in pair}
