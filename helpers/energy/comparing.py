@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from helpers.energy import display
-from helpers.energy.meter import Meter
+from helpers.energy.meter import Meter, finished
 from helpers.energy.records import EnergyError, Measurement, Record, weakest
 from helpers.statistics import median_interval
 from helpers.values import require_range
@@ -77,7 +77,8 @@ def repeat(
     Parameters
     ----------
     candidates : mapping of str to callable
-        By name, a function without arguments. All do the same work, each in its way.
+        By name, a function without arguments. All do the same work, each in its way, and return when it is
+        done: a generator, a coroutine or a future is an `EnergyError`.
     times, warm_up : int
         Rounds, five at least for a verdict of `compare`; calls of each before, which are not measured.
     window_s : float
@@ -85,15 +86,15 @@ def repeat(
     """
     require_range("the number of candidates", len(candidates), 1, error=EnergyError)
     require_range("times", times, 1, whole=True, error=EnergyError)
-    for work in candidates.values():
+    for name, work in candidates.items():
         for _ in range(warm_up):
-            work()
+            finished(name, work())
     runs: dict[str, list[Measurement]] = {name: [] for name in candidates}
     for _, (name, work) in itertools.product(range(times), candidates.items()):
         with Meter(name, country) as meter:
             end = time.perf_counter() + window_s
             while not meter.work or time.perf_counter() < end:
-                work()
+                finished(name, work())
                 meter.count(calls=1)
         runs[name].append(meter.result)
     return {name: tuple(results) for name, results in runs.items()}

@@ -55,12 +55,14 @@ def measurement_line(run: Measurement) -> str:
     net = "" if run.net_wh is None else f", net of idle {_quantity(run.net_wh, 'Wh')}"
     carbon = "" if run.co2e_g is None else f", {_quantity(run.co2e_g, 'g CO2e')} ({run.country})"
     notes = "".join(f" Note: {note}." for note in run.notes)
-    return f"{run.label}: {run.wall_s:.1f} s, {run.cpu_s:.1f} CPU s, {energy}{net}{carbon}.{notes}"
+    cpu_s = "unknown" if run.cpu_s is None else f"{run.cpu_s:.1f}"
+    return f"{run.label}: {run.wall_s:.1f} s, {cpu_s} CPU s, {energy}{net}{carbon}.{notes}"
 
 
 def measurement_table(run: Measurement) -> str:
     """A row for each part and each figure, with its range, its method and its source."""
-    rows = [("time", f"{run.wall_s:.1f} s on the clock, {run.cpu_s:.1f} s of CPU", "", "clock", "")]
+    cpu_s = "unknown" if run.cpu_s is None else f"{run.cpu_s:.1f}"
+    rows = [("time", f"{run.wall_s:.1f} s on the clock, {cpu_s} s of CPU", "", "clock", "")]
     rows += [(name, f"{amount:,.6g}", "", "counted", "") for name, amount in run.work.items()]
     for part in run.components:
         rows.append(_row(part.name, part.energy_wh, "Wh", part.range_wh(), part.method, part.source))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from helpers.energy.meter import measure
+from helpers.energy.meter import finished, measure
 from helpers.energy.records import Component, EnergyError, Measurement, Record, total, weakest
 
 BOOT = Path("/proc/sys/kernel/random/boot_id")  # one for a running Linux, shared by all containers on it
@@ -37,7 +37,7 @@ def on_this_machine(label: str, work: Callable[[], object], *, country: str) -> 
     """Do `work` and measure this machine meanwhile; all processes that the work starts are covered."""
     started = time.time()
     with measure(label, country=country) as meter:
-        work()
+        finished(label, work())
     return Reading(machine_id(), started, meter.result)
 
 
@@ -65,14 +65,15 @@ def across(readings: Sequence[Reading]) -> Measurement:
         raise EnergyError(f"The readings are of {found}: their carbon differs. Sum each place by itself.")
     parts = [part for cost in costs for part in cost.components]
     counted = dict.fromkeys(name for cost in costs for name in cost.work)
+    loads = [cost.foreign_load for cost in costs if cost.foreign_load is not None]
     machines = len({reading.machine for reading in ordered})
     return replace(
         first,
         label=f"{len(costs)} readings of {machines} machine{'s' if machines > 1 else ''}",
         wall_s=ended - min(reading.started for reading in ordered),
-        cpu_s=sum(cost.cpu_s for cost in costs),
+        cpu_s=total(cost.cpu_s for cost in costs),
         components=tuple(_together(name, parts) for name in dict.fromkeys(part.name for part in parts)),
-        foreign_load=max(cost.foreign_load for cost in costs),
+        foreign_load=max(loads) if len(loads) == len(costs) else None,
         notes=tuple(dict.fromkeys(note for cost in costs for note in cost.notes)),
         work={name: sum(cost.work.get(name, 0) for cost in costs) for name in counted},
         phases=(),

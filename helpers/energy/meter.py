@@ -1,10 +1,12 @@
 """The meter: `measure` a block, `start` one that no block can hold, look at the machine when `idle`."""
 
+import math
 import os
 import threading
 import time
-
-import psutil
+from collections.abc import AsyncIterator, Awaitable, Iterator
+from concurrent.futures import Future
+from typing import Any
 
 from helpers.energy import sources, tracker
 from helpers.energy.records import FOREIGN_LOAD_LIMIT, EnergyError, Idle, Measurement
@@ -23,6 +25,7 @@ class Meter:
         self.label, self._pue = label, pue
         self._place = sources.carbon_intensity(country)  # with its code, its intensity and the source of that
         self._phases: list[Measurement] = []
+        self._notes: list[str] = []
         self.work: dict[str, float] = {}
         self._result: Measurement | None = None
         self._reader: tracker.Reader
@@ -49,17 +52,17 @@ class Meter:
                     f"{_running[-1].label!r} is being measured in another thread; two at once would "
                     "each be charged the whole machine. Wait until it has stopped, or measure both together."
                 )
-            self._reader = _running[0]._reader if _running else tracker.Reader(self._place[0])
+            self._reader = _running[0]._reader if _running else tracker.Reader()
             self._before = self._reader.read()
             self._wall = time.perf_counter()  # a clock that no one sets
-            self._own, self._busy = sources.own_cpu_seconds(), sources.busy_cpu_seconds()
+            self._cpu = sources.cpu_readings(self._notes)
             _running.append(self)
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         try:
             self.stop()
-        except EnergyError:
+        except Exception:
             with _lock:
                 while self in _running:
                     _drop()
@@ -87,28 +90,19 @@ class Meter:
     def _read(self) -> Measurement:
         wall_s = time.perf_counter() - self._wall
         after = self._reader.read()
-        own, busy = max(sources.own_cpu_seconds() - self._own, 0.0), sources.busy_cpu_seconds()
-        notes, foreign = self._reader.gpu_notes(), 0.0
-        if busy is None or self._busy is None:
-            notes.append("the load of other processes cannot be read here")
-        elif wall_s >= sources.MIN_SECONDS:
-            foreign = min(1.0, max(busy - self._busy - own, 0.0) / (wall_s * (psutil.cpu_count() or 1)))
-        if foreign > FOREIGN_LOAD_LIMIT:
+        now = sources.cpu_readings(self._notes)
+        own, children, busy, _ = (b - a for a, b in zip(self._cpu, now, strict=True))  # NaN is unknown
+        others = (busy - own - children) / (wall_s * now[-1]) if wall_s >= sources.MIN_SECONDS else 0.0
+        foreign = None if math.isnan(others) else min(1.0, max(others, 0.0))
+        own += 0.0 if math.isnan(children) else children
+        notes = [*dict.fromkeys(self._notes), *self._reader.notes()]
+        if foreign is not None and foreign > FOREIGN_LOAD_LIMIT:
             load = f"other processes used {foreign:.0%} of the machine meanwhile"
             notes.append(f"{load}, and modelled power includes it")
         parts, phases = self._reader.components(self._before, after, wall_s), tuple(self._phases)
-        return Measurement(
-            self.label,
-            wall_s,
-            own,
-            parts,
-            *self._place,
-            foreign,
-            tuple(notes),
-            phases,
-            self.work,
-            pue=self._pue,
-        )
+        cpu_s = None if math.isnan(own) else max(own, 0.0)
+        found = (self.label, wall_s, cpu_s, parts, *self._place, foreign, tuple(notes), phases, self.work)
+        return Measurement(*found, pue=self._pue)
 
 
 _lock = threading.RLock()
@@ -119,6 +113,10 @@ if hasattr(os, "register_at_fork"):  # a forked child has none of its parent's t
 
 def measure(label: str, *, country: str, pue: float = 1.0) -> Meter:
     """Measure a `with` block. Blocks may nest; two that overlap, or a second thread's, are an `EnergyError`.
+
+    What counts is the whole machine, other people's work on it included, but of its GPUs only those that this
+    process may use (CUDA_VISIBLE_DEVICES); a note says how many others there are. What cannot be read is
+    unknown, with the reason, and never an error: the block runs, and an error of its own is the one to see.
 
     Parameters
     ----------
@@ -158,6 +156,17 @@ def idle(seconds: float = 5.0) -> Idle:
     with Meter("idle", "USA") as meter:  # a place is needed; no carbon is read from it
         time.sleep(seconds)
     return Idle(meter.result)
+
+
+def finished(label: str, result: Any) -> Any:
+    """What a work returned; an `EnergyError` if that is a promise, and the work is still to be done."""
+    if isinstance(result, Iterator | AsyncIterator | Awaitable | Future):
+        raise EnergyError(
+            f"{label!r} returned a {type(result).__name__} at once, before its work: the time and the energy "
+            "would be those of nothing. Expected a function that returns when all is done: put list(...) "
+            "around a generator, asyncio.run(...) around a coroutine, or ask a future for its .result()."
+        )
+    return result
 
 
 def _drop() -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from helpers.energy import display
-from helpers.energy.meter import Meter
+from helpers.energy.meter import Meter, finished
 from helpers.energy.records import EnergyError, Measurement, Record
 from helpers.values import require_range
 
@@ -92,7 +92,7 @@ def per_1000(
     if labels is not None and len(labels) != len(inputs):
         raise EnergyError(f"{label!r} has {len(inputs)} inputs but {len(labels)} labels: expected one each.")
     batches = [inputs[place : place + batch_size] for place in range(0, len(inputs), batch_size)]
-    answers = [answer for batch in batches for answer in predict(batch)]
+    answers = [answer for batch in batches for answer in finished(label, predict(batch))]
     if len(answers) != len(inputs):
         raise EnergyError(
             f"{label!r} gave {len(answers)} answers to {len(inputs)} inputs: expected one each."

@@ -80,12 +80,12 @@ class Measurement(Record):
 
     label: str
     wall_s: float
-    cpu_s: float
+    cpu_s: float | None
     components: tuple[Component, ...]
     country: str
     intensity_g_per_kwh: float | None
     intensity_source: str
-    foreign_load: float
+    foreign_load: float | None
     notes: tuple[str, ...] = ()
     phases: tuple[Measurement, ...] = ()
     work: dict[str, float] = field(default_factory=dict)
@@ -127,7 +127,7 @@ class Measurement(Record):
     @property
     def disturbed(self) -> bool:
         """Whether other programs used more than a tenth of the machine meanwhile."""
-        return self.foreign_load > FOREIGN_LOAD_LIMIT
+        return (self.foreign_load or 0.0) > FOREIGN_LOAD_LIMIT
 
     def _carbon(self, energy_wh: float | None) -> float | None:
         if energy_wh is None or self.intensity_g_per_kwh is None:

@@ -1,6 +1,7 @@
 """Each figure carries its method, what is unknown is never 0, and measuring never stops the work."""
 
 import dataclasses
+import inspect
 import json
 import os
 import re
@@ -14,7 +15,7 @@ import pytest
 
 from helpers import energy
 from helpers.energy import meter as meter_module
-from helpers.energy import sources
+from helpers.energy import sources, tracker
 
 BURN = "import time; end = time.process_time() + 0.7\nwhile time.process_time() < end: pass"
 
@@ -59,52 +60,116 @@ def test_too_short_is_unknown_and_not_zero():
     assert "too short to tell" in str(meter.result) and "unknown" in meter.result._repr_html_()
 
 
-def broken(*_):
+FAILED = "CodeCarbon failed: OSError: no sensor today"
+
+
+def broken(*_, **__):
     raise OSError("no sensor today")
 
 
 @pytest.mark.parametrize(
-    ("name", "found", "reason"),
+    ("since", "name", "reason", "known"),
     [
-        ("start", lambda self: None, "CodeCarbon did not start"),  # as a locked tracker: it does nothing
-        ("start", broken, "OSError: no sensor today"),
-        ("_measure_power_and_energy", broken, "OSError: no sensor today"),
-        ("_total_ram_energy", property(broken, lambda *_: None), "OSError: no sensor today"),
-        ("stop", broken, "too short to tell"),
+        ("start", "codecarbon.emissions_tracker.warn_on_multi_rank_double_counting", FAILED, "cpu load"),
+        ("start", "codecarbon.OfflineEmissionsTracker._ensure_hardware_ready", FAILED, "cpu load"),
+        ("start", "threading.Thread.start", FAILED, "cpu load"),  # the system has no more threads
+        ("start", "psutil.virtual_memory", "unknown (", "cpu load"),
+        ("start", "codecarbon.input.DataSource.get_global_energy_mix_data", "(OSError", "energy cpu load"),
+        ("start", "codecarbon.OfflineEmissionsTracker._measure_power_and_energy", FAILED, "cpu load"),
+        ("later", "codecarbon.OfflineEmissionsTracker._measure_power_and_energy", FAILED, "cpu load"),
+        ("start", "psutil.cpu_times", "the load of other processes cannot be read here (OSErr", "cpu"),
+        ("later", "psutil.cpu_times", "the load of other processes cannot be read here (OSErr", "cpu"),
+        ("start", "psutil.PROCFS_PATH", "the load of other processes cannot be read here (TypeErr", "cpu"),
+        ("later", "psutil.PROCFS_PATH", "the load of other processes cannot be read here (TypeErr", "cpu"),
+        ("start", "psutil.cpu_count", "the number of cores cannot be read here (OSErr", "cpu"),
+        ("later", "psutil.cpu_count", "the number of cores cannot be read here (OSErr", "energy cpu"),
+        ("start", "psutil.Process.children", "it started cannot be read here (OSErr", "energy cpu"),
+        ("later", "psutil.Process.children", "it started cannot be read here (OSErr", "energy cpu"),
+        ("start", "os.times", "the CPU time of this process cannot be read here (OSErr", "energy"),
+        ("later", "os.times", "the CPU time of this process cannot be read here (OSErr", "energy"),
     ],
 )
-def test_a_tracker_that_fails_is_unknown_and_the_work_goes_on(monkeypatch, name, found, reason):
-    import codecarbon
-
-    monkeypatch.setattr(codecarbon.OfflineEmissionsTracker, name, found, raising=False)
-    with energy.measure("broken", country="USA") as meter:
-        done = True
-    assert done and meter.result.energy_wh is None and meter.result.co2e_g is None
-    assert reason in str(meter.result)
-
-
-def test_a_closed_proc_stops_nothing(monkeypatch):
-    """No list of processes, no load of others: the CPU seconds of this process are known still."""
-    monkeypatch.setattr(psutil.Process, "children", lambda self, recursive: broken())
-    with energy.measure("children", country="USA") as meter:
-        busy(0.6)
-        monkeypatch.setattr(psutil, "cpu_times", broken)
-    assert meter.result.cpu_s > 0 and meter.result.foreign_load == 0
-    assert "load of other processes cannot be read" in str(meter.result)
+def test_what_cannot_be_read_is_unknown_and_stops_nothing(monkeypatch, tmp_path, since, name, reason, known):
+    (tmp_path / "stat").touch()  # all that there is in this /proc
+    value = str(tmp_path) if name.endswith("PATH") else broken
+    monkeypatch.setattr(sources, "MIN_SECONDS", 0.01)
+    if since == "start":
+        monkeypatch.setattr(name, value)
+    with pytest.raises(ZeroDivisionError), energy.measure("failing", country="USA") as meter:
+        monkeypatch.setattr(name, value)
+        time.sleep(0.02)
+        1 / 0  # noqa: B018
+    found = meter.result
+    assert reason in f"{found} {found.intensity_source}"
+    figures = {"energy": found.energy_wh, "cpu": found.cpu_s, "load": found.foreign_load}
+    assert [name for name, value in figures.items() if value is not None] == known.split()
+    assert energy.Measurement.from_raw(json.loads(json.dumps(found.raw()))) == found and found._repr_html_()
 
 
-def test_nothing_around_it_bends_a_figure(monkeypatch, tmp_path):
-    """CodeCarbon reads a file where one works, and the environment: neither may double an energy."""
-    (tmp_path / ".codecarbon.config").write_text("[codecarbon]\nforce_ram_power = 1000\nsave_to_api = true\n")
-    monkeypatch.chdir(tmp_path)
-    for name, value in {"PUE": "3", "TRACKING_MODE": "process", "FORCE_CPU_POWER": "1000"}.items():
-        monkeypatch.setenv(f"CODECARBON_{name}", value)
-    with energy.measure("pinned", country="USA") as meter:
-        time.sleep(0.6)
-    for part in meter.result.components:
-        if part.basis_w is not None:
-            assert part.energy_wh * 3_600 / meter.result.wall_s <= 1.05 * part.basis_w < 1_000
-    assert [path.name for path in tmp_path.iterdir()] == [".codecarbon.config"], "and no file is left behind"
+def test_a_thread_that_ends_is_seen(monkeypatch):
+    monkeypatch.setattr(tracker.Reader, "_watch", lambda self: None)
+    with energy.measure("half dead", country="USA") as meter:
+        meter._reader._thread.join(5)
+    assert "the thread that reads the machine has ended" in str(meter.result)
+
+
+@pytest.fixture
+def look(monkeypatch, tmp_path):
+    """What the tracker is set to and which parts it finds, looked at anew."""
+    from codecarbon.core import hardware_cache
+
+    def at():
+        hardware_cache.clear_cache()
+        reader = tracker.Reader()
+        with reader._caught():
+            found = reader._tracker._conf, list(reader._parts())
+        reader.stop()
+        assert reader.failure is None
+        return found
+
+    for name in ("home", "here"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path / "here")
+    yield at
+    hardware_cache.clear_cache()
+
+
+@pytest.mark.parametrize("where", ["home", "here"])
+@pytest.mark.parametrize(
+    "text",
+    [b"[codecarbon]\noutput_dir = nowhere\n", b"output_dir = x\n", b"[codecarbon]\noutput_dir = %\n",
+     b"\xef\xbb\xbf[codecarbon]\npue = 2\n", b"[codecarbon]\n[codecarbon]\n", b"\xff\xfe[\x00"],
+)  # fmt: skip
+def test_a_bad_config_file_is_not_read(look, tmp_path, text, where):
+    plain = look()
+    (tmp_path / where / ".codecarbon.config").write_bytes(text)
+    assert look() == plain
+
+
+@pytest.mark.parametrize("value", ["7", "true", "process"])
+def test_no_setting_of_the_tracker_comes_from_around_it(look, monkeypatch, tmp_path, value):
+    """Every parameter that CodeCarbon has, those of a later version too, as a variable and in a file."""
+    from codecarbon.emissions_tracker import BaseEmissionsTracker, OfflineEmissionsTracker
+
+    plain, kinds = look(), (BaseEmissionsTracker, OfflineEmissionsTracker)
+    keys = {key for kind in kinds for key in inspect.signature(kind.__init__).parameters}
+    assert {"pue", "force_ram_power", "country_iso_code"} <= keys
+    text = "[codecarbon]\n" + "".join(f"{key} = {value}\n" for key in keys)
+    (tmp_path / "here" / ".codecarbon.config").write_text(text)
+    for key in keys:
+        monkeypatch.setenv(f"CODECARBON_{key.upper()}", value)
+    assert look() == plain
+
+
+def test_no_other_surroundings_bend_a_figure(look, monkeypatch):
+    """A Slurm job that has a share of the machine, `lscpu` in another language, no path to programs."""
+    plain = look()
+    monkeypatch.setattr("codecarbon.core.util.SLURM_JOB_ID", "1")
+    monkeypatch.setattr("codecarbon.external.ram.SLURM_JOB_ID", "1")
+    monkeypatch.setattr("codecarbon.emissions_tracker.count_physical_cpus", lambda: 64)
+    monkeypatch.setenv("PATH", "")
+    assert look() == plain
 
 
 def test_a_lock_that_a_killed_process_left_behind_forbids_nothing(tmp_path, monkeypatch):
@@ -303,12 +368,9 @@ def test_children_count_and_grandchildren_while_their_parent_lives():
 @pytest.mark.parametrize(("share", "disturbed"), [(0.05, False), (0.4, True)])
 def test_foreign_load_is_reported(monkeypatch, share, disturbed):
     """Two fifths of the machine's time went to others: say so beside the figure."""
-    began = time.perf_counter()
-    monkeypatch.setattr(
-        sources,
-        "busy_cpu_seconds",
-        lambda: share * psutil.cpu_count() * (time.perf_counter() - began) + sources.own_cpu_seconds(),
-    )
+    began, own = time.perf_counter(), sources.CPU_READINGS["CPU time of this process"]
+    load = lambda: share * psutil.cpu_count() * (time.perf_counter() - began) + own()  # noqa: E731
+    monkeypatch.setitem(sources.CPU_READINGS, "load of other processes", load)
     with energy.measure("beside a neighbor", country="USA") as meter:
         time.sleep(1)
     assert meter.result.foreign_load == pytest.approx(share, abs=0.05)

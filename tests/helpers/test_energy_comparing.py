@@ -3,10 +3,12 @@
 import json
 import random
 import time
+from concurrent.futures import Future
 
 import pytest
 
 from helpers import energy
+from helpers.energy import meter
 
 
 def run(cpu, ram, *, method="modelled", load=0.0, calls=1):
@@ -32,6 +34,34 @@ def test_candidates_take_turns():
 def test_a_window_repeats_the_call_and_counts():
     runs = energy.repeat({"a": lambda: time.sleep(0.01)}, 1, 0, country="USA", window_s=0.6)
     assert 10 <= runs["a"][0].work["calls"] <= 60 and runs["a"][0].wall_s >= 0.6
+
+
+def generator(*_):
+    yield 1
+
+
+async def coroutine(*_):
+    return [1]
+
+
+async def async_generator(*_):
+    yield 1
+
+
+@pytest.mark.filterwarnings("ignore:coroutine")
+@pytest.mark.parametrize(
+    "work", [generator, coroutine, async_generator, lambda *_: Future(), lambda *_: map(abs, [1])]
+)
+def test_what_returns_at_once_is_not_measured(work):
+    for measure in (
+        lambda: energy.repeat({"lazy": work}, 1, country="USA"),
+        lambda: energy.repeat({"lazy": work}, 1, 0, country="USA"),
+        lambda: energy.per_1000("lazy", work, [1], country="USA"),
+        lambda: energy.on_this_machine("lazy", work, country="USA"),
+    ):
+        with pytest.raises(energy.EnergyError, match=r"'lazy' returned a \w+ at once.*list\(...\) around"):
+            measure()
+    assert meter._running == []
 
 
 def test_repeat_wants_something_to_repeat():

@@ -1,7 +1,9 @@
 """Where a counter exists it is read, and the label says so: a made-up RAPL tree and a made-up NVML."""
 
+import math
 import os
 import re
+import sys
 import threading
 import time
 import types
@@ -14,6 +16,7 @@ from helpers.energy import sources, tracker
 
 GPUS = 2
 GPU_W, CPU_W = 100.0, 40.0
+RANGE_UJ = 262_143_328_850
 
 
 @pytest.fixture(autouse=True)
@@ -26,6 +29,16 @@ def fresh_hardware():
 
 
 @pytest.fixture
+def clock(monkeypatch):
+    """Seconds since `began` is set, 0 before; and a meter that is quick, for counters that are."""
+    monkeypatch.setattr(sources, "MIN_SECONDS", 0.1)
+    monkeypatch.setattr(tracker, "EVERY_S", 0.02)
+    made = types.SimpleNamespace(began=math.inf)
+    made.s = lambda: max(0.0, time.perf_counter() - made.began)
+    return made
+
+
+@pytest.fixture
 def rapl(tmp_path, monkeypatch):
     """A counter that grows by CPU_W while the test runs."""
     from codecarbon.core import cpu
@@ -34,7 +47,7 @@ def rapl(tmp_path, monkeypatch):
     domain = tmp_path / "intel-rapl:0"
     domain.mkdir()
     (domain / "name").write_text("package-0\n")
-    (domain / "max_energy_range_uj").write_text("262143328850\n")
+    (domain / "max_energy_range_uj").write_text(f"{RANGE_UJ}\n")
     began, stop = time.perf_counter(), threading.Event()
 
     def grow():
@@ -67,10 +80,11 @@ def nvml(monkeypatch):
     def energy_mj(handle):
         if not fake.counter:
             raise NVMLError("not supported")
-        return int(time.perf_counter() * GPU_W * (handle + 1) * 1_000)
+        return int(fake.joules(handle) * 1_000)
 
     fake = types.SimpleNamespace(
         counter=True,
+        joules=lambda handle: time.perf_counter() * GPU_W * (handle + 1),
         others=(),
         NVMLError=NVMLError,
         NVMLError_NotSupported=NVMLError,
@@ -92,7 +106,6 @@ def nvml(monkeypatch):
     for module in (gpu, gpu_nvidia):
         monkeypatch.setattr(module, "pynvml", fake)
         monkeypatch.setattr(module, "PYNVML_AVAILABLE", True)
-    monkeypatch.setattr(gpu, "is_nvidia_system", lambda: True)
     return fake
 
 
@@ -124,15 +137,96 @@ def test_a_closed_rapl_counter_says_how_to_open_it(rapl, tmp_path, monkeypatch):
     assert sources.rapl_hint() == ""
 
 
-def test_a_counter_that_stands_still_is_unknown(rapl, monkeypatch):
+def reset(s):
+    return 7e9 + 40e6 * s if s < 0.15 else 40e6 * (s - 0.15)
+
+
+@pytest.mark.parametrize(
+    ("range_uj", "limit_uw", "counted", "reason", "later_known"),
+    [
+        (RANGE_UJ, 0, reset, "2,000 W is the most: a reset", True),
+        (RANGE_UJ, 95e6, lambda s: 9e6 * s + (2e11 if s < 0.1 else 0), "190 W is the most: a reset", True),
+        (0, 0, reset, "its counter went back", True),
+        (RANGE_UJ, 125e6, lambda s: 600e6 * s, "W, but 250 W is the most", False),
+        (RANGE_UJ, 0, lambda s: 7.0, "its counter stood still for 0.", False),
+        (RANGE_UJ, 0, lambda s: 7e9 + 40e6 * min(s, 0.1), "its counter stood still for 0.", False),
+        (RANGE_UJ, 125e6, lambda s: (RANGE_UJ - 4e6 + 40e6 * s) % RANGE_UJ, None, True),  # full, and no reset
+        (RANGE_UJ, 125e6, lambda s: 7e9 + 200e6 * s, None, True),  # beyond the limit, as a burst is
+    ],
+)
+def test_what_no_processor_can_have_used_is_unknown(
+    clock, rapl, monkeypatch, range_uj, limit_uw, counted, reason, later_known
+):
     from codecarbon.core.rapl import RAPLFile
     from codecarbon.core.units import Energy
 
-    monkeypatch.setattr(RAPLFile, "_get_value", lambda self: Energy.from_ujoules(7))
-    with energy.measure("stuck", country="USA") as meter:
-        time.sleep(0.6)
-    assert parts(meter.result)["CPU"].energy_wh is meter.result.energy_wh is None
-    assert "no reading from RAPL counter" in str(meter.result)
+    (rapl / "max_energy_range_uj").write_text(f"{range_uj}\n")
+    (rapl / "constraint_0_max_power_uw").write_text(f"{limit_uw:.0f}\n")
+    (rapl / "constraint_1_power_limit_uw").write_text("not known\n")
+    monkeypatch.setattr(RAPLFile, "_get_value", lambda self: Energy.from_ujoules(counted(clock.s())))
+    with energy.measure("odd", country="USA") as meter:
+        clock.began = time.perf_counter()
+        time.sleep(0.25)
+        with energy.measure("later", country="USA") as later:
+            time.sleep(0.15)
+    cpu = parts(meter.result)["CPU"]
+    assert (parts(later.result)["CPU"].energy_wh is not None) == later_known, "what is over is over"
+    if reason is None:
+        joules = (counted(meter.result.wall_s) - counted(0.0)) % RANGE_UJ / 1e6
+        assert cpu.energy_wh * 3_600 == pytest.approx(joules, rel=0.4) and cpu.method == "measured"
+    else:
+        assert cpu.energy_wh is meter.result.energy_wh is cpu.method is None and reason in cpu.source
+
+
+@pytest.mark.parametrize(
+    ("joules", "reason", "other_known"),
+    [
+        (lambda s: 9e6 + 100 * s if s < 0.15 else 100 * s, "went back, as after a reset", True),
+        (lambda s: 9e6 + 85_000 * s, "600 W is the most", True),
+        (lambda s: 9e6 + 100 * min(s, 0.1), "stood still", True),
+        (lambda s: 9e6 + 100 * s if s < 0.1 else 1 / 0, "could not be read", True),  # it is lost
+        (lambda s: 9e6 + 100 * s if s < 0.1 else [][0], "stood still", False),  # and the driver with it
+    ],
+)
+def test_what_no_gpu_can_have_used_is_unknown(clock, nvml, joules, reason, other_known):
+    real = nvml.joules
+
+    def counted(handle):
+        try:
+            return real(handle) if handle else joules(clock.s())
+        except ZeroDivisionError:
+            nvml.nvmlDeviceGetPowerUsage = counted
+            raise nvml.NVMLError("GPU is lost") from None
+
+    nvml.joules = counted
+    with energy.measure("odd", country="USA") as meter:
+        clock.began = time.perf_counter()
+        time.sleep(0.35)
+    found = parts(meter.result)
+    assert found["GPU 0"].energy_wh is meter.result.energy_wh is None and reason in found["GPU 0"].source
+    assert (found["GPU 1"].energy_wh is not None) == other_known
+
+
+def test_what_no_chip_of_apples_can_have_used_is_unknown(clock, monkeypatch):
+    from codecarbon.core.resource_tracker import ResourceTracker
+    from codecarbon.external.hardware import AppleSiliconChip
+
+    chip, draws = AppleSiliconChip.__new__(AppleSiliconChip), {}
+    chip.chip_part, chip._model = "CPU", "Made-up"
+    chip._interface = types.SimpleNamespace(start=lambda: None, get_details=lambda: draws)
+    monkeypatch.setattr(ResourceTracker, "set_CPU_tracking", lambda self: self.tracker._hardware.append(chip))
+    monkeypatch.setattr("codecarbon.core.hardware_cache._hardware_from_spec", lambda *_: chip)
+    for watts, reason in (
+        (5_000, "2,000 W is the most"),
+        (-1, "went back"),
+        (0, "stood still"),
+        (30, "Apple"),
+    ):
+        draws["CPU Power"] = watts
+        with energy.measure("chip", country="USA") as meter:
+            time.sleep(0.15)
+        cpu = parts(meter.result)["CPU"]
+        assert reason in cpu.source and (cpu.energy_wh is None) == (watts != 30)
 
 
 def test_each_gpu_has_its_own_counter(nvml):
@@ -150,25 +244,48 @@ def test_each_gpu_has_its_own_counter(nvml):
             assert watts == pytest.approx(GPU_W * (index + 1), rel=0.1)
 
 
-def test_a_hidden_gpu_is_not_charged(nvml, monkeypatch):
+@pytest.mark.parametrize(
+    ("visible", "seen"),
+    [("1", [1]), ("", []), ("-1", []), ("0,-1,1", [0]), (" 1 , 0 ", [0, 1]), ("1,7", [1]), ("all", []),
+     ("GPU-1", [1]), ("GPU-", []), ("MIG-GPU-0/1/0", [0]), ("MIG-c0ffee", [1])],
+)  # fmt: skip
+def test_a_hidden_gpu_is_not_charged_and_noted(clock, nvml, monkeypatch, visible, seen):
     """A scheduler gave this process one of the machine's GPUs; the others are other people's."""
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    nvml.nvmlDeviceGetHandleByUUID = {"MIG-c0ffee": "an instance"}.get
+    nvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle = {"an instance": 1}.get
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     nvml.others = (999_999_999,)
-    with energy.measure("one of two", country="USA") as meter:
-        time.sleep(0.6)
-    assert [name for name in parts(meter.result) if name.startswith("GPU")] == ["GPU 1"]
-    assert [note for note in meter.result.notes if "GPU 0" in note] == []
+    for _ in range(2):  # the second one takes what CodeCarbon remembers of the first
+        with energy.measure("some of two", country="USA") as meter:
+            time.sleep(0.11)
+        notes = " ".join(meter.result.notes)
+        assert [name for name in parts(meter.result) if "GPU" in name] == [f"GPU {index}" for index in seen]
+        assert [index for index in (0, 1) if f"GPU {index}" in notes] == seen, "who else is on it"
+        more = ["", "hidden from this process: 1 more GPU of", "hidden from this process: 2 more GPUs of"]
+        assert more[2 - len(seen)] in notes and ("hidden" in notes) == (len(seen) < 2)
+        assert ("so its whole GPU is counted" in notes) == visible.startswith("MIG-")
+
+
+def test_a_gpu_that_is_used_and_has_no_counter_is_unknown(clock, monkeypatch):
+    monkeypatch.setattr(tracker, "_uses_gpu", lambda: True)
+    with energy.measure("no NVML", country="USA") as meter:
+        time.sleep(0.11)
+    assert parts(meter.result)["GPU"].energy_wh is meter.result.energy_wh is None
 
 
 def test_the_private_names_that_are_touched_are_there_and_in_one_file(nvml, rapl):
     touched = {path.name: set(re.findall(r"(?:tracker|device|hardware)\.(_[a-z]\w*)", path.read_text()))
                for path in Path(tracker.__file__).parent.glob("*.py")}  # fmt: skip
     names = touched.pop("tracker.py") - {"_tracker"}
-    assert len(names) == 8 and not any(touched.values()), "private names of CodeCarbon's belong in tracker.py"
-    reader = tracker.Reader("USA")
-    owners = [reader._tracker, *reader._tracker._hardware, *tracker._gpus(reader._tracker)]
+    assert len(names) == 12 and not any(touched.values()), (
+        "private names of CodeCarbon's belong in tracker.py"
+    )
+    reader = tracker.Reader()
+    owners = [reader._tracker, *reader._tracker._hardware, *reader._gpus]
+    owners += [getattr(hardware, "_intel_interface", None) for hardware in reader._tracker._hardware]
     reader.stop()
-    names |= {"_external_conf", "_total_cpu_energy", "_total_gpu_energy", "_total_ram_energy"}
+    names |= {"_rapl_files", "_total_cpu_energy", "_total_gpu_energy", "_total_ram_energy"}
     assert [name for name in names if not any(hasattr(owner, name) for owner in owners)] == []
 
 

@@ -1,5 +1,6 @@
 """Energy of several machines: each one counts once."""
 
+import dataclasses
 import json
 
 import pytest
@@ -41,6 +42,9 @@ def test_a_sum_is_as_good_as_its_weakest_part_and_unknown_stays_unknown():
     assert [part.method for part in total.components] == ["modelled", "assumed"]
     total = energy.across([reading("a"), reading("b", cpu_wh=None)])
     assert total.energy_wh is total.method is None and total.components[1].energy_wh == 2
+    unread = dataclasses.replace(reading("b").cost, cpu_s=None, foreign_load=None)
+    total = energy.across([reading("a"), energy.Reading("b", 1_000.0, unread)])
+    assert total.cpu_s is total.foreign_load is None and not total.disturbed
 
 
 @pytest.mark.parametrize(
