@@ -11,7 +11,6 @@ import platform
 import shutil
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from helpers import assets, machine
@@ -21,7 +20,9 @@ if TYPE_CHECKING:
 
 OLDEST_PYTHON, FIRST_UNTRIED_PYTHON = (3, 11), (3, 14)
 DISK_GB, MEMORY_GB = 1.0, 1.8  # the model and the executed copies; the largest notebook and its kernel
-NOT_ON_COLAB = {"jupyterlab", "papermill", "nbclient", "nbformat", "nbconvert", "ipykernel"}
+SMALL_GB = 3.0  # as on Binder, where the whole course takes long
+QUICK = "for a first look, on less data: make run PROFILE=quick"
+NOT_ON_COLAB = {"jupyterlab", "nbclient", "nbformat", "nbconvert", "ipykernel"}
 INSTALL = "make setup, or: python -m pip install -r requirements.txt"
 
 
@@ -39,9 +40,10 @@ class Finding:
     name: str  # of what was checked
     text: str  # what was found and, where it is not enough, what was expected
     fix: str = ""  # what to do about it; empty where nothing is to be done
+    unknown: bool = False  # True where the course runs but cannot tell something
 
     def __str__(self) -> str:
-        line = f"{'OK' if self.ok else 'FAIL':4} {self.name:9} {self.text}"
+        line = f"{('NOTE' if self.unknown else 'OK') if self.ok else 'FAIL':4} {self.name:9} {self.text}"
         return f"{line} -> {self.fix}" if self.fix else line
 
 
@@ -55,7 +57,9 @@ def check() -> bool:
     for finding in findings:
         print(finding)
     failed = sum(not finding.ok for finding in findings)
-    print("Ready." if not failed else f"{failed} to fix; what follows each arrow does it.")
+    unknown = any(each.unknown for each in findings)
+    ready = "Ready, but measurements here will have unknowns: see NOTE." if unknown else "Ready."
+    print(ready if not failed else f"{failed} to fix; what follows each arrow does it.")
     return not failed
 
 
@@ -154,14 +158,12 @@ def check_disk() -> Finding:
 
 def check_memory() -> Finding:
     try:
-        import psutil
+        total_gb, available_gb = machine.memory_bytes() / 1e9, machine.available_memory_bytes() / 1e9
     except ImportError:
         return Finding(False, "memory", "can't be read without psutil", INSTALL)
-    total_gb = machine.memory_bytes() / 1e9
-    available_gb = min(psutil.virtual_memory().available / 1e9, total_gb)
     text = f"{available_gb:.1f} of {total_gb:.1f} GB available"
     if available_gb >= MEMORY_GB:
-        return Finding(True, "memory", text)
+        return Finding(True, "memory", text, QUICK if total_gb < SMALL_GB else "")
     return Finding(False, "memory", f"{text}, {MEMORY_GB} GB expected", "close other programs and notebooks")
 
 
@@ -169,10 +171,8 @@ def check_threads() -> Finding:
     seen, usable = machine.visible_cores(), machine.cores()
     if asked := os.environ.get("OMP_NUM_THREADS", ""):
         return Finding(True, "threads", f"{asked}, from OMP_NUM_THREADS, of {seen} cores")
-    if usable < seen / 2:
-        text = f"{seen} cores seen, but this container may use {usable}"
-        return Finding(True, "threads", text, f"for speed, set OMP_NUM_THREADS={usable}")
-    return Finding(True, "threads", f"{seen} cores")
+    text = f"{seen} cores" if usable == seen else f"{usable} of {seen} cores, which is this container's share"
+    return Finding(True, "threads", text, QUICK if usable == 1 else "")
 
 
 def check_gpu() -> Finding:
@@ -185,12 +185,14 @@ def check_gpu() -> Finding:
 
 
 def check_energy() -> Finding:
-    rapl = sorted(Path("/sys/class/powercap").glob("intel-rapl:*/energy_uj"))
-    parts = []
-    if any(os.access(path, os.R_OK) for path in rapl):
-        parts.append("the CPU's counter (RAPL) can be read")
-    elif rapl:
-        parts.append("the CPU has a counter (RAPL) that only root may read: its figures will be modelled")
-    if machine.nvidia_gpus():
-        parts.append("the GPU's counter (NVML) can be read")
-    return Finding(True, "energy", "; ".join(parts) or "no counter: figures will be modelled")
+    """Measure half a second of nothing, and say of each part how a figure of it will be known."""
+    try:
+        from helpers import energy
+
+        trial = energy.idle(0.5).reading
+    except Exception as error:  # a package is absent, say, which another line tells
+        return Finding(True, "energy", f"unknown ({type(error).__name__}: {error})", unknown=True)
+    parts = [f"{part.name} {part.method or 'unknown'} ({part.source})" for part in trial.components]
+    unread = trial.notes if None in (trial.cpu_s, trial.foreign_load) else ()
+    unknown = trial.energy_wh is None or bool(unread)
+    return Finding(True, "energy", "; ".join([*parts, *unread]), unknown=unknown)

@@ -6,10 +6,11 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from helpers import assets, environment, machine
+from helpers import assets, energy, environment, machine
 from helpers.__main__ import main
 
 NAMES = ["python", "packages", "model", "data", "disk", "memory", "threads", "gpu", "energy"]
+MEASURE = energy.idle
 
 
 @pytest.fixture
@@ -18,9 +19,13 @@ def ready(monkeypatch):
     monkeypatch.setattr(assets, "model_status", lambda: (True, "all-MiniLM-L6-v2, hash right"))
     monkeypatch.setattr(assets, "data_status", lambda: (True, "8 files, hashes right"))
     monkeypatch.setattr(environment.shutil, "disk_usage", lambda _: SimpleNamespace(free=50e9))
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=6e9))
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=6e9, total=8e9))
     monkeypatch.setattr(machine, "memory_bytes", lambda: 8e9)
+    monkeypatch.setattr(machine, "available_memory_bytes", lambda: 6e9)
     monkeypatch.setattr(machine, "nvidia_gpus", list)
+    parts = (energy.Component("CPU", 1.0, "measured", "a counter"),)
+    trial = energy.Measurement("idle", 0.5, 0.1, parts, "USA", 369.0, "a table", 0.0)
+    monkeypatch.setattr(energy, "idle", lambda seconds: energy.Idle(trial))
 
 
 def checked(capsys) -> tuple[int, dict[str, str]]:
@@ -37,17 +42,40 @@ def test_all_is_well(ready, capsys):
     assert "torch" in lines["packages"]
 
 
-@pytest.mark.parametrize(
-    ("gpus", "gpu", "energy"),
-    [([], "none is needed", "no counter: figures will be modelled"), (["NVIDIA T4"], "NVIDIA T4", "NVML")],
-)
-def test_a_gpu_and_its_counter_are_named_and_none_is_no_failure(
-    ready, monkeypatch, capsys, gpus, gpu, energy
-):
-    monkeypatch.setattr(environment.Path, "glob", lambda *_: iter(()))
+@pytest.mark.parametrize(("gpus", "gpu"), [([], "none is needed"), (["NVIDIA T4"], "NVIDIA T4")])
+def test_a_gpu_is_named_and_none_is_no_failure(ready, monkeypatch, capsys, gpus, gpu):
     monkeypatch.setattr(machine, "nvidia_gpus", lambda: gpus)
     status, lines = checked(capsys)
-    assert status == 0 and gpu in lines["gpu"] and energy in lines["energy"]
+    assert status == 0 and gpu in lines["gpu"]
+
+
+def test_the_trial_says_how_each_part_will_be_known(ready, monkeypatch, capsys):
+    monkeypatch.setattr(energy, "idle", MEASURE)
+    assert main(["check"]) == 0
+    *_, line, last = capsys.readouterr().out.splitlines()
+    assert line.startswith("OK   energy ") and last == "Ready."
+    for part in energy.idle(0.5).reading.components:
+        assert f"{part.name} {part.method} (" in line and part.method in energy.METHODS
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("codecarbon.OfflineEmissionsTracker._measure_power_and_energy", "unknown (CodeCarbon failed: Perm"),
+        ("psutil.cpu_times", "the load of other processes cannot be read here (PermissionError: closed)"),
+        ("helpers.energy.idle", "unknown (PermissionError: closed)"),
+    ],
+)
+def test_what_stays_unknown_is_no_failure_and_not_hidden(ready, monkeypatch, capsys, name, reason):
+    def closed(*_):
+        raise PermissionError("closed")
+
+    monkeypatch.setattr(energy, "idle", MEASURE)
+    monkeypatch.setattr(name, closed)
+    assert main(["check"]) == 0
+    *_, line, last = capsys.readouterr().out.splitlines()
+    assert line.startswith("NOTE energy ") and reason in line
+    assert last == "Ready, but measurements here will have unknowns: see NOTE."
 
 
 @pytest.mark.parametrize("version", [(3, 10, 4), (3, 14, 0)])
@@ -87,22 +115,31 @@ def test_assets_that_are_wrong(ready, monkeypatch, capsys, name):
 
 def test_disk_and_memory_that_are_short(ready, monkeypatch, capsys):
     monkeypatch.setattr(environment.shutil, "disk_usage", lambda _: SimpleNamespace(free=0.2e9))
-    monkeypatch.setattr(machine, "memory_bytes", lambda: 1e9)
+    monkeypatch.setattr(machine, "memory_bytes", lambda: 2e9)
+    monkeypatch.setattr(machine, "available_memory_bytes", lambda: 1e9)
     status, lines = checked(capsys)
     assert status == 1
     assert "0.2 GB free, 1 GB expected -> " in lines["disk"]
-    assert "1.0 of 1.0 GB available, 1.8 GB expected -> " in lines["memory"]
+    assert "1.0 of 2.0 GB available, 1.8 GB expected -> " in lines["memory"]
+
+
+def test_a_small_machine_is_pointed_to_the_quick_profile(ready, monkeypatch, capsys):
+    monkeypatch.setattr(machine, "memory_bytes", lambda: 2e9)
+    monkeypatch.setattr(machine, "available_memory_bytes", lambda: 1.9e9)
+    status, lines = checked(capsys)
+    assert status == 0 and lines["memory"].endswith("1.9 of 2.0 GB available -> " + environment.QUICK)
 
 
 @pytest.mark.parametrize(
     ("threads", "usable", "text", "fix"),
     [
-        ("", 1, "64 cores seen, but this container may use 1", "for speed, set OMP_NUM_THREADS=1"),
+        ("", 1, "1 of 64 cores, which is this container's share", environment.QUICK),
+        ("", 40, "40 of 64 cores, which is this container's share", ""),
         ("", 64, "64 cores", ""),
         ("4", 1, "4, from OMP_NUM_THREADS, of 64 cores", ""),
     ],
 )
-def test_a_quota_below_the_cores_gets_advice(monkeypatch, threads, usable, text, fix):
+def test_a_quota_below_the_cores_is_told(monkeypatch, threads, usable, text, fix):
     monkeypatch.setenv("OMP_NUM_THREADS", threads)
     monkeypatch.setattr(machine, "visible_cores", lambda: 64)
     monkeypatch.setattr(machine, "cores", lambda: usable)
