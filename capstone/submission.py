@@ -96,8 +96,10 @@ class Entry:
 
     @property
     def fair(self) -> bool:
-        """Whether it was measured with nothing beside it, and for long enough."""
-        return not (self.training.disturbed or self.predictions.cost.disturbed or self.predictions.short)
+        """Whether it was measured with nothing beside it, as far as is known, and for long enough."""
+        costs = (self.training, self.predictions.cost)
+        known = all(None not in (cost.cpu_s, cost.foreign_load) for cost in costs)
+        return known and not (any(cost.disturbed for cost in costs) or self.predictions.short)
 
     @property
     def ranked(self) -> bool:
@@ -226,10 +228,10 @@ def _wrong_counts(training: energy.Measurement, predictions: energy.Predictions)
 def _impossible(what: str, cost: energy.Measurement, cores: int) -> list[str]:
     """What no honest measurement can show: power outside its model, more CPU time than there is."""
     wall_s = cost.wall_s
-    if cost.cpu_s > cores * (wall_s + SLACK_S) * (1 + SLACK):
+    if (cost.cpu_s or 0.0) > cores * (wall_s + SLACK_S) * (1 + SLACK):
         return [f"While {what}, {cores} cores worked {cost.cpu_s:.4g} s in {wall_s:.4g} s."]
     shortest, longest = max(0.0, wall_s - SLACK_S) * (1 - SLACK), (wall_s + SLACK_S) * (1 + SLACK)
-    load = min(1.0, cost.cpu_s / (cores * wall_s))  # others' load comes on top
+    load = min(1.0, (cost.cpu_s or 0.0) / (cores * wall_s))  # others' load comes on top
     bounds = {  # shares of the power that the model or the constant starts from
         "modelled": (max(0.1, (1 - LOAD_SLACK) * (0.1 + 0.9 * load**3)), 1.0),
         "assumed": (1.0, 1.0),
