@@ -77,7 +77,7 @@ def interrupt(work: Path, shell: psutil.Process, executed: str | None = '"execut
     """Do what Ctrl-C in a terminal does, in the first notebook's third cell or, without `executed`, early."""
     while executed is None and not (work / "out.log").exists() and shell.children():
         time.sleep(0.05)
-    time.sleep(0.7) if executed is None else wait_for(work, shell, executed)
+    time.sleep(1) if executed is None else wait_for(work, shell, executed)
     os.killpg(shell.pid, signal.SIGINT)
 
 
@@ -175,6 +175,7 @@ def leftovers(work: Path) -> Iterator[str]:
             if process.environ().get("work") == str(work):
                 yield f"left running: {' '.join(process.cmdline())[:60]}"
                 process.kill()
+                process.wait(timeout=10)
     home = work / "home"
     files = [path.relative_to(home).as_posix() for path in home.rglob("*") if path.is_file()]
     yield from (f"left in HOME: {name}" for name in files if not name.startswith(KNOWN_AT_HOME))
