@@ -14,11 +14,19 @@ LONG = ("test_quick.py", "test_browser.py", "benchmarks")  # begun first, so tha
 
 
 def pytest_collection_modifyitems(items):
-    """Where two tests run at a time, a file's stay together; a notebook is by itself."""
-    for item in items:
-        group = item.name if "test_quick" in item.nodeid else item.location[0]
-        item.add_marker(pytest.mark.xdist_group(group))
     items.sort(key=lambda item: not any(name in item.nodeid for name in LONG))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Where two tests run at a time, a file's stay together; a notebook is by itself."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            return nodeid if "test_quick.py" in nodeid else nodeid.partition("::")[0]
+
+    return ByFile(config, log)
 
 
 def pytest_collection_finish():

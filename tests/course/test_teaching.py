@@ -30,7 +30,7 @@ def test_every_command_exists(page, monkeypatch):
     assert set(re.findall(r"\bmake (\w+)", code)) <= set(targets)
     parse = argparse.ArgumentParser.parse_args  # read the arguments, but stop there
     monkeypatch.setattr("argparse.ArgumentParser.parse_args", lambda *given: exit(f"read {parse(*given)}"))
-    for house, arguments in re.findall(r"python -m (capstone|helpers|tools) ([^`#\n]+)", code):
+    for house, arguments in re.findall(r"python -m (capstone|helpers|tools) ([^`'#\n]+)", code):
         with pytest.raises(SystemExit, match="read"):
             importlib.import_module(f"{house}.__main__").main(arguments.split())
 
