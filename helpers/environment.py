@@ -18,7 +18,7 @@ from helpers import assets, machine
 if TYPE_CHECKING:
     from packaging.specifiers import SpecifierSet
 
-OLDEST_PYTHON, FIRST_UNTRIED_PYTHON = (3, 11), (3, 14)
+OLDEST_PYTHON, FIRST_UNTRIED_PYTHON = (3, 11), (3, 15)
 DISK_GB, MEMORY_GB = 1.0, 1.8  # the model and the executed copies; the largest notebook and its kernel
 SMALL_GB = 3.0  # as on Binder, where the whole course takes long
 QUICK = "for a first look, on less data: make run PROFILE=quick"
@@ -97,6 +97,7 @@ def packages() -> dict[str, tuple[str | None, SpecifierSet]]:
 
     with (assets.ROOT / "pyproject.toml").open("rb") as file:
         declared = [Requirement(line) for line in tomllib.load(file)["project"]["dependencies"]]
+    declared = [each for each in declared if each.marker is None or each.marker.evaluate()]
     on_colab = "COLAB_RELEASE_TAG" in os.environ
     return {
         each.name: (machine.installed_version(each.name), each.specifier)

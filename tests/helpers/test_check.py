@@ -78,14 +78,14 @@ def test_what_stays_unknown_is_no_failure_and_not_hidden(ready, monkeypatch, cap
     assert last == "Ready, but measurements here will have unknowns: see NOTE."
 
 
-@pytest.mark.parametrize("version", [(3, 10, 4), (3, 14, 0)])
+@pytest.mark.parametrize("version", [(3, 10, 4), (3, 15, 0)])
 def test_python_outside_the_bounds_stops_the_check(ready, monkeypatch, capsys, version):
     monkeypatch.setattr(environment.sys, "version_info", version)
     monkeypatch.setattr(environment.platform, "python_version", lambda: ".".join(map(str, version)))
     status, lines = checked(capsys)
     assert status == 1
     assert list(lines) == ["python"]
-    assert "3.11 to 3.13 expected -> " in lines["python"]
+    assert "3.11 to 3.14 expected -> " in lines["python"]
 
 
 def test_a_package_that_is_absent_or_out_of_bounds(ready, monkeypatch, capsys):
