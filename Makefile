@@ -54,8 +54,7 @@ check: setup ## say what of this machine is ready, and how to fix the rest
 
 test: $(VENV)/.ready-test setup ## check the types and run the tests, two at a time
 	@$(BIN)/python -m mypy
-	@$(BIN)/python -m pytest -m "not quiet" --numprocesses 2 --no-loadscope-reorder
-	@$(BIN)/python -m pytest -m quiet
+	@$(BIN)/python -m pytest --numprocesses 2 --no-loadscope-reorder
 
 validate: $(VENV)/.ready-test setup ## run the stored notebooks again, two at a time, and compare their outputs
 	@COURSE_STATIC=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest --nbval-lax --nbval-current-env \
