@@ -92,6 +92,9 @@ class Meter:
         after = self._reader.read()
         now = sources.cpu_readings(self._notes)
         own, children, busy, _ = (b - a for a, b in zip(self._cpu, now, strict=True))  # NaN is unknown
+        if busy + 0.1 < (own + children) / 2:  # gVisor's /proc/stat, for one, was all zeros until 2026
+            busy = math.nan
+            self._notes.append("the load of other processes cannot be read here (less than our own is shown)")
         others = (busy - own - children) / (wall_s * now[-1]) if wall_s >= sources.MIN_SECONDS else 0.0
         foreign = None if math.isnan(others) else min(1.0, max(others, 0.0))
         own += 0.0 if math.isnan(children) else children

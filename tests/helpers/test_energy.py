@@ -365,6 +365,17 @@ def test_children_count_and_grandchildren_while_their_parent_lives():
     assert meter.result.cpu_s >= 0.7
 
 
+def test_a_machine_that_shows_less_than_this_process_used_hides_the_others(monkeypatch):
+    """As where a sandbox fills /proc/stat with zeros; that nobody else works there would be a claim."""
+    monkeypatch.setitem(sources.CPU_READINGS, "load of other processes", lambda: 0.0)
+    with energy.measure("in a sandbox", country="USA") as meter:
+        end = time.process_time() + 0.5
+        while time.process_time() < end:
+            pass
+    assert meter.result.foreign_load is None
+    assert "load of other processes cannot be read here" in str(meter.result)
+
+
 @pytest.mark.parametrize(("share", "disturbed"), [(0.05, False), (0.4, True)])
 def test_foreign_load_is_reported(monkeypatch, share, disturbed):
     """Two fifths of the machine's time went to others: say so beside the figure."""
