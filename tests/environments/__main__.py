@@ -239,7 +239,8 @@ def main() -> int:
     chosen = parser.parse_args()
     if unknown := [name for name in chosen.runs if name not in RUNS]:
         parser.error(f"no run is called {', '.join(unknown)}; there is: {', '.join(RUNS)}")
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it, and its runs
+    for number in (signal.SIGINT, signal.SIGTERM):  # a background job ignores Ctrl-C, and so would its runs
+        signal.signal(number, signal.default_int_handler)
     all_good = True
     for name in chosen.runs or RUNS:
         run = replace(RUNS[name], notebooks=tuple(chosen.notebook)) if chosen.notebook else RUNS[name]
