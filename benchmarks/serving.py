@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-import mlperf_loadgen
 import numpy as np
 import torch
 from sklearn.pipeline import Pipeline
@@ -91,6 +90,7 @@ def loadgen(predict: Callable[[list[str]], list], texts: Sequence[str], seconds:
 
     Offline, LoadGen asks for as many texts as fill the time if `per_s` of them are answered in a second.
     """
+    import mlperf_loadgen  # has no build for Python 3.14
 
     def issue(queries):
         predict([texts[query.index] for query in queries])

@@ -20,7 +20,11 @@ def main(arguments: list[str] | None = None) -> int:
     ):
         commands.add_parser(command.__name__, help=text, description=text).set_defaults(command=command)
     machine.escape_unprintable()
-    return parser.parse_args(arguments).command()
+    try:
+        return parser.parse_args(arguments).command()
+    except KeyboardInterrupt:
+        print("interrupted; nothing half-done was kept", file=sys.stderr)
+        return 130  # what a shell expects
 
 
 def check() -> int:

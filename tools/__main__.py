@@ -37,6 +37,9 @@ def main(arguments: list[str] | None = None) -> int:
         if chosen.command == "store":
             return store.store(chosen.names)
         lines = links.update() if chosen.command == "links" else links.lint(chosen.tag)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130  # what a shell expects
     except (ModuleNotFoundError, OSError, RunError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

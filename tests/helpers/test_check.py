@@ -3,6 +3,7 @@
 import importlib.metadata
 from types import SimpleNamespace
 
+import packaging.markers
 import psutil
 import pytest
 
@@ -174,3 +175,10 @@ def test_colab_is_not_asked_for_what_only_the_command_line_uses(monkeypatch):
     monkeypatch.setenv("COLAB_RELEASE_TAG", "release")
     assert not environment.packages().keys() & environment.NOT_ON_COLAB
     assert {"torch", "codecarbon", "jupyterquiz"} <= environment.packages().keys()
+
+
+def test_a_package_that_has_no_build_for_this_python_is_not_asked_for(monkeypatch):
+    real = packaging.markers.default_environment
+    assert "mlcommons-loadgen" in environment.packages() or real()["python_version"] >= "3.14"
+    monkeypatch.setattr(packaging.markers, "default_environment", lambda: real() | {"python_version": "3.14"})
+    assert "mlcommons-loadgen" not in environment.packages()

@@ -1,7 +1,8 @@
-"""A widget in a real browser: JupyterLab opens a notebook, a slider moves, the picture follows."""
+"""A notebook in a real browser: a slider moves and the picture follows; nothing comes from the web."""
 
 import json
 import os
+import re
 import secrets
 import shutil
 import subprocess
@@ -11,7 +12,7 @@ import urllib.request
 
 import nbformat
 import pytest
-from nbformat.v4 import new_code_cell, new_notebook
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from tools.notebooks import KERNEL, ROOT
 
@@ -34,12 +35,16 @@ def draw(height):
 slider = ipywidgets.FloatSlider(value=2, min=1, max=5, step=1)
 widgets.explore(draw, alt="A line that rises.", height=slider)
 """
+QUIZ = f"from helpers.quiz import display_quiz\ndisplay_quiz({str(ROOT / 'exercises/quiz/losses.json')!r})"
 
 
 @pytest.fixture
 def lab(tmp_path):
     """JupyterLab on a free port, in a folder with one notebook; its address with its token."""
-    notebook = new_notebook(cells=[new_code_cell(CELL)], metadata={"kernelspec": KERNEL})
+    notebook = new_notebook(
+        cells=[new_code_cell(CELL), new_markdown_cell("$E = mc^2$"), new_code_cell(QUIZ)],
+        metadata={"kernelspec": KERNEL},
+    )
     nbformat.write(notebook, tmp_path / "widget.ipynb")
     token = secrets.token_hex()
     environment = {key: value for key, value in os.environ.items() if key != "COURSE_STATIC"}
@@ -72,12 +77,13 @@ def _address(server, runtime):
     raise TimeoutError("JupyterLab did not listen within a minute")
 
 
-def test_a_slider_redraws_the_picture(lab):
+def test_a_slider_redraws_the_picture_and_nothing_comes_from_the_web(lab):
     from playwright.sync_api import TimeoutError, expect, sync_playwright
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        page = browser.new_page()
+        page, asked = browser.new_page(), []
+        page.on("request", lambda request: asked.append(request.url))
         page.goto(lab)
         page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=90_000)
         picture = page.locator(".jp-OutputArea img").first
@@ -99,4 +105,11 @@ def test_a_slider_redraws_the_picture(lab):
         page.wait_for_function(
             "height => document.querySelector('.jp-OutputArea img').naturalHeight > height", arg=height
         )
+        page.wait_for_function("window.MathJax && MathJax.version")  # of the formula
+        page.locator(".jp-Notebook .jp-CodeCell .cm-content").nth(1).click()
+        page.keyboard.press("Control+Enter")
+        page.locator(".MCButton").first.wait_for(timeout=20_000)
+        page.wait_for_timeout(1_000)  # jupyterquiz looks for it after half a second
+        here = re.compile(r"(https?|wss?)://(localhost|127\.0\.0\.1)[:/]|data:|blob:")
+        assert [address for address in asked if not here.match(address)] == []
         browser.close()
