@@ -110,10 +110,10 @@ def room(run: Run, trial: bool = False) -> Iterator[tuple[Path, dict[str, str]]]
         if not trial:
             shutil.copytree(MODELS, course / "models")
         pythons = {Path(folder).resolve() for folder in (sys.base_prefix, sys.prefix)}
-        closed = [above for each in pythons for above in each.parents if not above.stat().st_mode & 0o001]
-        hidden = " ".join(str(each) for each in pythons if {*each.parents} & {*closed})
+        closed = {each: [top for top in each.parents if not top.stat().st_mode & 0o001] for each in pythons}
+        hidden = {str(each): str(above[-1]) for each, above in closed.items() if above}
         own = {"work": work, "course": course, "HOME": work / "home", "python": sys.executable}
-        own |= {"closed": min(closed, default=""), "pythons": hidden}
+        own |= {"closed": " ".join({*hidden.values()}), "pythons": " ".join(hidden)}
         others = {name: text for name, text in os.environ.items() if not name.startswith(("JUPYTER", "XDG_"))}
         yield work, others | {name: str(value) for name, value in own.items()}
     finally:

@@ -1,7 +1,7 @@
 # Make environments, for this shell and what it starts, and run a command in the copy of the course in them:
 #   room.sh 'ENVIRONMENT;ENVIRONMENT' 'OUTPUT OUTPUT' COMMAND...
 # __main__.py sets $work, a folder with the home and the outputs; $course; $python; and $pythons, the folders of this
-# Python that lie below $closed, which only its owner may enter.
+# Python that lie below those of $closed, which only their owner may enter.
 set -eu
 environments=$1 outputs=$2 as=()
 shift 2
@@ -17,7 +17,7 @@ while read -r -d ';' environment; do
         for python_folder in $pythons; do
             mkdir -p "$work/pythons$python_folder" && mount --bind "$python_folder" "$work/pythons$python_folder"
         done
-        [ -z "$closed" ] || mount -t tmpfs -o mode=755 none "$closed"
+        for folder in $closed; do mount -t tmpfs -o mode=755 none "$folder"; done
         for python_folder in $pythons; do
             mkdir -p "$python_folder" && mount --bind "$work/pythons$python_folder" "$python_folder"
         done
