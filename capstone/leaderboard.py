@@ -71,7 +71,7 @@ def cautions(entry: Entry) -> list[str]:
     costs = {"training": entry.training, "predicting": entry.predictions.cost}
     disturbed = [f"{cost.foreign_load:.0%} while {what}" for what, cost in costs.items() if cost.disturbed]
     found = [f"other programs used the machine: {', '.join(disturbed)}"] if disturbed else []
-    if any(None in (cost.cpu_s, cost.foreign_load) for cost in costs.values()):
+    if not entry.load_known:
         found.append("the CPU time or the load of other programs is not known")
     if entry.predictions.short:
         found.append(f"predictions looked at for {entry.predictions.cost.wall_s:.1f} s, 10 s are asked")

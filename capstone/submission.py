@@ -97,9 +97,14 @@ class Entry:
     @property
     def fair(self) -> bool:
         """Whether it was measured with nothing beside it, as far as is known, and for long enough."""
+        disturbed = self.training.disturbed or self.predictions.cost.disturbed
+        return self.load_known and not (disturbed or self.predictions.short)
+
+    @property
+    def load_known(self) -> bool:
+        """Whether its CPU time, and what ran beside it, could be read."""
         costs = (self.training, self.predictions.cost)
-        known = all(None not in (cost.cpu_s, cost.foreign_load) for cost in costs)
-        return known and not (any(cost.disturbed for cost in costs) or self.predictions.short)
+        return all(None not in (cost.cpu_s, cost.foreign_load) for cost in costs)
 
     @property
     def ranked(self) -> bool:

@@ -152,6 +152,8 @@ def _cell_problems(cell: nbformat.NotebookNode) -> list[str]:
     for output in cell.outputs:
         if output.output_type == "error":
             found.append(f"ends in {output.ename}: {output.evalue}")
+        if output.get("name") == "stderr":
+            found.append(f"warns a reader, in red, of {output.text.strip()[:80]!r}: mend what it warns of")
         if WIDGET in output.get("data", {}):
             found.append("stores a widget, which shows nothing without a kernel: run it with COURSE_STATIC=1")
         if path := _local_path(output):
