@@ -173,3 +173,11 @@ def test_quiz_explains_every_choice(topic):
     for question in questions:
         assert any(answer["correct"] for answer in question["answers"]), question["question"]
         assert all(answer["feedback"].strip() for answer in question["answers"]), question["question"]
+
+
+def test_the_longest_answer_is_seldom_the_right_one():
+    """Else who knows nothing scores by length; a tie counts as the longest."""
+    quizzes = [json.loads(path.read_text(encoding="utf-8")) for path in EXERCISES.glob("quiz/*.json")]
+    answers = [question["answers"] for questions in quizzes for question in questions]
+    longest = [max((len(each["answer"]), each["correct"]) for each in some)[1] for some in answers]
+    assert sum(longest) <= len(longest) / 3
