@@ -39,29 +39,14 @@ def style() -> None:
 
 
 def intervals(rows: Sequence[tuple[str, float, float, float]], title: str, unit: str):
-    """Draw one dot with its interval for each row, the first on top.
+    """Draw one dot with its interval for each row of (name, value, low, high), the first on top.
 
-    Parameters
-    ----------
-    rows : sequence of (name, value, low, high)
-        What to draw; a value of None is refused, since a gap would read as 0.
-    title, unit : str
-        The finding, and what the axis counts.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        Close it or return it as the last value of a cell, not both, or it shows twice.
-
-    Raises
-    ------
-    ValueError
-        If a value is None.
+    The title says the finding, the unit what the axis counts. A value of None is a `ValueError`, since a gap
+    would read as 0. The figure is closed: it shows as the last value of a cell.
     """
     import matplotlib.pyplot as plt
 
-    unknown = [name for name, *values in rows if None in values]
-    if unknown:
+    if unknown := [name for name, *values in rows if None in values]:
         raise ValueError(f"No value for {', '.join(unknown)}: leave the row out, and say why in the text.")
     figure, axes = plt.subplots(figsize=(7, 0.9 + 0.45 * len(rows)))
     for place, (_, value, low, high) in enumerate(reversed(rows)):
@@ -78,17 +63,7 @@ def intervals(rows: Sequence[tuple[str, float, float, float]], title: str, unit:
 
 
 def confusion(matrix, names: Sequence[str], title: str):
-    """Draw a confusion matrix of counts: rows are the truth, columns the prediction.
-
-    Parameters
-    ----------
-    matrix : array of int, shape (classes, classes)
-    names : sequence of str, one a class
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-    """
+    """Draw a confusion matrix of counts (classes x classes): rows are the truth, columns the prediction."""
     import matplotlib.pyplot as plt
     import numpy as np
     from sklearn.metrics import ConfusionMatrixDisplay
