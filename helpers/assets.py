@@ -197,12 +197,9 @@ def _hub_problem() -> str | None:
 def resolve_model(name: str) -> str:
     """Folder of the model called `name`: the embedded one, a local folder, or one from the hub.
 
-    Parameters
-    ----------
-    name : str
-        "all-MiniLM-L6-v2", "pocket-bert" (the course's own, in data/models), a folder with a config.json,
-        or a hub name such as "bert-base-uncased". If there is no such model, no way to it, or nothing in it
-        that can be read, that is an `AssetError`: no other model is put in its place.
+    A name is "all-MiniLM-L6-v2", "pocket-bert" (the course's own, in data/models), a folder with a
+    config.json, or the hub's, such as "bert-base-uncased". If there is no such model, no way to it, or
+    nothing in it that can be read, that is an `AssetError`: no other model is put in its place.
     """
     if name in (MODEL, HUB_NAME):
         return str(fetch_model())

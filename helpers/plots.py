@@ -54,10 +54,9 @@ def intervals(rows: Sequence[tuple[str, float, float, float]], title: str, unit:
             value, place, xerr=[[value - low], [high - value]], fmt="o", capsize=3, color=COLORS["blue"]
         )
         axes.annotate(f"{value:.3g}", (value, place), textcoords="offset points", xytext=(0, 7), ha="center")
-    axes.set(
-        yticks=range(len(rows)), yticklabels=[row[0] for row in reversed(rows)], xlabel=unit, title=title
-    )
-    axes.set_ylim(-0.5, len(rows) - 0.3)
+    names = [name for name, *_ in reversed(rows)]
+    axes.set(yticks=range(len(rows)), yticklabels=names, ylim=(-0.5, len(rows) - 0.3))
+    axes.set(xlabel=unit, title=title)
     plt.close(figure)
     return figure
 
@@ -70,9 +69,8 @@ def confusion(matrix, names: Sequence[str], title: str):
 
     size = 2.2 + 0.45 * len(names)
     figure, axes = plt.subplots(figsize=(size + 0.6, size))
-    ConfusionMatrixDisplay(np.asarray(matrix), display_labels=list(names)).plot(
-        ax=axes, cmap="Blues", colorbar=False
-    )
+    shown = ConfusionMatrixDisplay(np.asarray(matrix), display_labels=list(names))
+    shown.plot(ax=axes, cmap="Blues", colorbar=False)
     axes.grid(False)
     axes.set_title(title)
     plt.close(figure)

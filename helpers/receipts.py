@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from helpers import assets, energy, machine
+from helpers.energy import display
 from helpers.values import replacing
 
 if TYPE_CHECKING:
@@ -277,12 +278,7 @@ def _value(figure: Figure) -> tuple[str, str]:
     if isinstance(figure, energy.Predictions):
         unit, names = "J per 1,000", ["joules_per_1000", "low_joules_per_1000", "high_joules_per_1000"]
     value, low, high = (results[name] for name in names)
-    if value is None:
-        return "unknown", ""
-    return (
-        f"{energy.significant_digits(value)} {unit}",
-        f"{energy.significant_digits(low)} to {energy.significant_digits(high)}",
-    )
+    return display.quantity(value, unit), "" if value is None else display.between(low, high)
 
 
 def _name(path: Path) -> str:

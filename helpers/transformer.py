@@ -121,9 +121,8 @@ def mean_classifier(source: str | Path | BertConfig) -> nn.Module:
             loss = None if labels is None else F.cross_entropy(logits.float(), labels)
             return SequenceClassifierOutput(loss=loss, logits=logits)
 
-    return (
-        MeanClassifier(source) if isinstance(source, BertConfig) else MeanClassifier.from_pretrained(source)
-    )
+    make = MeanClassifier if isinstance(source, BertConfig) else MeanClassifier.from_pretrained
+    return make(source)
 
 
 def first_position_only(model: BertForSequenceClassification) -> BertForSequenceClassification:

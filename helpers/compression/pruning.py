@@ -229,9 +229,8 @@ def _importance(model: "BertPreTrainedModel", outward: list["torch.Tensor"], red
     heads, _ = _size(model)
     # (hidden, heads x size) to (hidden x size, heads): what belongs to a head in one column
     by_head = [matrix.unflatten(1, (heads, -1)).transpose(1, 2).flatten(0, 1) for matrix in outward[::2]]
-    return Importance(
-        *(torch.stack([reduce(matrix) for matrix in part]) for part in (by_head, outward[1::2]))
-    )
+    parts = (by_head, outward[1::2])
+    return Importance(*(torch.stack([reduce(matrix) for matrix in part]) for part in parts))
 
 
 def _keep_heads(layer: "torch.nn.Module", kept: "torch.Tensor") -> None:
