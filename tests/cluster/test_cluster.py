@@ -241,11 +241,6 @@ def test_a_pass_sees_no_sentence_twice_and_makes_whole_batches():
     assert [len(batch) for batch in orders[0]] == [4, 4] and len({*orders[0][0], *orders[0][1]}) == 8
 
 
-def test_every_file_that_the_readme_names_is_there():
-    named = re.findall(r"\]\((?!https?:)([^)#]+)\)", (ROOT / "cluster/README.md").read_text())
-    assert named and all((ROOT / "cluster" / name).exists() for name in named)
-
-
 def test_the_grid_leaves_a_receipt_for_each_setting(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(grid, "GRID", {"strength": [10.0], "longest": [1, 2]})
     monkeypatch.setattr(sys, "argv", ["grid.py", "--folder", str(tmp_path), "--rows", "200"])
