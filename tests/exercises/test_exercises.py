@@ -10,6 +10,7 @@ import re
 import pytest
 
 from exercises.base import near
+from tests.shared import code
 from tools import notebooks
 
 EXERCISES = notebooks.ROOT / "exercises"
@@ -42,9 +43,7 @@ WRONG_ANSWERS = list(wrong_answers())
 def imports_for(topic, source):
     """Run those of the notebook's imports that `source` uses, and return the names they bind."""
     used, names = {node.id for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Name)}, {}
-    setup = notebooks.tagged(COURSE[topic], "setup")
-    code = [cell.source for cell in COURSE[topic].cells if cell.cell_type == "code" and cell not in setup]
-    lines = ast.parse("\n".join(code)).body
+    lines = ast.parse(code(notebooks.course()[topic])).body
     for line in [line for line in lines if isinstance(line, ast.Import | ast.ImportFrom)]:
         if used & {(alias.asname or alias.name).split(".")[0] for alias in line.names}:
             exec(compile(ast.Module([line], []), topic, "exec"), names)
