@@ -39,10 +39,7 @@ MODEL_FILES = {
     "tokenizer_config.json": "acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b",
     "vocab.txt": "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
 }
-WEIGHTS = (
-    "model.safetensors",
-    "pytorch_model.bin",
-)  # as Transformers calls them; with .index.json if in parts
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # in Transformers; with .index.json if in parts
 POCKET_BERT = "pocket-bert"  # the course's own, pretrained in “Pretrain a BERT”'s way; ships in data/models
 MEGABYTES_NEEDED = 300  # the package, what is unpacked from it, and some air
 
@@ -76,13 +73,7 @@ def model_status() -> tuple[bool, str]:
 
 
 def data_sums() -> dict[str, str]:
-    """The shipped data files and their SHA-256 sums, from data/SHA256SUMS.
-
-    Raises
-    ------
-    AssetError
-        If the list itself is missing.
-    """
+    """The shipped data files and their SHA-256 sums, from data/SHA256SUMS."""
     path = DATA / "SHA256SUMS"
     if not path.is_file():
         raise AssetError(f"{path} is missing: it ships with the repository. Run `git checkout -- data`.")
@@ -103,10 +94,7 @@ def data_status() -> tuple[bool, str]:
 def fetch_model() -> Path:
     """Return the folder of the embedded model, fetching it first if it is not here.
 
-    Raises
-    ------
-    AssetError
-        If no source delivers the right bytes, or the disk is full. Nothing is kept then.
+    It is an `AssetError` if no source delivers the right bytes, or the disk is full; nothing is kept then.
     """
     target = MODELS / MODEL
     if not wrong_files(target, MODEL_FILES):
@@ -209,17 +197,9 @@ def _hub_problem() -> str | None:
 def resolve_model(name: str) -> str:
     """Folder of the model called `name`: the embedded one, a local folder, or one from the hub.
 
-    Parameters
-    ----------
-    name : str
-        "all-MiniLM-L6-v2", "pocket-bert" (the course's own, in data/models), a folder with a config.json,
-        or a hub name such as "bert-base-uncased".
-
-    Raises
-    ------
-    AssetError
-        If there is no such model, no way to it, or nothing in it that can be read. No other model is put in
-        its place.
+    A name is "all-MiniLM-L6-v2", "pocket-bert" (the course's own, in data/models), a folder with a
+    config.json, or the hub's, such as "bert-base-uncased". If there is no such model, no way to it, or
+    nothing in it that can be read, that is an `AssetError`: no other model is put in its place.
     """
     if name in (MODEL, HUB_NAME):
         return str(fetch_model())

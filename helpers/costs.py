@@ -58,12 +58,8 @@ def footprint(
         Model FLOPs utilization, the fraction of the peak that is reached, above 0 and at most 1; power
         usage effectiveness, all of the data center's electricity over that of its computers, 1 or more.
     country : str
-        ISO 3166 three-letter code.
-
-    Raises
-    ------
-    CostError, helpers.energy.EnergyError
-        If a number is out of its range; if the country is unknown.
+        ISO 3166 three-letter code: an unknown one is an `energy.EnergyError`, any other value that is out of
+        its range a `CostError`.
 
     Examples
     --------
@@ -103,11 +99,8 @@ _RUNS = (
 def published_runs() -> list[dict]:
     """The calculator against published energies, from published inputs alone.
 
-    Returns
-    -------
-    list of dict
-        For each run `name`, `flop`, `efficiency` (where the rate comes from), `modelled_mwh`,
-        `published_mwh`, its `basis`, `ratio` (modelled over published) and `why` the model misses.
+    Of each run it gives `name`, `flop`, `efficiency` (where the rate comes from), `modelled_mwh`,
+    `published_mwh`, its `basis`, `ratio` (modelled over published) and `why` the model misses.
 
     Examples
     --------
@@ -130,9 +123,8 @@ def published_runs() -> list[dict]:
         energy = numbers[f"{model}_energy"]
         modelled_mwh = modelled.energy_kwh / 1_000
         published_mwh = energy.value / {"kWh": 1_000, "MWh": 1}[energy.unit]
-        row = {"name": name, "flop": modelled.flop}
         share = f"{mfu:.0%} of peak {'published' if known else 'assumed'}"
-        row["efficiency"] = "published rate" if mfu == 1 else share
+        row = {"name": name, "flop": modelled.flop, "efficiency": "published rate" if mfu == 1 else share}
         row |= {"modelled_mwh": modelled_mwh, "published_mwh": published_mwh, "basis": energy.basis}
         rows.append(row | {"ratio": modelled_mwh / published_mwh, "why": why})
     return rows
@@ -178,10 +170,8 @@ class Costs:
 def costs(project: Project) -> Costs:
     """Compute, data, people and carbon of a model over its life.
 
-    Raises
-    ------
-    CostError, helpers.energy.EnergyError
-        If a number is missing, negative, or a PUE below 1; if the country is unknown.
+    A number that is missing or negative, or a PUE below 1, is a `CostError`; an unknown country is an
+    `energy.EnergyError`.
 
     Examples
     --------
@@ -213,17 +203,13 @@ def labels_needed(rows: Sequence[float], accuracies: Sequence[float], target: fl
     """Read off a learning curve how many labels a target accuracy needs.
 
     Straight lines between the points, on a logarithmic axis of labels. A curve that dips counts from
-    where it first reaches the target; a target below the first point gives the first point's labels.
+    where it first reaches the target; a target below the first point gives the first point's labels; one that
+    the curve never reaches is a `CostError`, as what lies beyond its end is not known.
 
     Parameters
     ----------
     rows, accuracies : sequences of the same length
         Labels, growing, and the accuracy with each, 0 to 1, as `target` is.
-
-    Raises
-    ------
-    CostError
-        If the curve never reaches the target: what lies beyond its end is not known.
 
     Examples
     --------
@@ -298,17 +284,8 @@ def grid_forecast() -> list[tuple[str, float]]:
 def best_start(intensities: Sequence[float], duration_h: int, deadline_h: int | None = None) -> Schedule:
     """When to start a job of constant power for the least carbon, if it must end by a deadline.
 
-    Parameters
-    ----------
-    intensities : sequence of float
-        Grams per kWh, hour by hour from now.
-    duration_h, deadline_h : int
-        How long it runs; hours from now by which it has ended, the end of `intensities` if not given.
-
-    Raises
-    ------
-    CostError
-        If the job does not fit.
+    `intensities` are grams per kWh, hour by hour from now. `deadline_h` is how many hours from now the job
+    must have ended, the end of `intensities` if not given; one that does not fit is a `CostError`.
 
     Examples
     --------

@@ -33,18 +33,10 @@ class DataError(ValueError):
 
 
 def load_reviews(split: str) -> Dataset:
-    """Sentences from film reviews, or from another domain, with their rating.
+    """Sentences: "train", "validation" or "test" of film reviews; or "tweets", "products" or "editorials".
 
-    Parameters
-    ----------
-    split : str
-        "train", "validation" or "test" of the film reviews; or "tweets", "products", "editorials".
-
-    Returns
-    -------
-    datasets.Dataset
-        Columns `id` (str), `text` (str), `rating` (float, mean of 15 or more people's ratings
-        from -4 to 4) and `label` (0 negative, 1 positive).
+    The columns are `id` (str), `text` (str), `rating` (float, mean of 15 or more people's ratings from -4 to
+    4) and `label` (0 negative, 1 positive).
     """
     from datasets import Value
 
@@ -58,22 +50,17 @@ def read_sentences(path: str | Path) -> Dataset:
     """A CSV file of your own sentences: a column `text`, and a column `label` of 0 and 1 or words for them.
 
     Other columns stay as they are written (str). Rows that are sorted by label, or nearly, are shuffled, as
-    `take` takes the first. What was recognized or changed, if anything was, is printed in one line.
-
-    Raises
-    ------
-    DataError
-        If the file is missing or damaged, a column is missing, a text is empty, a label is neither 0 nor 1,
-        or all labels are the same.
+    `take` takes the first. What was recognized or changed, if anything was, is printed in one line. It is a
+    `DataError` if the file is missing or damaged, a column is missing, a text is empty, a label is neither 0
+    nor 1, or all labels are the same.
     """
     import pandas as pd
     from datasets import Dataset, disable_progress_bars
 
     disable_progress_bars()  # nothing here takes longer than reading one would
     path, table = Path(path), read_table(path, DataError)
-    columns = {
-        name.lower() if name.lower() in COLUMNS else name: rows for name, rows in table.columns.items()
-    }
+    small = {name: name.lower() for name in table.columns if name.lower() in COLUMNS}
+    columns = {small.get(name, name): rows for name, rows in table.columns.items()}
     if missing := [column for column in COLUMNS if column not in columns]:
         raise DataError(
             f"{path.name} has no column {' and '.join(missing)}, only {listed(table.columns)}. "
@@ -127,13 +114,10 @@ def _sorted(labels: Sequence[int]) -> bool:
 
 
 def load_digits(split: str) -> Dataset:
-    """Handwritten digits: 6,000 to train and 2,000 to test, each class equally often.
+    """Handwritten digits: 6,000 to "train" and 2,000 to "test", each class equally often.
 
-    Returns
-    -------
-    datasets.Dataset
-        Columns `image` (784 uint8 values, row by row of 28 x 28, 0 is background) and `label`
-        (0 to 9), as torch tensors.
+    The columns, as torch tensors, are `image` (784 uint8 values, row by row of 28 x 28, 0 is background) and
+    `label` (0 to 9).
     """
     import numpy as np
     from datasets import Dataset, Features, List, Value
@@ -150,13 +134,9 @@ def load_digits(split: str) -> Dataset:
 def load_corpus(split: str) -> Dataset:
     """Text without labels, for pretraining: "train", about 3 million words, or "held_out".
 
-    No sentence of the one is in the other.
-
-    Returns
-    -------
-    datasets.Dataset
-        Columns `source` ("wordnet", "factbook", "austen", "wikipedia" or "reviews") and `text`
-        (str, one paragraph, sentence or dictionary entry), in the order of the sources.
+    No sentence of the one is in the other. The columns are `source` ("wordnet", "factbook", "austen",
+    "wikipedia" or "reviews") and `text` (str, one paragraph, sentence or dictionary entry), in the order of
+    the sources.
     """
     from datasets import Dataset
 
@@ -209,6 +189,9 @@ def batches(
 ) -> DataLoader:
     """Batches by length bucketing: rows of similar length, padded to the longest of their batch.
 
+    A batch has `input_ids` and `attention_mask` (int64, batch x longest), `labels` (int64, batch) and `index`
+    (int64, batch: the row in `dataset`).
+
     Parameters
     ----------
     dataset : datasets.Dataset
@@ -216,12 +199,6 @@ def batches(
     shuffle : bool
         For training, buckets of random rows in a random order, which `seed` decides; each pass draws the
         next one. For evaluation, all rows sorted by length, the longest first.
-
-    Returns
-    -------
-    torch.utils.data.DataLoader
-        Of dicts with `input_ids` and `attention_mask` (int64, batch x longest), `labels` (int64,
-        batch) and `index` (int64, batch: the row in `dataset`).
     """
     import torch
     from torch.utils.data import BatchSampler, DataLoader

@@ -51,9 +51,8 @@ def check() -> bool:
     """Print a line for each finding, and return whether all of them are OK."""
     findings = [check_python()]
     if findings[0].ok:
-        checks = [check_packages, check_model, check_data, check_disk]
-        checks += [check_memory, check_threads, check_gpu, check_energy]
-        findings += [each() for each in checks]
+        findings += [check_packages(), *check_assets(), check_disk(), check_memory()]
+        findings += [check_threads(), check_gpu(), check_energy()]
     for finding in findings:
         print(finding)
     failed = sum(not finding.ok for finding in findings)
@@ -64,13 +63,7 @@ def check() -> bool:
 
 
 def require() -> None:
-    """Stop a notebook or a command early, with a way out, where a package of the course is absent.
-
-    Raises
-    ------
-    ModuleNotFoundError
-        If a package that the notebooks use is not installed for this Python.
-    """
+    """Stop a notebook or a command early, with a way out: a ModuleNotFoundError where a package is absent."""
     try:
         absent = [name for name, (version, _) in packages().items() if version is None]
     except ImportError as error:  # `packaging` itself, which reads the list
@@ -84,13 +77,7 @@ def require() -> None:
 
 
 def packages() -> dict[str, tuple[str | None, SpecifierSet]]:
-    """Give the version found and the bounds of each package that the notebooks use here.
-
-    Returns
-    -------
-    dict of str to tuple
-        Name to ``(version, packaging.specifiers.SpecifierSet)``; the version of an absent package is None.
-    """
+    """Give the version found, None if absent, and the bounds of each package that the notebooks use here."""
     import tomllib
 
     from packaging.requirements import Requirement
@@ -124,9 +111,8 @@ def check_packages() -> Finding:
         return Finding(False, "packages", "`packaging` is absent, and so most likely the others", INSTALL)
     except OSError as error:
         fix = "run it from a clone of the course, installed with: pip install -e ."
-        return Finding(
-            False, "packages", f"pyproject.toml can't be read ({error.strerror}): {assets.ROOT}", fix
-        )
+        text = f"pyproject.toml can't be read ({error.strerror}): {assets.ROOT}"
+        return Finding(False, "packages", text, fix)
     wrong = [
         f"{name} {version or 'absent'}, {bounds} expected"
         for name, (version, bounds) in found.items()
@@ -138,23 +124,17 @@ def check_packages() -> Finding:
     return Finding(True, "packages", f"{len(found)} within their bounds; {shown}")
 
 
-def check_model() -> Finding:
-    ok, text = assets.model_status()  # where it is not ok, the text ends with its own fix
-    return Finding(ok, "model", text)
-
-
-def check_data() -> Finding:
-    ok, text = assets.data_status()
-    return Finding(ok, "data", text)
+def check_assets() -> list[Finding]:
+    found = {"model": assets.model_status(), "data": assets.data_status()}  # if not OK, with the fix in it
+    return [Finding(ok, name, text) for name, (ok, text) in found.items()]
 
 
 def check_disk() -> Finding:
     free_gb = shutil.disk_usage(assets.ROOT).free / 1e9
     if free_gb >= DISK_GB:
         return Finding(True, "disk", f"{free_gb:.0f} GB free")
-    return Finding(
-        False, "disk", f"{free_gb:.1f} GB free, {DISK_GB:.0f} GB expected", "free some; make clean helps"
-    )
+    text = f"{free_gb:.1f} GB free, {DISK_GB:.0f} GB expected"
+    return Finding(False, "disk", text, "free some; make clean helps")
 
 
 def check_memory() -> Finding:

@@ -23,14 +23,6 @@ if TYPE_CHECKING:
 class Evaluation:
     """How well a classifier does on labelled data.
 
-    Attributes
-    ----------
-    labels : numpy.ndarray of int, shape (rows,)
-    probabilities : numpy.ndarray of float, shape (rows, classes)
-        In the order of the data.
-    seconds : float
-        Time to predict; NaN if nobody took it.
-
     Examples
     --------
     >>> import numpy as np
@@ -38,9 +30,9 @@ class Evaluation:
     accuracy 66.7% (95 % interval 20.8% to 93.9%), F1 0.667, 3 rows in 0.1 s
     """
 
-    labels: np.ndarray
-    probabilities: np.ndarray
-    seconds: float = math.nan
+    labels: np.ndarray  # int, shape (rows,)
+    probabilities: np.ndarray  # float, shape (rows, classes), in the order of the data
+    seconds: float = math.nan  # to predict; NaN if nobody took it
 
     @property
     def predictions(self) -> np.ndarray:

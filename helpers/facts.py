@@ -15,37 +15,24 @@ class FactError(ValueError):
 
 @dataclass(frozen=True)
 class Fact:
-    """A published number, a row of data/facts.csv.
-
-    Attributes
-    ----------
-    source : str
-        A key of references.bib; `where` is the place in it.
-    basis : str
-        measured, modelled, vendor-stated, stated, counted, survey, projected or derived.
-    seen : str
-        "P" read in the source, "A" known from its abstract or an excerpt, "D" derived by arithmetic.
-    """
+    """A published number, a row of data/facts.csv."""
 
     id: str
     value: float
     unit: str
     what: str
-    source: str
+    source: str  # a key of references.bib
     year: int
-    where: str
-    basis: str
+    where: str  # the place in the source
+    basis: str  # measured, modelled, vendor-stated, stated, counted, survey, projected or derived
     caveat: str
-    seen: str
+    seen: str  # "P" in the source, "A" in its abstract or an excerpt; "D" derived by arithmetic
 
 
 def load(path: str | Path = DATA / "facts.csv") -> dict[str, Fact]:
     """The published numbers that the course prints, by their id.
 
-    Raises
-    ------
-    FactError
-        If a column is missing, an id stands twice, or a value is not a number.
+    A missing column, an id that stands twice, or a value that is no number is a `FactError`.
 
     Examples
     --------

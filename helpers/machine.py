@@ -19,13 +19,7 @@ MEMORY = (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.us
 
 
 def hardware() -> dict:
-    """Processor, cores, memory and GPUs, as a receipt holds them.
-
-    Returns
-    -------
-    dict
-        `cpu` (str), `cores` (int), `memory_gb` (float, what this process may have), `gpus` (list of str).
-    """
+    """Processor, cores, memory that this process may have, and GPUs, as a receipt holds them."""
     return {
         "cpu": cpu_name(),
         "cores": cores(),

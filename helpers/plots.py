@@ -39,29 +39,14 @@ def style() -> None:
 
 
 def intervals(rows: Sequence[tuple[str, float, float, float]], title: str, unit: str):
-    """Draw one dot with its interval for each row, the first on top.
+    """Draw one dot with its interval for each row of (name, value, low, high), the first on top.
 
-    Parameters
-    ----------
-    rows : sequence of (name, value, low, high)
-        What to draw; a value of None is refused, since a gap would read as 0.
-    title, unit : str
-        The finding, and what the axis counts.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        Close it or return it as the last value of a cell, not both, or it shows twice.
-
-    Raises
-    ------
-    ValueError
-        If a value is None.
+    The title says the finding, the unit what the axis counts. A value of None is a `ValueError`, since a gap
+    would read as 0. The figure is closed: it shows as the last value of a cell.
     """
     import matplotlib.pyplot as plt
 
-    unknown = [name for name, *values in rows if None in values]
-    if unknown:
+    if unknown := [name for name, *values in rows if None in values]:
         raise ValueError(f"No value for {', '.join(unknown)}: leave the row out, and say why in the text.")
     figure, axes = plt.subplots(figsize=(7, 0.9 + 0.45 * len(rows)))
     for place, (_, value, low, high) in enumerate(reversed(rows)):
@@ -69,35 +54,23 @@ def intervals(rows: Sequence[tuple[str, float, float, float]], title: str, unit:
             value, place, xerr=[[value - low], [high - value]], fmt="o", capsize=3, color=COLORS["blue"]
         )
         axes.annotate(f"{value:.3g}", (value, place), textcoords="offset points", xytext=(0, 7), ha="center")
-    axes.set(
-        yticks=range(len(rows)), yticklabels=[row[0] for row in reversed(rows)], xlabel=unit, title=title
-    )
-    axes.set_ylim(-0.5, len(rows) - 0.3)
+    names = [name for name, *_ in reversed(rows)]
+    axes.set(yticks=range(len(rows)), yticklabels=names, ylim=(-0.5, len(rows) - 0.3))
+    axes.set(xlabel=unit, title=title)
     plt.close(figure)
     return figure
 
 
 def confusion(matrix, names: Sequence[str], title: str):
-    """Draw a confusion matrix of counts: rows are the truth, columns the prediction.
-
-    Parameters
-    ----------
-    matrix : array of int, shape (classes, classes)
-    names : sequence of str, one a class
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-    """
+    """Draw a confusion matrix of counts (classes x classes): rows are the truth, columns the prediction."""
     import matplotlib.pyplot as plt
     import numpy as np
     from sklearn.metrics import ConfusionMatrixDisplay
 
     size = 2.2 + 0.45 * len(names)
     figure, axes = plt.subplots(figsize=(size + 0.6, size))
-    ConfusionMatrixDisplay(np.asarray(matrix), display_labels=list(names)).plot(
-        ax=axes, cmap="Blues", colorbar=False
-    )
+    shown = ConfusionMatrixDisplay(np.asarray(matrix), display_labels=list(names))
+    shown.plot(ax=axes, cmap="Blues", colorbar=False)
     axes.grid(False)
     axes.set_title(title)
     plt.close(figure)

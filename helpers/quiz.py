@@ -2,15 +2,10 @@
 
 
 def display_quiz(path: str) -> None:
-    """Show a quiz, without what jupyterquiz would fetch for it.
+    """Show a quiz of `exercises/quiz`, by its path from the notebook, without what jupyterquiz would fetch.
 
     On a page that has shown a formula, jupyterquiz loads MathJax from the web, for formulas in the quiz,
     unless the page has a function that sets them. No quiz of the course has any, so that one does nothing.
-
-    Parameters
-    ----------
-    path : str
-        A file of `exercises/quiz`, as seen from the notebook: ``"../exercises/quiz/losses.json"``.
     """
     import jupyterquiz
     from IPython.display import Javascript, display

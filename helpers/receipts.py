@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from helpers import assets, energy, machine
+from helpers.energy import display
 from helpers.values import replacing
 
 if TYPE_CHECKING:
@@ -66,11 +67,7 @@ def make(
         Whatever else the figures depend on, as plain values.
     details : mapping, optional
         What was found besides, such as runs with their histories: plain values, and figures among them.
-
-    Raises
-    ------
-    ReceiptError
-        If there is no figure, one of another kind, or a value that JSON cannot hold.
+        A value that JSON cannot hold is a `ReceiptError`, as is no figure at all, or one of another kind.
     """
     receipt: dict = {
         "receipt": 1,  # version of the schema
@@ -125,10 +122,7 @@ def save(receipt: Mapping, path: str | Path) -> Path:
 def load(path: str | Path) -> dict:
     """Read a receipt and check it against the schema, but not its figures: that is `replay`.
 
-    Raises
-    ------
-    ReceiptError
-        If there is no such file, or it is not a receipt.
+    It is a `ReceiptError` if there is no such file, or it is not a receipt.
     """
     path = Path(path)
     try:
@@ -143,22 +137,12 @@ def load(path: str | Path) -> dict:
 
 @dataclass(frozen=True)
 class Replay:
-    """A receipt whose figures were computed again from their raw samples.
-
-    Attributes
-    ----------
-    figures : dict of str to Measurement, Comparison, Predictions or Training
-        As computed again, those in the details too, which are named by their place: "details.runs[0].cost".
-    details : dict
-        The receipt's details, each figure in them as computed again.
-    problems : tuple of str
-        What does not agree with the file; empty if all does.
-    """
+    """A receipt whose figures were computed again from their raw samples."""
 
     receipt: dict
-    figures: dict[str, Figure]
-    details: dict
-    problems: tuple[str, ...]
+    figures: dict[str, Figure]  # those in the details too, named by their place: "details.runs[0].cost"
+    details: dict  # the receipt's, each figure in them as computed again
+    problems: tuple[str, ...]  # what does not agree with the file
 
     @property
     def ok(self) -> bool:
@@ -172,17 +156,9 @@ class Replay:
 
 
 def replay(source: str | Path | Mapping) -> Replay:
-    """Compute every figure of a receipt again from its raw samples, and compare.
+    """Compute every figure of a receipt, or of its file, again from its raw samples, and compare.
 
-    Parameters
-    ----------
-    source : path or dict
-        A file, or a receipt from `make` or `load`.
-
-    Raises
-    ------
-    ReceiptError
-        If it is not a receipt, or its raw samples make no figure.
+    It is a `ReceiptError` if it is not a receipt, or if its raw samples make no figure.
     """
     receipt = dict(source) if isinstance(source, Mapping) else load(source)
     validate(receipt)
@@ -302,12 +278,7 @@ def _value(figure: Figure) -> tuple[str, str]:
     if isinstance(figure, energy.Predictions):
         unit, names = "J per 1,000", ["joules_per_1000", "low_joules_per_1000", "high_joules_per_1000"]
     value, low, high = (results[name] for name in names)
-    if value is None:
-        return "unknown", ""
-    return (
-        f"{energy.significant_digits(value)} {unit}",
-        f"{energy.significant_digits(low)} to {energy.significant_digits(high)}",
-    )
+    return display.quantity(value, unit), "" if value is None else display.between(low, high)
 
 
 def _name(path: Path) -> str:

@@ -36,13 +36,9 @@ class Table(NamedTuple):
 def read_table(path: str | Path, error: type[ValueError] = ValueError) -> Table:
     r"""Read a CSV file: comma, semicolon or tab; UTF-8, UTF-16 or Windows-1252; first the columns' names.
 
-    Rows without any value are left out. A column without a name is named after its place: "column 3".
-
-    Raises
-    ------
-    error
-        If there is no such file, it is no CSV file or damaged, or a row has more or fewer values than there
-        are columns. The message says in which line, what was found, and what to do.
+    Rows without any value are left out. A column without a name is named after its place: "column 3". It is
+    an `error` if there is no such file, it is no CSV file or damaged, or a row has more or fewer values than
+    there are columns. The message says in which line, what was found, and what to do.
 
     Examples
     --------
@@ -61,10 +57,8 @@ def read_table(path: str | Path, error: type[ValueError] = ValueError) -> Table:
         raise error(f"There is no file {path}: expected a CSV file.")
     try:
         return _table(*_decode(path.read_bytes()))
-    except OSError as reason:
-        raise error(
-            f"{path.name} cannot be read ({reason.strerror}): close it in other programs."
-        ) from reason
+    except OSError as why:
+        raise error(f"{path.name} cannot be read ({why.strerror}): close it in other programs.") from why
     except ValueError as reason:
         raise error(f"{path.name} {reason}") from reason
 
@@ -171,6 +165,4 @@ def _count(number: int, what: str) -> str:
 
 def _line(before: str) -> int:
     """The line in which this ends."""
-    return len(
-        f"{before}.".encode().splitlines()
-    )  # of bytes: a text's own method splits at more than line ends
+    return len(f"{before}.".encode().splitlines())  # of bytes: a text splits at more than line ends

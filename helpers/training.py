@@ -104,14 +104,9 @@ def fine_tune(
         `epochs` (2), `batch_size` (32) and `seed` (0); `learning_rate` (1e-4), AdamW's after the warm-up, and
         `head_learning_rate`, that of the head (see `split_head`) if it is another; `warmup_fraction` (0.1)
         of the steps, in which it rises from 0; `target`, the validation accuracy, 0 to 1, at which training
-        stops early; `precision`, "bf16" or "no" (fp32), the faster of the two here if not given.
-
-    Raises
-    ------
-    TrainingError
-        If a setting is unknown or out of range, or the checkpoint is damaged or was made with another
-        setting, model, starting weight, loss, tokenizer or data. The model is then as it was, unless the
-        message says more.
+        stops early; `precision`, "bf16" or "no" (fp32), the faster of the two here if not given. An unknown
+        one is a `TrainingError`, as is a checkpoint that is damaged, or was made with another setting, model,
+        starting weight, loss, tokenizer or data: the model is as it was, unless the message says more.
     """
     chosen = choose(Settings, settings)
     run = _Run(model, train, tokenizer, chosen)

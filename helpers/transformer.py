@@ -102,11 +102,8 @@ def mean_classifier(source: str | Path | BertConfig) -> nn.Module:
     """Transformers' BERT with a new head for two classes on the mean of all tokens' vectors, not on [CLS]'s.
 
     Masked language modeling asks [CLS] nothing, so a model pretrained on that alone has put nothing there.
-
-    Parameters
-    ----------
-    source : path or BertConfig
-        A folder with weights, such as `assets.resolve_model("pocket-bert")`; or a shape, for random weights.
+    `source` is a folder with weights, such as `assets.resolve_model("pocket-bert")`, or a shape, for random
+    weights.
     """
     from transformers import BertConfig, BertModel, BertPreTrainedModel
     from transformers.modeling_outputs import SequenceClassifierOutput
@@ -124,9 +121,8 @@ def mean_classifier(source: str | Path | BertConfig) -> nn.Module:
             loss = None if labels is None else F.cross_entropy(logits.float(), labels)
             return SequenceClassifierOutput(loss=loss, logits=logits)
 
-    return (
-        MeanClassifier(source) if isinstance(source, BertConfig) else MeanClassifier.from_pretrained(source)
-    )
+    make = MeanClassifier if isinstance(source, BertConfig) else MeanClassifier.from_pretrained
+    return make(source)
 
 
 def first_position_only(model: BertForSequenceClassification) -> BertForSequenceClassification:
@@ -135,12 +131,8 @@ def first_position_only(model: BertForSequenceClassification) -> BertForSequence
     The head reads the output at position 0, [CLS], and nothing else. The other positions are needed
     as keys and values, but the last layer's queries, its output and its feed-forward part are not: of
     its 12 hidden_size² weights a token, 10 have work for one token only. Logits, gradients and the names
-    of the weights stay the same. The model's `last_hidden_state` has length 1.
-
-    Raises
-    ------
-    ValueError
-        If the model is no BERT with a pooler: others may read other positions.
+    of the weights stay the same. The model's `last_hidden_state` has length 1. A model that is no BERT with a
+    pooler is a `ValueError`: others may read other positions.
     """
     bert: Any = getattr(model, "bert", None)
     if getattr(bert, "pooler", None) is None:

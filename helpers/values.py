@@ -30,14 +30,8 @@ def require_range(
 ) -> None:
     """Refuse a setting that is no finite number, or outside of `low` to `high`.
 
-    Parameters
-    ----------
-    whole : bool
-        Only whole numbers will do.
-    above : bool
-        `low` itself is refused, too.
-    error : type
-        What to raise; the message names the setting, its value and what was expected.
+    With `whole`, only whole numbers will do; with `above`, `low` itself is refused, too. The message of the
+    `error` names the setting, its value and what was expected.
 
     Examples
     --------

@@ -20,12 +20,8 @@ def explore(draw: Callable, alt: str, **controls) -> None:
     alt : str
         One sentence that says what the figure shows to someone who cannot see it.
     **controls : ipywidgets.Widget
-        Widgets with a `value`, such as ``temperature=ipywidgets.FloatSlider(value=1, min=0.1, max=5)``.
-
-    Raises
-    ------
-    TypeError
-        If a control has no `value`.
+        Such as ``temperature=ipywidgets.FloatSlider(value=1, min=0.1, max=5)``; one that has no `value` is a
+        TypeError.
     """
     import ipywidgets
     from IPython.display import Image, display

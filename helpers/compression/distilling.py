@@ -24,7 +24,7 @@ def distillation_loss(
     temperature: float,
     alpha: float,
 ) -> "torch.Tensor":
-    """Loss of a student that listens to its teacher and to the labels (Hinton, Vinyals and Dean 2015).
+    """Loss, in nats, of a student that listens to teacher and labels (Hinton, Vinyals and Dean 2015).
 
     loss = alpha T² KL(p ‖ q) + (1 − alpha) CE(labels, student)
 
@@ -38,11 +38,6 @@ def distillation_loss(
     labels : torch.Tensor, int64, shape (batch,)
     temperature, alpha : float
         T, 0.1 to 100; the weight of the teacher's term: 0 is the labels alone, 1 the teacher alone.
-
-    Returns
-    -------
-    torch.Tensor
-        A scalar, in nats.
 
     Examples
     --------
@@ -65,17 +60,9 @@ def distillation_loss(
 def student(teacher: "BertPreTrainedModel", layers: Sequence[int]) -> "BertPreTrainedModel":
     """A model of some of the teacher's layers, with its embeddings and its classifier.
 
-    Starting from the teacher's own weights lets it learn in an epoch or two (Sanh et al. 2019).
-
-    Parameters
-    ----------
-    layers : sequence of int
-        Which to keep, from 0 up, in rising order: [0, 2, 5] is a student of three layers.
-
-    Raises
-    ------
-    CompressionError
-        If the teacher is no BERT, or has no such layers.
+    Starting from the teacher's own weights lets it learn in an epoch or two (Sanh et al. 2019). The layers
+    are counted from 0 up: [0, 2, 5] makes a student of three. It is a `CompressionError` if the teacher is no
+    BERT, or has no such layers.
     """
     model = copy_of(teacher)
     there, kept = encoder_layers(model), list(layers) if isinstance(layers, Sequence) else []
@@ -105,7 +92,8 @@ def distil(
     """Train the student in place with `distillation_loss`, in the loop of `training.fine_tune`.
 
     The teacher predicts the training rows once, before the first step, without dropout: its answers do
-    not change from epoch to epoch. The history's seconds leave that out; measure around this call.
+    not change from epoch to epoch. The history's seconds leave that out; measure around this call. Classes or
+    rows of the teacher that are not those of student and data are a `CompressionError`.
 
     Parameters
     ----------
@@ -116,11 +104,6 @@ def distil(
         in their order, if it was asked before: one teacher can have several students.
     temperature, alpha, **settings
         Of `distillation_loss`, and of `training.fine_tune`, but no checkpoint.
-
-    Raises
-    ------
-    CompressionError
-        If a setting is out of range, or the teacher's classes or rows are not those of student and data.
     """
     import numpy as np
     import torch

@@ -13,13 +13,7 @@ class CompressionError(ValueError):
 
 
 def copy_of(model: "BertPreTrainedModel") -> "BertPreTrainedModel":
-    """A copy that shares no weight with the model, which must be a BERT.
-
-    Raises
-    ------
-    CompressionError
-        If it is of another family: its layers have other names, and other parts.
-    """
+    """A copy that shares no weight with a BERT; other families, whose layers differ, are refused."""
     family = getattr(getattr(model, "config", None), "model_type", type(model).__name__)
     if family != "bert":
         raise CompressionError(

@@ -24,18 +24,9 @@ class Importance:
 def prune(model: "BertPreTrainedModel", fraction: float) -> "BertPreTrainedModel":
     """A copy in which the smallest weights are zero: magnitude pruning, for unstructured sparsity.
 
-    The matrices of all encoder layers are compared together. They keep their size, so this alone
-    makes no prediction faster; more training fills the zeros again.
-
-    Parameters
-    ----------
-    fraction : float
-        Of the weights in those matrices, 0 to 1.
-
-    Raises
-    ------
-    CompressionError
-        If `fraction` is out of range, or the model is no BERT.
+    The matrices of all encoder layers are compared together; the fraction, 0 to 1, is of their weights. They
+    keep their size, so this alone makes no prediction faster; more training fills the zeros again. It is a
+    `CompressionError` if the fraction is out of range, or the model is no BERT.
     """
     from torch.nn.utils import prune as torch_prune
 
@@ -65,17 +56,9 @@ def importance(
 
     Without rows, it is the norm of the weights W that lead out of it. With rows, it is the mean over
     batches of | sum(W * dloss/dW) |, the first-order guess of how much the loss changes once the head or
-    unit is gone (Michel, Levy and Neubig 2019, who call it head importance).
-
-    Parameters
-    ----------
-    rows, tokenizer : datasets.Dataset and PreTrainedTokenizerBase, optional
-        From `data.tokenize`, with labels, a few hundred of the training rows; what batches are made with.
-
-    Raises
-    ------
-    CompressionError
-        If the model is no BERT, or `rows` comes without `tokenizer`.
+    unit is gone (Michel, Levy and Neubig 2019, who call it head importance). The rows are a few hundred of
+    the training rows, labeled, from `data.tokenize`; without their tokenizer they are a `CompressionError`,
+    as is a model that is no BERT.
     """
     import torch
 
@@ -109,7 +92,8 @@ def shrink(
     """A copy with fewer heads and feed-forward units in each layer: smaller matrices, less work.
 
     Every layer keeps the same number. With fewer heads, use this module's `save` and `load`: a BERT's
-    config has no word for that.
+    config has no word for that. It is a `CompressionError` if there are not so many, if the scores are
+    another model's, or if the model is no BERT.
 
     Parameters
     ----------
@@ -117,11 +101,6 @@ def shrink(
         How many each layer keeps, at least 1; all of them if not given.
     scores : Importance, optional
         From `importance`; by the weights alone if not given.
-
-    Raises
-    ------
-    CompressionError
-        If there are not so many, the scores are another model's, or the model is no BERT.
     """
     copied = copy_of(model)
     scores = importance(model) if scores is None else scores
@@ -153,12 +132,8 @@ def trim(
 
     It does as much work; what gets smaller is the table of word vectors, half of a small BERT. The
     tokenizer's special tokens stay as well. Save and load it with this module: other libraries expect a
-    row for each token.
-
-    Raises
-    ------
-    CompressionError
-        If the model is no BERT, was trimmed before, or has other tokens than the rows.
+    row for each token. It is a `CompressionError` if the model is no BERT, was trimmed before, or has other
+    tokens than the rows.
     """
     import torch
 
@@ -183,13 +158,7 @@ def trim(
 
 
 def save(model: "BertPreTrainedModel", folder: str | Path) -> None:
-    """Write a model, shrunk or not, for `load`; one that is there is replaced.
-
-    Raises
-    ------
-    CompressionError
-        If the folder holds something other than a model.
-    """
+    """Write a model, shrunk or not, for `load`; it replaces one that is there, but no other folder."""
     folder = Path(folder)
     if folder.exists() and not (folder / "config.json").is_file():
         raise CompressionError(f"{folder} is there and holds no model: expected a new name. Choose another.")
@@ -198,13 +167,7 @@ def save(model: "BertPreTrainedModel", folder: str | Path) -> None:
 
 
 def load(folder: str | Path) -> "BertPreTrainedModel":
-    """Read a model that `save` wrote, in evaluation mode.
-
-    Raises
-    ------
-    CompressionError
-        If there is none.
-    """
+    """Read a model that `save` wrote, in evaluation mode; a folder without one is a `CompressionError`."""
     import torch
     import transformers
     from safetensors.torch import load_model
@@ -266,9 +229,8 @@ def _importance(model: "BertPreTrainedModel", outward: list["torch.Tensor"], red
     heads, _ = _size(model)
     # (hidden, heads x size) to (hidden x size, heads): what belongs to a head in one column
     by_head = [matrix.unflatten(1, (heads, -1)).transpose(1, 2).flatten(0, 1) for matrix in outward[::2]]
-    return Importance(
-        *(torch.stack([reduce(matrix) for matrix in part]) for part in (by_head, outward[1::2]))
-    )
+    parts = (by_head, outward[1::2])
+    return Importance(*(torch.stack([reduce(matrix) for matrix in part]) for part in parts))
 
 
 def _keep_heads(layer: "torch.nn.Module", kept: "torch.Tensor") -> None:

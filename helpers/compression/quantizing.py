@@ -39,17 +39,8 @@ def quantize_tensor(weight: "torch.Tensor", bits: int = 8, symmetric: bool = Tru
 
     Symmetric, the values go from −(2^(bits−1) − 1) to 2^(bits−1) − 1 and scale is the largest |weight|
     over that. Else they go from 0 to 2^bits − 1, and the range of the weight, with 0 in it, is laid
-    over all of them: finer steps where the weight is mostly of one sign.
-
-    Parameters
-    ----------
-    weight : torch.Tensor, float, of any shape
-    bits : int, 2 to 8
-
-    Raises
-    ------
-    CompressionError
-        If `bits` is out of range, or the weight is empty or not finite.
+    over all of them: finer steps where the weight, of any shape, is mostly of one sign. Other bits than 2 to
+    8, and a weight that is empty or not finite, are a `CompressionError`.
 
     Examples
     --------
@@ -81,12 +72,8 @@ def quantize_tensor(weight: "torch.Tensor", bits: int = 8, symmetric: bool = Tru
 class OnnxClassifier:
     """A classifier of `export` or `quantize`, called as PyTorch's are, run by ONNX Runtime on the CPU.
 
-    It predicts and does not learn. It uses as many threads as PyTorch does when it is made.
-
-    Raises
-    ------
-    CompressionError
-        If there is no such file, or it holds something else.
+    It predicts and does not learn. It uses as many threads as PyTorch does when it is made. Another file, or
+    none, is a `CompressionError`.
     """
 
     training = False
@@ -117,14 +104,10 @@ class OnnxClassifier:
         attention_mask: "torch.Tensor | None" = None,
         token_type_ids: "torch.Tensor | None" = None,
     ) -> "SequenceClassifierOutput":
-        """The logits of a batch, float32, shape (batch, classes).
+        """The logits (float32, batch x classes) of token ids and their mask (int64, batch x length).
 
-        Parameters
-        ----------
-        input_ids, attention_mask : torch.Tensor, int64, shape (batch, length)
-            All tokens count if no mask is given.
-        token_type_ids : torch.Tensor, optional
-            Taken because BERT's tokenizer makes it, but zeros alone: the file knows no pairs of texts.
+        All tokens count if no mask is given. BERT's tokenizer makes `token_type_ids`, too, but they may be
+        zeros alone: the file knows no pairs of texts.
         """
         import torch
         from transformers.modeling_outputs import SequenceClassifierOutput
@@ -153,12 +136,8 @@ class OnnxClassifier:
 def export(model: "BertPreTrainedModel", path: str | Path) -> OnnxClassifier:
     """Write a classifier as an ONNX file of fp32 weights, for any batch, and open it.
 
-    It has its final name only once ONNX Runtime gave the same logits as PyTorch for a padded batch.
-
-    Raises
-    ------
-    CompressionError
-        If the model is no BERT classifier, or the logits differ.
+    It has its final name only once ONNX Runtime gave the same logits as PyTorch for a padded batch. Others,
+    and a model that is no BERT classifier, are a `CompressionError`.
     """
     import torch
 
@@ -200,11 +179,7 @@ def quantize(onnx_path: str | Path, out_path: str | Path) -> OnnxClassifier:
     """Write an exported model with 8-bit weights, word embeddings too, and open it.
 
     Dynamic quantization: weights are rounded once; activations each time, from their own range, with no data.
-
-    Raises
-    ------
-    CompressionError
-        If `onnx_path` is not what `export` wrote.
+    A file that `export` did not write is a `CompressionError`.
     """
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic

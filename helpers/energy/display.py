@@ -42,7 +42,7 @@ def component_line(part: Component) -> str:
     """Energy, method and source of one part."""
     if part.energy_wh is None:
         return f"{part.name} unknown ({part.source})"
-    return f"{part.name} {_quantity(part.energy_wh, 'Wh')} {part.method} ({part.source})"
+    return f"{part.name} {quantity(part.energy_wh, 'Wh')} {part.method} ({part.source})"
 
 
 def measurement_line(run: Measurement) -> str:
@@ -50,10 +50,10 @@ def measurement_line(run: Measurement) -> str:
     if run.energy_wh is None:
         energy = "energy unknown: " + "; ".join(str(p) for p in run.components if p.energy_wh is None)
     else:
-        span = _span(run.low_wh, run.high_wh)
-        energy = f"{_quantity(run.energy_wh, 'Wh')} {run.method} ({_parts(run)}; {span})"
-    net = "" if run.net_wh is None else f", net of idle {_quantity(run.net_wh, 'Wh')}"
-    carbon = "" if run.co2e_g is None else f", {_quantity(run.co2e_g, 'g CO2e')} ({run.country})"
+        span = between(run.low_wh, run.high_wh)
+        energy = f"{quantity(run.energy_wh, 'Wh')} {run.method} ({_parts(run)}; {span})"
+    net = "" if run.net_wh is None else f", net of idle {quantity(run.net_wh, 'Wh')}"
+    carbon = "" if run.co2e_g is None else f", {quantity(run.co2e_g, 'g CO2e')} ({run.country})"
     notes = "".join(f" Note: {note}." for note in run.notes)
     cpu_s = "unknown" if run.cpu_s is None else f"{run.cpu_s:.1f}"
     return f"{run.label}: {run.wall_s:.1f} s, {cpu_s} CPU s, {energy}{net}{carbon}.{notes}"
@@ -69,14 +69,14 @@ def measurement_table(run: Measurement) -> str:
     ends, method = (run.low_wh, run.high_wh), run.method or "unknown"
     rows.append(_row("total", run.energy_wh, "Wh", ends, method, "as good as its weakest part"))
     if run.net_wh is not None:
-        why = f"the total without {_quantity(run.idle_w, 'W')} of the idle machine"
-        rows.append(("net of idle", _quantity(run.net_wh, "Wh"), "", method, why))
+        why = f"the total without {quantity(run.idle_w, 'W')} of the idle machine"
+        rows.append(("net of idle", quantity(run.net_wh, "Wh"), "", method, why))
     source = run.intensity_source + ("" if run.pue == 1 else f", PUE {run.pue:g}")
     results = run.results()
     ends = (results["low_co2e_g"], results["high_co2e_g"])
     rows.append(_row("carbon", run.co2e_g, "g CO2e", ends, method, source))
     for label, seconds, energy_wh in run.breakdown() if run.phases else []:
-        value = f"{seconds:.1f} s, {_quantity(energy_wh, 'Wh')}"
+        value = f"{seconds:.1f} s, {quantity(energy_wh, 'Wh')}"
         rows.append((f"· {label}", value, "", method, "part of the total"))
     rows += [("note", note, "", "", "") for note in run.notes]
     return html_table((run.label, "", "range", "method", "where it comes from"), rows)
@@ -89,7 +89,7 @@ def idle_line(idle: Idle) -> str:
         return f"idle power unknown: {reading}"
     parts = _parts(reading, 3_600 / reading.wall_s)
     busy = f" Not idle: other programs used {reading.foreign_load:.0%} of it." if idle.disturbed else ""
-    power = _quantity(idle.power_w, "W")
+    power = quantity(idle.power_w, "W")
     return f"idle: {power} {reading.method} ({parts}), over {reading.wall_s:.1f} s.{busy}"
 
 
@@ -105,7 +105,7 @@ def comparison_line(found: Comparison) -> str:
 def comparison_table(found: Comparison) -> str:
     """A row for each candidate, then the ratio and the verdict."""
     rows = [
-        (name, _quantity(found.medians_wh[name], "Wh"), _span(*found.intervals_wh[name]), found.method)
+        (name, quantity(found.medians_wh[name], "Wh"), between(*found.intervals_wh[name]), found.method)
         for name in found.names
     ]
     low, high = found.interval
@@ -124,8 +124,8 @@ def predictions_line(found: Predictions) -> str:
     if found.joules is None:
         energy = f"energy unknown ({'; '.join(map(str, cost.components))})"
     else:
-        span = _span(results["low_joules_per_1000"], results["high_joules_per_1000"])
-        energy = f"{_quantity(found.joules, 'J')} {cost.method} per 1,000 predictions ({span})"
+        span = between(results["low_joules_per_1000"], results["high_joules_per_1000"])
+        energy = f"{quantity(found.joules, 'J')} {cost.method} per 1,000 predictions ({span})"
     length = "" if found.tokens is None else f" x {found.tokens:.0f} tokens"
     accuracy = "" if found.accuracy is None else f", accuracy {found.accuracy:.1%}"
     asked = f"a window of {cost.wall_s:.1f} s is short, {WINDOW_S:.0f} s are asked for"
@@ -146,11 +146,13 @@ def training_line(found: Training) -> str:
     return f"missed {found.target:.1%}: {best:.1%} at best in {rounds}. {found.cost}"
 
 
-def _quantity(value: float | None, unit: str) -> str:
+def quantity(value: float | None, unit: str) -> str:
+    """A value with its unit, or "unknown"."""
     return significant_digits(value) + ("" if value is None else f" {unit}")
 
 
-def _span(low: float | None, high: float | None) -> str:
+def between(low: float | None, high: float | None) -> str:
+    """Both ends of a range."""
     return f"{significant_digits(low)} to {significant_digits(high)}"
 
 
@@ -163,7 +165,7 @@ def _parts(run: Measurement, factor: float = 1.0) -> str:
 def _row(name: str, value: float | None, unit: str, ends: Ends, method: str | None, source: str) -> Cells:
     if value is None or method is None:
         return name, "unknown", "", "unknown", source
-    return name, _quantity(value, unit), _span(*ends), method, source
+    return name, quantity(value, unit), between(*ends), method, source
 
 
 def _disturbed(found: Comparison) -> str:

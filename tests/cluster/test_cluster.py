@@ -4,19 +4,18 @@ import json
 import os
 import re
 import shutil
-import signal
-import subprocess
 import sys
-from pathlib import Path
 
 import psutil
 import pytest
 import torch
+from transformers import AutoTokenizer
 
 from cluster import grid, reviews, train
 from helpers import assets, data, energy, processes, receipts, transformer
+from helpers.assets import ROOT
+from tests.shared import python
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 TRAIN, SMALL = "cluster/train.py", ["--rows", "69", "--batch-size", "8", "--steps", "12"]  # 5 are left over
 ACCELERATE = [sys.executable, "-m", "accelerate.commands.launch", "--num_machines=1", "--mixed_precision=no"]
 ACCELERATE += ["--dynamo_backend=no", "--main_process_port=0", "--num_processes=2"]
@@ -174,45 +173,8 @@ def test_slurm_starts_one_launcher_a_machine_and_they_meet(tmp_path):
     assert (out / "checkpoint" / "step-10").is_dir()
     readings = [energy.Reading.from_raw(json.loads(p.read_text())) for p in (out / "energy").glob("*.json")]
     assert [reading.machine for reading in readings] == 2 * [energy.machine_id()]
-    done = finished(TOTAL, out / "energy")
+    done = python("cluster/total.py", out / "energy")
     assert done.returncode == 1 and "would count twice" in done.stderr, "two machines that are one"
-
-
-TOTAL = "cluster/total.py"
-METERED = [sys.executable, "cluster/metered.py", "--country", "USA", "--folder"]
-SLEEP = ["--", sys.executable, "-c", "import time; print('asleep', flush=True); time.sleep(60)"]
-
-
-def asleep(folder):
-    """Start a metered command, and wait until it works."""
-    process = subprocess.Popen([*METERED, folder, *SLEEP], cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    assert process.stdout.readline() == "asleep\n"
-    return process, psutil.Process(process.pid).children()
-
-
-def finished(*command):
-    return subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True)
-
-
-@pytest.mark.parametrize("request_to_end", [signal.SIGTERM, signal.SIGINT])
-def test_a_meter_that_is_asked_to_end_leaves_its_reading(request_to_end, tmp_path):
-    process, children = asleep(tmp_path)
-    process.send_signal(request_to_end)
-    assert process.wait(timeout=30) == 128 + signal.SIGTERM
-    assert not any(child.is_running() for child in children)
-    assert [path.suffix for path in tmp_path.iterdir()] == [".json"]
-    assert finished(TOTAL, tmp_path).returncode == 0
-
-
-def test_a_meter_that_was_killed_makes_the_sum_unknown(tmp_path):
-    finished(*METERED[1:], tmp_path, "--", sys.executable, "-c", "import time; time.sleep(1)")
-    process, children = asleep(tmp_path)
-    process.kill()
-    process.wait()
-    children[0].kill()
-    done = finished(TOTAL, tmp_path)
-    assert done.returncode == 1 and "1 reading of 1 machine" in done.stdout.replace("readings", "reading")
-    assert re.search(r"used more, and nobody knows how much: \S+ began and left no reading", done.stderr)
 
 
 def test_settings_that_make_no_step_are_refused(capsys):
@@ -224,8 +186,6 @@ def test_settings_that_make_no_step_are_refused(capsys):
 
 
 def test_a_workers_tokens_are_those_of_the_tokenizer():
-    from transformers import AutoTokenizer
-
     tokenizer = AutoTokenizer.from_pretrained(assets.resolve_model("pocket-bert"))
     rows = data.take(data.load_reviews("train"), 50)
     expected = data.tokenize(rows, tokenizer, max_length=64)
@@ -239,11 +199,6 @@ def test_a_pass_sees_no_sentence_twice_and_makes_whole_batches():
     orders = [[ids.flatten().tolist() for ids, *_ in reviews.batches(rows, 4, seed)] for seed in (0, 0, 1)]
     assert orders[0] == orders[1] != orders[2]
     assert [len(batch) for batch in orders[0]] == [4, 4] and len({*orders[0][0], *orders[0][1]}) == 8
-
-
-def test_every_file_that_the_readme_names_is_there():
-    named = re.findall(r"\]\((?!https?:)([^)#]+)\)", (ROOT / "cluster/README.md").read_text())
-    assert named and all((ROOT / "cluster" / name).exists() for name in named)
 
 
 def test_the_grid_leaves_a_receipt_for_each_setting(tmp_path, monkeypatch, capsys):

@@ -1,24 +1,63 @@
 """Readings of an energy meter where something around it goes wrong: all is named, and none is lost."""
 
 import json
+import re
+import signal
 import subprocess
 import sys
 
+import psutil
 import pytest
 
 from helpers import energy
 from helpers.assets import ROOT
+from tests.shared import python
 
-SLEEP = [sys.executable, "-c", "import time; time.sleep(0.1)"]
-
-
-def python(*command, **settings):
-    command = [sys.executable, *command]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, **settings)
+needs_signals = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+SLEEP = "import time; print('asleep', flush=True); time.sleep({})"
 
 
-def metered(folder, *command, **settings):
-    return python("cluster/metered.py", "--country", "USA", "--folder", folder, "--", *command, **settings)
+def command(folder, *words):
+    return ["cluster/metered.py", "--country", "USA", "--folder", folder, "--", *words]
+
+
+def metered(folder, *words, **settings):
+    return python(*command(folder, *words), **settings)
+
+
+def total(folder):
+    return python("cluster/total.py", folder)
+
+
+def asleep(folder):
+    """Start a metered command, and wait until it works."""
+    words = [sys.executable, *command(folder, sys.executable, "-c", SLEEP.format(60))]
+    process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "asleep\n"
+    return process, psutil.Process(process.pid).children()
+
+
+@needs_signals
+@pytest.mark.parametrize("request_to_end", [signal.SIGTERM, signal.SIGINT])
+def test_a_meter_that_is_asked_to_end_leaves_its_reading(request_to_end, tmp_path):
+    process, children = asleep(tmp_path)
+    process.send_signal(request_to_end)
+    assert process.wait(timeout=30) == 128 + signal.SIGTERM
+    assert not any(child.is_running() for child in children)
+    assert [path.suffix for path in tmp_path.iterdir()] == [".json"]
+    assert total(tmp_path).returncode == 0
+
+
+@needs_signals
+def test_a_meter_that_was_killed_makes_the_sum_unknown(tmp_path):
+    metered(tmp_path, sys.executable, "-c", SLEEP.format(1))
+    process, children = asleep(tmp_path)
+    process.kill()
+    process.wait()
+    children[0].kill()
+    done = total(tmp_path)
+    assert done.returncode == 1 and "1 reading of 1 machine" in done.stdout.replace("readings", "reading")
+    assert re.search(r"used more, and nobody knows how much: \S+ began and left no reading", done.stderr)
 
 
 @pytest.mark.parametrize(("program", "status"), [("no-such-program", 127), (str(ROOT), 126)])
@@ -32,7 +71,7 @@ def test_a_program_that_cannot_be_started_is_named_and_the_meter_ends_well(tmp_p
 def test_a_reading_that_the_disk_has_no_room_for_is_shown(tmp_path):
     resource = pytest.importorskip("resource", reason="Windows limits no file's size")
     little = {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))}
-    done = metered(tmp_path, *SLEEP, **little)
+    done = metered(tmp_path, sys.executable, "-c", SLEEP.format(0.1), **little)
     message, text = done.stderr.splitlines()[-2:]
     assert done.returncode == 1 and message.endswith("can't be written (File too large). Save this there:")
     assert energy.Reading.from_raw(json.loads(text)).machine == energy.machine_id()
@@ -49,6 +88,6 @@ def test_a_folder_that_cannot_be_written_stops_it_before_the_command_starts(tmp_
 @pytest.mark.parametrize("text", ['{"machine": "x", "sta', "[]", '{"machine": "x"}'])
 def test_a_reading_that_is_not_whole_is_named(tmp_path, text):
     (tmp_path / "half.json").write_text(text)
-    done = python("cluster/total.py", tmp_path)
+    done = total(tmp_path)
     assert done.returncode == 1 and done.stdout == "" and "Traceback" not in done.stderr
     assert done.stderr.startswith(f"error: {tmp_path / 'half.json'} is no whole reading (")

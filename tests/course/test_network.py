@@ -1,7 +1,6 @@
 """Nothing asks the network or stays at home unasked, and where the course is tried is as its name says."""
 
 import os
-import platform
 import re
 import subprocess
 import sys
@@ -13,11 +12,9 @@ from IPython.display import HTML, Javascript
 from helpers import quiz
 from helpers.assets import ROOT
 from tests.environments import __main__ as environments
+from tests.shared import python
 from tools import notebooks
 
-needs_root = pytest.mark.skipif(
-    platform.system() != "Linux" or os.geteuid() != 0, reason="namespaces need Linux and root"
-)
 USE = """
 import socket
 asked = []
@@ -56,8 +53,7 @@ def test_nothing_reports_its_use(tmp_path):
     """Neither onnxruntime from its first session on nor the hub's client, which looks up who calls it."""
     switches = ("ORT_DISABLE_TELEMETRY", "HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK")
     others = {name: value for name, value in os.environ.items() if name not in switches}
-    command, variables = [sys.executable, "-c", USE], others | {"HOME": str(tmp_path)}
-    done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True)
+    done = python("-c", USE, env=others | {"HOME": str(tmp_path)})
     assert (done.stdout, done.stderr) == ("[]\n", "")
     assert list(tmp_path.rglob("*")) == []
 
@@ -83,7 +79,7 @@ def test_what_found_no_way_out_is_counted():
     assert environments.attempts(snmp.format(0) + "Ip6InNoRoutes  \t9\nIp6OutNoRoutes  \t3\n") == 3
 
 
-@needs_root
+@pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="namespaces need Linux and root")
 def test_the_environments_are_what_they_are_called():
     run = environments.Run((*environments.RUNS["away"].environments, "2 GB of memory", "one core"))
     with environments.room(run, trial=True) as (work, variables):

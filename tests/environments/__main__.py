@@ -56,14 +56,23 @@ class Run:
     statuses: tuple[int, ...] = (0,)
 
 
+def kernels(process: psutil.Process) -> list[psutil.Process]:
+    """List the running kernels that a process, or one that it started, has started."""
+    found = []
+    for child in process.children(recursive=True):
+        with suppress(psutil.Error):
+            if "ipykernel_launcher" in child.cmdline():
+                found.append(child)
+    return found
+
+
 def wait_for(work: Path, shell: psutil.Process, executed: str) -> psutil.Process:
     """Wait for the first notebook's kernel, until the notebook's copy contains `executed`; return it."""
     for _ in range(WAIT_S * 20):
         copies = [path.read_text("utf-8") for path in (work / "out").glob("*.ipynb")]
-        for child in shell.children(recursive=True):
-            with suppress(psutil.Error):
-                if "ipykernel_launcher" in child.cmdline() and any(executed in copy for copy in copies):
-                    return child
+        if any(executed in copy for copy in copies) and (found := kernels(shell)):
+            return found[0]
+        shell.children()  # an error if it has ended
         time.sleep(0.05)
     raise TimeoutError(f"no kernel came so far within {WAIT_S} s")
 

@@ -1,34 +1,23 @@
 """The optional TensorFlow notebook keeps in step with the course, without TensorFlow being installed."""
 
 import ast
-import importlib.util
 import json
 import os
 import re
+import runpy
 import shutil
 import subprocess
-import sys
-from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
 
-from tools import notebooks, runner
+from tests.shared import make, python
+from tools import notebooks
 from tools.notebooks import ROOT
 
 EXTRA = ROOT / "extras" / "tensorflow"
 NOTEBOOK = EXTRA / "tensorflow.ipynb"
-TENSORFLOW = {"tensorflow", "tensorflow-cpu"}
-
-
-def pins(path: Path) -> dict[str, str]:
-    """Name to version; of a line with a marker too."""
-    lines = [line for line in path.read_text().splitlines() if line and not line.startswith(("#", "-r"))]
-    requirements = [Requirement(line) for line in lines]
-    assert all(str(each.specifier).startswith("==") for each in requirements), "exact versions only"
-    return {canonicalize_name(each.name): str(each.specifier)[2:] for each in requirements}
 
 
 @pytest.fixture(scope="module")
@@ -45,10 +34,7 @@ def printed(notebook) -> str:
 @pytest.fixture(scope="module")
 def side():
     """The module that answers the notebook's orders."""
-    spec = importlib.util.spec_from_file_location("pytorch_side", EXTRA / "pytorch_side.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return SimpleNamespace(**runpy.run_path(str(EXTRA / "pytorch_side.py")))
 
 
 @pytest.fixture(scope="module")
@@ -66,35 +52,8 @@ def arrays() -> dict[str, np.ndarray]:
     return made
 
 
-def test_every_package_is_pinned_and_shared_ones_are_the_course_s():
-    extra, course = pins(EXTRA / "requirements.txt"), pins(ROOT / "requirements.txt")
-    assert extra.keys() >= TENSORFLOW | {"keras", "codecarbon", "papermill", "ipykernel", "matplotlib"}
-    assert extra["tensorflow"] == extra["tensorflow-cpu"]
-    assert "torch" not in extra, "PyTorch has its own environment"
-    shared = extra.keys() & course.keys()
-    assert {name: extra[name] for name in shared} == {name: course[name] for name in shared}
-    lines = (EXTRA / "requirements.txt").read_text().splitlines()
-    names = [re.split(r"[=;]", line)[0] for line in lines if not line.startswith("#")]
-    assert names == sorted(names)
-
-
-def test_the_course_itself_needs_no_tensorflow():
-    assert not TENSORFLOW & pins(ROOT / "requirements.txt").keys()
-    for path in [*(ROOT / "helpers").rglob("*.py"), *(ROOT / "notebooks").glob("*.ipynb")]:
-        assert not re.search(r"(import|from) (tensorflow|keras)", path.read_text()), path.name
-    assert "extras" not in (ROOT / ".ci" / "run").read_text()
-
-
-def test_it_is_stored_as_a_run_from_a_fresh_kernel(notebook):
-    assert notebooks.problems(notebook) == []
-    assert notebook.metadata.kernelspec == notebooks.KERNEL
+def test_its_cells_are_short(notebook):
     assert not [c.source for c in notebook.cells if c.cell_type == "code" and c.source.count("\n") >= 25]
-    lines = notebooks.tagged(notebook, "parameters")[0].source.splitlines()
-    assert [line for line in lines if not re.match(r"^\w+: [\w.]+ = .+  # \S", line)] == []
-
-
-def test_its_profile_names_what_there_is():
-    assert runner.profile_parameters("quick", EXTRA)
 
 
 def test_both_frameworks_have_the_network_of_losses(side, printed):
@@ -153,13 +112,8 @@ def test_pytorch_starts_from_weights_as_keras_lists_them(side, arrays, task, tmp
 def test_pytorch_s_process_answers_line_by_line_and_ends_with_its_input(side, arrays, tmp_path):
     np.savez(tmp_path / "data.npz", **arrays)
     orders = [{"task": "digits"}, {"task": "reviews", "epochs": 2, "vector_range": 0.05}]
-    done = subprocess.run(
-        [sys.executable, EXTRA / "pytorch_side.py", tmp_path / "data.npz", "1"],
-        input="".join(json.dumps(order) + "\n" for order in orders),
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    asked = "".join(json.dumps(order) + "\n" for order in orders)
+    done = python(EXTRA / "pytorch_side.py", tmp_path / "data.npz", "1", input=asked, timeout=120)
     assert done.returncode == 0, done.stderr
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     assert [len(each["epoch_s"]) for each in answers] == [1, 2]
@@ -176,43 +130,22 @@ def test_an_unknown_setting_is_refused(side, arrays):
 def test_a_kernel_without_tensorflow_is_told_what_to_do(notebook):
     setup = notebooks.tagged(notebook, "setup")[0].source
     code = f"import sys; sys.modules['tensorflow'] = None\n{setup}"
-    done = subprocess.run([sys.executable, "-c", code], cwd=EXTRA, capture_output=True, text=True)
-    assert "has no TensorFlow. Run `make extras`" in done.stderr
+    assert "has no TensorFlow. Run `make extras`" in python("-c", code, cwd=EXTRA).stderr
 
 
-@pytest.fixture
-def course(tmp_path):
-    """A folder with what `make extras` reads, the course's environment taken for ready."""
-    for name in ("Makefile", "requirements.txt", "pyproject.toml"):
-        shutil.copy(ROOT / name, tmp_path)
-    (tmp_path / "extras/tensorflow").mkdir(parents=True)
-    shutil.copy(EXTRA / "requirements.txt", tmp_path / "extras/tensorflow")
-    return tmp_path
-
-
-def test_make_extras_without_a_network_says_so_and_leaves_no_stamp(course):
+def test_make_extras_without_a_network_says_so_and_leaves_no_stamp(tmp_path):
     """The environments are made by a Python of the test, whose pip fails as it does without a network."""
     script = (
-        "#!/bin/bash\n"
         'case "$*" in\n'
         '*"-m venv"*) mkdir -p "${@: -1}/bin"; cp "$0" "${@: -1}/bin/python";;\n'
         "*install*extras*) echo 'ERROR: Could not find a version' >&2; exit 1;;\n"
-        "esac\n"
+        "esac"
     )
-    python = course / "python-of-the-test"
-    python.write_text(script)
-    python.chmod(0o755)
-    done = subprocess.run(
-        ["make", "extras", f"PYTHON={python}"], cwd=course, capture_output=True, text=True, timeout=60
-    )
+    done = make(tmp_path, "extras", script=script)
     said = done.stdout + done.stderr
     assert done.returncode, said
     assert "TensorFlow was not set up" in said and "Nothing else in the course needs it" in said
-    assert not (course / "extras/tensorflow/.venv/.ready").exists()
-
-
-def test_make_lists_extras():
-    assert "make extras " in subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True).stdout
+    assert not (tmp_path / "extras/tensorflow/.venv/.ready").exists()
 
 
 @pytest.mark.slow
@@ -225,13 +158,9 @@ def test_it_runs_where_tensorflow_is_installed(tmp_path):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=ignored)
     for name in ("data", ".venv", "pyproject.toml"):
         (tmp_path / name).symlink_to(ROOT / name)
-    python = EXTRA / ".venv" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    done = subprocess.run(
-        [python, tmp_path / "extras/tensorflow/run.py", "--profile", "quick"],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-    )
+    program = EXTRA / ".venv" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    command = [program, tmp_path / "extras/tensorflow/run.py", "--profile", "quick"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(re.findall(r"(?:digits|reviews) +(?:Keras|PyTorch) ", done.stdout)) == 4
     from helpers import receipts

@@ -19,15 +19,6 @@ ONE_EPOCH = {**RUN, "epochs": 1}
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-@pytest.fixture(scope="module")
-def rows(tokenizer):
-    """Sixty sentences that say plainly what they are, of different lengths."""
-    from datasets import Dataset
-
-    texts = [f"{word} film " + "number " * (n % 7) for n in range(30) for word in ("great", "awful")]
-    return data.tokenize(Dataset.from_dict({"text": texts, "label": [1, 0] * 30}), tokenizer)
-
-
 def tiny(tokenizer, seed=0, **settings):
     seed_everything(seed)
     shape = {"hidden_size": HIDDEN, "num_hidden_layers": LAYERS, "num_attention_heads": HEADS}
@@ -83,13 +74,6 @@ def close(first, second, atol=1e-4):
     torch.testing.assert_close(first, second, atol=atol, rtol=atol)
 
 
-def parameters(model):
-    return sum(parameter.numel() for parameter in model.parameters())
-
-
-# Distillation
-
-
 def some_logits():
     torch.manual_seed(2)
     return torch.randn(5, 3), torch.randn(5, 3), torch.tensor([0, 2, 1, 1, 0])
@@ -129,8 +113,7 @@ def test_a_student_of_all_layers_is_the_teacher_on_weights_of_its_own(fitted):
     assert all(parameter.grad is None for parameter in student.parameters())
     for parameter in student.parameters():
         torch.nn.init.zeros_(parameter)
-    assert not logits(student).any()
-    assert torch.equal(logits(fitted), before)
+    assert not logits(student).any() and torch.equal(logits(fitted), before)
 
 
 def test_a_student_has_the_layers_that_were_chosen(tokenizer):
@@ -162,43 +145,30 @@ def test_without_the_teacher_it_is_fine_tuning(fitted, rows, tokenizer):
     np.testing.assert_allclose(history.loss, expected.loss, rtol=1e-5)
 
 
-def test_the_teacher_is_asked_once_for_each_row(fitted, model, rows, tokenizer):
-    asked = []
+def test_a_teacher_is_asked_once_for_each_row_or_may_have_answered_before(fitted, rows, tokenizer):
+    answers, asked = training.evaluate(fitted, rows, tokenizer).probabilities, []
     hook = fitted.register_forward_pre_hook(
         lambda module, _, names: asked.append((len(names["input_ids"]), module.training)), with_kwargs=True
     )
-    run = {**RUN, "epochs": 2}
-    compression.distil(model, fitted, rows, rows, tokenizer, temperature=2, alpha=1, **run)
+    settings = {"temperature": 2, "alpha": 0.7, **RUN, "epochs": 2}
+    first = compression.distil(tiny(tokenizer, seed=3), fitted, rows, rows, tokenizer, **settings)
+    second = compression.distil(tiny(tokenizer, seed=3), answers, rows, rows, tokenizer, **settings)
     hook.remove()
-    assert sum(size for size, _ in asked) == len(rows)
-    assert not any(was_training for _, was_training in asked)
-
-
-def test_a_teacher_may_have_answered_before(fitted, rows, tokenizer):
-    answers = training.evaluate(fitted, rows, tokenizer).probabilities
-    students = [tiny(tokenizer, seed=3) for _ in range(2)]
-    first, second = (
-        compression.distil(student, teacher, rows, rows, tokenizer, temperature=2, alpha=0.7, **ONE_EPOCH)
-        for student, teacher in zip(students, (fitted, answers), strict=True)
-    )
     assert first.loss == second.loss
+    assert sum(size for size, _ in asked) == len(rows) and not any(training for _, training in asked)
 
 
-@pytest.mark.parametrize(
-    "shape, settings, message",
-    [
+def test_a_teacher_of_other_rows_or_classes_is_refused(model, rows, tokenizer):
+    for shape, settings, message in (
         ((59, 2), {}, r"\(59, 2\): expected \(60, classes\)"),
         ((60,), {}, r"\(60,\): expected \(60, classes\)"),
         ((60, 3), {}, "3 classes apart, the student 2: .*Make the student from"),
         ((60, 2), {"checkpoint": "state"}, "no checkpoint: leave it out"),
-    ],
-)
-def test_a_teacher_of_other_rows_or_classes_is_refused(model, rows, tokenizer, shape, settings, message):
-    with pytest.raises(CompressionError, match=message):
-        compression.distil(model, np.ones(shape), rows, rows, tokenizer, temperature=2, alpha=1, **settings)
-
-
-# Pruning
+    ):
+        with pytest.raises(CompressionError, match=message):
+            compression.distil(
+                model, np.ones(shape), rows, rows, tokenizer, temperature=2, alpha=1, **settings
+            )
 
 
 @pytest.mark.parametrize("fraction", [0, 0.3, 0.9, 1])
@@ -207,7 +177,7 @@ def test_the_sparsity_is_what_was_asked(model, fraction):
     pruned = compression.prune(model, fraction)
     assert compression.sparsity(pruned) == pytest.approx(fraction, abs=1e-4)
     assert same(weights(model), before) and weights(pruned).keys() == before.keys()
-    assert parameters(pruned) == parameters(model)
+    assert pruned.num_parameters() == model.num_parameters()
     kept, gone = [], []
     for name, weight in pruned.named_parameters():
         old = before[name]
@@ -229,7 +199,7 @@ def test_shrinking_takes_weights_away_or_changes_nothing(model):
     shrunk = compression.shrink(model, heads=3, units=40)
     a_head = 3 * (HIDDEN + 1) * HEAD_SIZE + HEAD_SIZE * HIDDEN
     a_unit = HIDDEN + 1 + HIDDEN
-    assert parameters(model) - parameters(shrunk) == LAYERS * (a_head + (UNITS - 40) * a_unit)
+    assert model.num_parameters() - shrunk.num_parameters() == LAYERS * (a_head + (UNITS - 40) * a_unit)
     assert logits(shrunk).shape == logits(model).shape
     assert same(weights(model), before) and model.config.to_dict() == config
 
@@ -289,19 +259,12 @@ def test_the_scores_decide_what_stays(model):
         compression.shrink(shrunk, units=5, scores=scores)
 
 
-def test_rows_of_another_tokenizer_are_refused(rows, tokenizer):
-    few = BertForSequenceClassification(BertConfig(vocab_size=200, hidden_size=32, num_attention_heads=2))
-    with pytest.raises(CompressionError, match="the model has 200: expected rows of its own tokenizer"):
-        compression.trim(few, rows, tokenizer)
-
-
 def test_a_shrunk_model_learns_and_shrinks_again(fitted, rows, tokenizer):
     scores = compression.importance(fitted, rows, tokenizer)
     once = compression.shrink(fitted, heads=3, units=32, scores=scores)
     assert training.fine_tune(once, rows, rows, tokenizer, **RUN).epochs[-1]["accuracy"] > 0.9
     twice = compression.shrink(compression.student(once, [1]), heads=2)
-    assert parameters(twice) < parameters(once)
-    assert logits(twice).isfinite().all()
+    assert twice.num_parameters() < once.num_parameters() and logits(twice).isfinite().all()
 
 
 @pytest.mark.parametrize("sizes", [{}, {"units": 16}, {"heads": 1}, {"heads": 3, "units": 5}])
@@ -335,12 +298,11 @@ def test_a_trimmed_model_knows_the_words_it_saw_and_no_others(fitted, exported, 
     assert torch.equal(logits(small, **inputs), logits(fitted, **inputs))
     new, unknown = ({"input_ids": torch.tensor([[101, token, 102]])} for token in (20_000, 100))
     assert torch.equal(logits(small, **new), logits(fitted, **unknown))
-    assert parameters(small) < parameters(fitted) / 5 and same(weights(fitted), before)
+    assert small.num_parameters() < fitted.num_parameters() / 5 and same(weights(fitted), before)
 
     compression.save(small, tmp_path / "model")
     loaded = compression.load(tmp_path / "model")
-    assert same(weights(loaded), weights(small))
-    assert torch.equal(logits(loaded), logits(small))
+    assert same(weights(loaded), weights(small)) and torch.equal(logits(loaded), logits(small))
     written = compression.export(small, tmp_path / "small.onnx")
     close(written(**batch()).logits, logits(small))
     compression.quantize(written.path, tmp_path / "int8.onnx")
@@ -348,13 +310,14 @@ def test_a_trimmed_model_knows_the_words_it_saw_and_no_others(fitted, exported, 
 
     with pytest.raises(CompressionError, match="was trimmed before"):
         compression.trim(small, rows, tokenizer)
+    few = BertForSequenceClassification(BertConfig(vocab_size=200, hidden_size=32, num_attention_heads=2))
+    with pytest.raises(CompressionError, match="the model has 200: expected rows of its own tokenizer"):
+        compression.trim(few, rows, tokenizer)
     alone = compression.student(small, [1])
     assert training.fine_tune(alone, rows, rows, tokenizer, **RUN).epochs[-1]["accuracy"] > 0.9
 
 
-def test_a_smaller_model_of_the_first_position_alone_is_exported_and_saved_and_nothing_is_said(
-    fitted, rows, tokenizer, tmp_path, recwarn, capfd
-):
+def test_a_smaller_model_of_the_first_position_is_exported(fitted, rows, tokenizer, tmp_path, recwarn, capfd):
     teacher = transformer.first_position_only(compression.student(fitted, range(LAYERS)))
     small = compression.student(compression.shrink(teacher, heads=3, units=16), [1]).train()
     plain = compression.student(compression.shrink(fitted, heads=3, units=16), [1])
@@ -403,41 +366,29 @@ def test_another_family_is_refused(compress, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-WRONG = {
-    "fraction is .*expected a number from 0 to 1": (
+ORDER, WHOLE = "different numbers from 0 to 1, in rising order", "a whole number from"
+quantize = compression.quantize_tensor
+WRONG = [
+    (
+        "fraction is .*expected a number from 0 to 1",
         compression.prune,
         [-0.1, 1.1, math.nan, True, "half", None],
     ),
-    "heads is .*a whole number from 1 to 4": (
-        lambda model, x: compression.shrink(model, heads=x),
-        [0, HEADS + 1],
-    ),
-    "units is .*a whole number from 1 to 64": (lambda model, x: compression.shrink(model, units=x), [0, 3.5]),
-    "different numbers from 0 to 1, in rising order": (
-        compression.student,
-        [[], [2], [-1], [1, 0], [0, 0], [0.5], 1, "01"],
-    ),
-    "bits is .*a whole number from 2 to 8": (
-        lambda _, x: compression.quantize_tensor(torch.ones(2), x),
-        [0, 1, 9, 4.0, True],
-    ),
-    "expected finite numbers": (
-        lambda _, x: compression.quantize_tensor(torch.tensor(x)),
-        [[], [1.0, math.inf], [math.nan]],
-    ),
-    "without a tokenizer": (compression.importance, [["a row"]]),
-}
+    (f"heads is .*{WHOLE} 1 to 4", lambda model, x: compression.shrink(model, heads=x), [0, HEADS + 1]),
+    (f"units is .*{WHOLE} 1 to 64", lambda model, x: compression.shrink(model, units=x), [0, 3.5]),
+    (ORDER, compression.student, [[], [2], [-1], [1, 0], [0, 0], [0.5], 1, "01"]),
+    (f"bits is .*{WHOLE} 2 to 8", lambda _, x: quantize(torch.ones(2), x), [0, 1, 9, 4.0, True]),
+    ("expected finite numbers", lambda _, x: quantize(torch.tensor(x)), [[], [1.0, math.inf], [math.nan]]),
+    ("without a tokenizer", compression.importance, [["a row"]]),
+]
 
 
 @pytest.mark.parametrize(
-    "compress, value, message", [(f, x, text) for text, (f, values) in WRONG.items() for x in values]
+    "compress, value, message", [(f, x, text) for text, f, values in WRONG for x in values]
 )
 def test_a_setting_out_of_its_range_is_refused(model, compress, value, message):
     with pytest.raises(CompressionError, match=message):
         compress(model, value)
-
-
-# Quantization
 
 
 def some_weights():
@@ -455,14 +406,13 @@ def some_weights():
 @pytest.mark.parametrize("bits", [2, 4, 8])
 def test_no_number_is_off_by_more_than_half_a_step(bits, symmetric):
     for weight in some_weights():
-        small = compression.quantize_tensor(weight, bits, symmetric)
+        small = quantize(weight, bits, symmetric)
         difference = (small.dequantize() - weight).abs().max().item()
         assert small.error == pytest.approx(difference)
         assert difference <= small.scale / 2 * (1 + 1e-4)
-        assert small.values.shape == weight.shape
-        assert len(small.values.unique()) <= 2**bits
+        assert small.values.shape == weight.shape and len(small.values.unique()) <= 2**bits
         assert small.values.dtype == (torch.int8 if symmetric else torch.uint8)
-        at_zero = compression.quantize_tensor(torch.cat([weight.flatten(), torch.zeros(1)]), bits, symmetric)
+        at_zero = quantize(torch.cat([weight.flatten(), torch.zeros(1)]), bits, symmetric)
         assert at_zero.dequantize()[-1] == 0  # padding stays what it is
 
 
@@ -477,12 +427,6 @@ def test_a_bit_less_doubles_the_step_one_sign_halves_it_and_minus_the_weight_is_
     assert one_sided.error < compression.quantize_tensor(weight, 8).error
 
 
-@pytest.mark.parametrize("length, count", [(9, 3), (1, 1), (40, 2), (512, 1)])
-def test_onnx_gives_the_logits_of_pytorch(fitted, exported, length, count):
-    inputs = batch(length, count)
-    close(exported(**inputs).logits, logits(fitted, **inputs))
-
-
 def test_evaluate_takes_an_onnx_model_as_it_is(fitted, exported, quantized, rows, tokenizer):
     expected = training.evaluate(fitted, rows, tokenizer)
     found = training.evaluate(exported, rows, tokenizer)
@@ -492,7 +436,9 @@ def test_evaluate_takes_an_onnx_model_as_it_is(fitted, exported, quantized, rows
     assert abs(small.accuracy - expected.accuracy) < 0.05
 
 
-def test_it_is_called_as_pytorch_is(fitted, exported, tokenizer):
+def test_onnx_is_called_as_pytorch_is_and_gives_the_same_logits(fitted, exported, tokenizer):
+    for inputs in (batch(9, 3), batch(1, 1), batch(40, 2), batch(512, 1)):
+        close(exported(**inputs).logits, logits(fitted, **inputs))
     texts = tokenizer(["a great film", "awful"], padding=True, return_tensors="pt")
     close(exported(**texts).logits, logits(fitted, **texts))
     alone = texts["input_ids"][:1]

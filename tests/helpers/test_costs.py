@@ -14,40 +14,24 @@ HOURS = [grams for _, grams in costs.grid_forecast()]
 SEEN = {"P", "A", "D"}
 BASES = {"measured", "modelled", "vendor-stated", "stated", "counted", "survey", "projected", "derived"}
 A100 = {"peak_flop_per_s": 312e12, "power_w": 400}
-PLAN = costs.Project(
-    train_wh=2.0,
-    train_s=180.0,
-    trainings=5,
-    predict_wh=0.05,
-    predict_s=4.0,
-    predictions=1e6,
-    labels=500,
-    price_per_label=0.2,
-    develop_h=10,
-    maintain_h=5,
-    salary_per_h=40,
-    price_per_kwh=0.25,
-    machine_per_h=0.5,
-)
-
-
-# footprint
+VALUE = {name: fact.value for name, fact in facts.load().items()}
+USES = {"train_wh": 2.0, "train_s": 180.0, "trainings": 5, "predict_wh": 0.05, "predict_s": 4.0}
+WORK = {"predictions": 1e6, "labels": 500, "develop_h": 10, "maintain_h": 5}
+PRICES = {"price_per_label": 0.2, "salary_per_h": 40, "price_per_kwh": 0.25, "machine_per_h": 0.5}
+PLAN = costs.Project(**USES, **WORK, **PRICES)
 
 
 @pytest.mark.parametrize(
     ("name", "factor"),
     [("parameters", 2), ("tokens", 2), ("power_w", 2), ("pue", 2), ("peak_flop_per_s", 0.5), ("mfu", 0.5)],
 )
-def test_doubling_an_input_doubles_the_energy_or_halves_it(name, factor):
+def test_doubling_an_input_doubles_the_energy_or_halves_it_and_place_changes_carbon_alone(name, factor):
     inputs = {"parameters": 1e9, "tokens": 2e10, "mfu": 0.3, "pue": 1.2, **A100}
     once, twice = (footprint(**inputs | {name: times * inputs[name]}) for times in (1, 2))
     assert twice.energy_kwh == pytest.approx(factor * once.energy_kwh)
     assert twice.co2e_kg == pytest.approx(factor * once.co2e_kg)
     hours = 1 if name in ("power_w", "pue") else factor
     assert twice.device_hours == pytest.approx(hours * once.device_hours)
-
-
-def test_place_changes_carbon_and_nothing_else():
     here, there = (footprint(country=country) for country in ("POL", "SWE"))
     assert here.energy_kwh == there.energy_kwh
     assert here.co2e_kg > 5 * there.co2e_kg
@@ -61,9 +45,8 @@ def plan(**changes):
     return costs.costs(replace(PLAN, **changes))
 
 
-@pytest.mark.parametrize(
-    ("compute", "change", "message"),
-    [
+def test_what_is_missing_or_out_of_its_range_is_refused():
+    for compute, change, message in (
         (footprint, {"tokens": -1}, "tokens is -1: expected a number from 0"),
         (footprint, {"parameters": None}, "parameters is None: .* Unknown is not 0"),
         (footprint, {"parameters": math.nan}, "parameters is nan"),
@@ -78,55 +61,39 @@ def plan(**changes):
         (plan, {"pue": 0.5}, "pue is 0.5: expected a number from 1"),
         (plan, {"predictions": math.inf}, "predictions is inf"),
         (plan, {"country": "ZZZ"}, "no country 'ZZZ'"),
-    ],
-)
-def test_what_is_missing_or_out_of_its_range_is_refused(compute, change, message):
-    with pytest.raises((CostError, energy.EnergyError), match=message):
-        compute(**change)
+    ):
+        with pytest.raises((CostError, energy.EnergyError), match=message):
+            compute(**change)
 
 
-def test_published_energies_are_met_within_a_factor_of_two():
+def test_published_energies_are_met_within_a_factor_of_two_berts_by_the_larger_bert():
     ratios = {run["name"]: run["ratio"] for run in costs.published_runs()}
     held = ("GPT-3", "T5-11B", "BLOOM", "Llama 2", "Llama 3", "Llama 3.1")
     assert {name: 0.5 < ratios[name] < 2 for name in held} == dict.fromkeys(held, True)
     assert ratios["BERT-base"] < 0.5, "the miss that “Pretrained models” is about"
     for name, ratio in {"Llama 3": 0.63, "Llama 3.1": 0.76}.items():
         assert ratios[name] == pytest.approx(ratio, abs=0.005), "with the efficiency that was published"
-
-
-def test_berts_published_energy_fits_the_larger_bert():
-    value = {name: fact.value for name, fact in facts.load().items()}
-    size, tokens, energy_kwh = (value[f"bert_{name}"] for name in ("large_parameters", "tokens", "energy"))
-    card = {"peak_flop_per_s": value["v100_peak"], "power_w": value["v100_power"], "pue": value["bert_pue"]}
+    size, tokens, energy_kwh = (VALUE[f"bert_{name}"] for name in ("large_parameters", "tokens", "energy"))
+    card = {"peak_flop_per_s": VALUE["v100_peak"], "power_w": VALUE["v100_power"], "pue": VALUE["bert_pue"]}
     assert 0.5 < costs.footprint(size, tokens, **card).energy_kwh / energy_kwh < 2
 
 
 def test_the_default_efficiency_is_the_mean_of_the_published_ones():
-    shares = [fact.value for name, fact in facts.load().items() if name.startswith("mfu_")]
+    shares = [value for name, value in VALUE.items() if name.startswith("mfu_")]
     assert len(shares) == 4
     assert statistics.mean(shares) == pytest.approx(costs.DEFAULT_MFU, abs=0.005)
 
 
-# the four costs
-
-
-def test_costs_add_up_by_hand():
+def test_costs_add_up_by_hand_and_overhead_counts_for_energy_and_carbon():
     cost = costs.costs(PLAN)
     assert cost.energy_kwh == pytest.approx(0.01 + 0.05)
     assert cost.compute == pytest.approx((0.01 + 0.05) * 0.25 + (5 * 180 + 4_000) / 3_600 * 0.5)
     assert (cost.data, cost.people) == (pytest.approx(100), pytest.approx(600))
     assert cost.total == pytest.approx(cost.compute + cost.data + cost.people)
     assert cost.co2e_kg == pytest.approx(cost.energy_kwh * energy.carbon_intensity("USA")[1] / 1_000)
-
-
-def test_overhead_counts_for_energy_and_carbon_but_not_for_people():
-    plain, cooled = costs.costs(PLAN), costs.costs(replace(PLAN, pue=1.5))
-    assert cooled.energy_kwh == pytest.approx(1.5 * plain.energy_kwh)
-    assert cooled.co2e_kg == pytest.approx(1.5 * plain.co2e_kg)
-    assert cooled.people == plain.people
-
-
-# labels, break-even
+    cooled = plan(pue=1.5)
+    assert cooled.energy_kwh == pytest.approx(1.5 * cost.energy_kwh)
+    assert cooled.co2e_kg == pytest.approx(1.5 * cost.co2e_kg) and cooled.people == cost.people
 
 
 def test_labels_are_read_at_and_between_the_points():
@@ -136,26 +103,21 @@ def test_labels_are_read_at_and_between_the_points():
     between = [costs.labels_needed(rows, accuracies, target) for target in (0.62, 0.7, 0.78, 0.85)]
     assert between == sorted(between) and between[0] > 100 and between[-1] < 7_000
     assert costs.labels_needed(rows, accuracies, 0.5) == 100
+    dip = costs.labels_needed([10, 100, 1_000, 10_000], [0.5, 0.7, 0.65, 0.8], 0.7)
+    assert dip == pytest.approx(100), "from the first time"
 
 
-def test_a_dip_in_the_curve_counts_from_the_first_time():
-    assert costs.labels_needed([10, 100, 1_000, 10_000], [0.5, 0.7, 0.65, 0.8], 0.7) == pytest.approx(100)
-
-
-@pytest.mark.parametrize(
-    ("rows", "accuracies", "target", "message"),
-    [
+def test_labels_refuse():
+    for rows, accuracies, target, message in (
         ([100, 1_000], [0.6, 0.7], 0.71, "ends at 0.700 with 1,000 labels: 0.71 is not on it"),
         ([100, 1_000], [0.6, 0.7], 71, "target is 71: expected a number from 0 to 1"),
         ([1_000, 100], [0.6, 0.7], 0.65, "each larger than the one before"),
         ([100], [0.6, 0.7], 0.65, "1 rows and 2 accuracies"),
         ([], [], 0.65, "0 rows"),
         ([100], [60], 0.65, "accuracies is 60"),
-    ],
-)
-def test_labels_refuse(rows, accuracies, target, message):
-    with pytest.raises(CostError, match=message):
-        costs.labels_needed(rows, accuracies, target)
+    ):
+        with pytest.raises(CostError, match=message):
+            costs.labels_needed(rows, accuracies, target)
 
 
 def test_break_even():
@@ -166,9 +128,6 @@ def test_break_even():
     assert costs.break_even(1, 1, 1) == costs.break_even(1, 1, 2) == math.inf
     with pytest.raises(CostError, match="investment is -1"):
         costs.break_even(-1, 2, 1)
-
-
-# when
 
 
 @pytest.mark.parametrize("duration_h", [1, 3, 12, 20])
@@ -218,9 +177,6 @@ def test_the_grid_forecast_is_two_days_hour_by_hour():
     assert all(0 < value < 400 for _, value in hours)
 
 
-# facts
-
-
 def test_every_fact_has_its_source_and_its_basis():
     keys = re.findall(r"^@\w+\{(\w+),", (assets.ROOT / "references.bib").read_text(), re.MULTILINE)
     assert len(keys) == len(set(keys)), "a key stands twice"
@@ -233,37 +189,33 @@ def test_every_fact_has_its_source_and_its_basis():
 
 
 def test_derived_facts_are_what_they_are_derived_from():
-    value = {name: fact.value for name, fact in facts.load().items()}
     for model in ("llama3", "llama31"):
-        derived = value[f"{model}_hours"] * value["h100_power"] / 1_000
-        assert value[f"{model}_energy"] == pytest.approx(derived, rel=0.005)
+        derived = VALUE[f"{model}_hours"] * VALUE["h100_power"] / 1_000
+        assert VALUE[f"{model}_energy"] == pytest.approx(derived, rel=0.005)
     hours_at_350_w = 1_038_336  # of the model of 34 billion, in the same table
-    derived = value["llama2_hours"] * value["a100_power"] - hours_at_350_w * 50
-    assert value["llama2_energy"] == pytest.approx(derived / 1_000)
-    assert value["bloom_energy"] == pytest.approx(value["bloom_hours"] * 0.4)
-    assert value["bloom_energy"] / value["bloom_project_energy"] == pytest.approx(0.37, abs=0.005)
-    assert value["palm_hours"] == 6_144 * 1_200 + 3_072 * 336
-    derived = value["palm_hours"] * value["palm_power"] * value["palm_pue"] / 1e6
-    assert value["palm_energy"] == pytest.approx(derived, rel=0.001)
-    hidden = value["llama2_carbon"] * 1e6 / value["llama2_energy"] / value["llama_intensity"]
-    assert hidden == pytest.approx(value["llama_pue"], abs=0.001), "a PUE that the card doesn't give"
-    assert value["query_classification"] / value["query_distilbert"] == pytest.approx(9, abs=0.5)
-    parts = value["bloom_carbon_dynamic"] + value["bloom_carbon_idle"] + value["bloom_carbon_embodied"]
-    assert value["bloom_carbon_all"] == pytest.approx(parts)
-    assert value["llama2_parameters"] == (7 + 13 + 34 + 70) * 1e9
-    assert value["gpt3_flop"] == pytest.approx(6 * value["gpt3_parameters"] * value["gpt3_tokens"], rel=0.01)
+    derived = VALUE["llama2_hours"] * VALUE["a100_power"] - hours_at_350_w * 50
+    assert VALUE["llama2_energy"] == pytest.approx(derived / 1_000)
+    assert VALUE["bloom_energy"] == pytest.approx(VALUE["bloom_hours"] * 0.4)
+    assert VALUE["bloom_energy"] / VALUE["bloom_project_energy"] == pytest.approx(0.37, abs=0.005)
+    assert VALUE["palm_hours"] == 6_144 * 1_200 + 3_072 * 336
+    derived = VALUE["palm_hours"] * VALUE["palm_power"] * VALUE["palm_pue"] / 1e6
+    assert VALUE["palm_energy"] == pytest.approx(derived, rel=0.001)
+    hidden = VALUE["llama2_carbon"] * 1e6 / VALUE["llama2_energy"] / VALUE["llama_intensity"]
+    assert hidden == pytest.approx(VALUE["llama_pue"], abs=0.001), "a PUE that the card doesn't give"
+    assert VALUE["query_classification"] / VALUE["query_distilbert"] == pytest.approx(9, abs=0.5)
+    parts = VALUE["bloom_carbon_dynamic"] + VALUE["bloom_carbon_idle"] + VALUE["bloom_carbon_embodied"]
+    assert VALUE["bloom_carbon_all"] == pytest.approx(parts)
+    assert VALUE["llama2_parameters"] == (7 + 13 + 34 + 70) * 1e9
+    assert VALUE["gpt3_flop"] == pytest.approx(6 * VALUE["gpt3_parameters"] * VALUE["gpt3_tokens"], rel=0.01)
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
+def test_a_broken_table_of_facts_is_refused(tmp_path):
+    for text, message in (
         ("id,value\na,1\n", "expected id, value, unit"),
         (",".join(facts.COLUMNS) + "\na,about 3,W,x,y,2020,z,stated,,P\n", "line 2: .*Write a plain number"),
         (",".join(facts.COLUMNS) + "\na,3,W,x,y,2020,z,stated,,P\n" * 2, "line 4: .*"),
-    ],
-)
-def test_a_broken_table_of_facts_is_refused(tmp_path, text, message):
-    path = tmp_path / "facts.csv"
-    path.write_text(text)
-    with pytest.raises(facts.FactError, match=message):
-        facts.load(path)
+    ):
+        path = tmp_path / "facts.csv"
+        path.write_text(text)
+        with pytest.raises(facts.FactError, match=message):
+            facts.load(path)

@@ -1,6 +1,7 @@
 """The shipped data is what the data card says, and bad data gets a clear refusal."""
 
 import csv
+import re
 import subprocess
 import sys
 
@@ -16,22 +17,13 @@ def some(tokenizer):
     return data.tokenize(data.load_reviews("validation").select(range(203)), tokenizer)
 
 
-def test_every_file_has_its_sum():
+def test_every_file_has_its_sum_and_the_script_makes_the_same_bytes():
     ok, message = assets.data_status()
     assert ok, message
-
-
-def test_the_script_makes_the_same_bytes(tmp_path):
     script = assets.DATA / "make.py"
     done = subprocess.run([sys.executable, str(script), "--check"], capture_output=True, text=True)
-    unreachable = (
-        "No matching distribution",
-        "Connection",
-        "expected apt-get",
-        "Unable to",
-        "Failed to fetch",
-    )
-    if done.returncode and any(sign in done.stderr for sign in unreachable):
+    unreachable = "No matching distribution|Connection|expected apt-get|Unable to|Failed to fetch"
+    if done.returncode and re.search(unreachable, done.stderr):
         pytest.skip("a package index cannot be reached, so the sources cannot be fetched")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "the same bytes" in done.stdout
@@ -43,20 +35,14 @@ def test_labels_follow_the_ratings(split, capsys):
     with (assets.DATA / "reviews" / f"{split}.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))  # in their order, and nothing to say about them
     assert table["text"].tolist() == [row["text"] for row in rows] and capsys.readouterr() == ("", "")
-    assert set(table["label"]) == {0, 1}
-    assert (table["label"] == (table["rating"] > 0)).all()
-    assert table["rating"].abs().between(0.5, 4).all()
-    assert table["text"].str.strip().ne("").all()
+    assert set(table["label"]) == {0, 1} and (table["label"] == (table["rating"] > 0)).all()
+    assert table["rating"].abs().between(0.5, 4).all() and table["text"].str.strip().ne("").all()
 
 
-def test_no_sentence_stands_in_two_splits():
+def test_no_sentence_stands_in_two_splits_and_the_first_rows_are_a_fair_sample():
     texts = [text.lower() for split in data.REVIEWS for text in data.load_reviews(split)["text"][:]]
     assert len(texts) == len(set(texts)) == 7_070 + 1_000 + 2_000
-
-
-def test_the_first_rows_are_a_fair_sample():
-    labels = np.array(data.load_reviews("train")["label"][:1_000])
-    assert 0.45 < labels.mean() < 0.55
+    assert 0.45 < np.mean(data.load_reviews("train")["label"][:1_000]) < 0.55
 
 
 def test_digits():
@@ -69,45 +55,32 @@ def test_digits():
         data.load_digits("validation")
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
+def read(folder, content):
+    (folder / "mine.csv").write_text(content, encoding="utf-8")
+    return data.read_sentences(folder / "mine.csv")
+
+
+HEAD = "text,label\n"
+
+
+def test_bad_csv(tmp_path):
+    for content, message in (
         ("text,rating\ngood,1\n", r"has no column label, only text, rating\. Expected the columns text and"),
         ("sentence,label\ngood,1\n", "has no column text"),
-        ('text,label\ngood,1\n" ",0\n', "has no text in line 3: write one, or delete the line"),
-        ("text,label\ngood,1\nbad,2\n", r"has the label .*2.* in line 3: expected 0 \(negative\) or 1"),
-        (
-            "text,label\ngood,good\n",
-            "has the label 'good' in line 2: expected 0 .* or one of negative, neg, no",
-        ),
-        ("text,label\ngood,\n", "has the label '' in line 2"),
-        ('text,label\n"so\nso",1\nbad,-1\n', "has the label '-1' in line 4: .* true\\.$"),
-        (
-            "text,label\nbad,1\ngood,4.0\n",
-            r"has the label '4\.0' in line 3: .* Of stars, make 4 and 5 a 1, make",
-        ),
-        ("text,label\ngood,%s\n" % ("9" * 6_000), r"has the label '9{57}\.\.\.' in line 2"),
-        (
-            "text,label\ngood,1\n\nfine,yes\n",
-            "has positive labels alone, from line 2 to line 4: expected neg",
-        ),
-        ('text,label\nbad,0\n"good,1\nfine,1\n', "has a quote that opens in line 3"),
+        (HEAD + 'good,1\n" ",0\n', "has no text in line 3: write one, or delete the line"),
+        (HEAD + "good,1\nbad,2\n", r"has the label .*2.* in line 3: expected 0 \(negative\) or 1"),
+        (HEAD + "good,good\n", "has the label 'good' in line 2: expected 0 .* or one of negative, neg, no"),
+        (HEAD + "good,\n", "has the label '' in line 2"),
+        (HEAD + '"so\nso",1\nbad,-1\n', "has the label '-1' in line 4: .* true\\.$"),
+        (HEAD + "bad,1\ngood,4.0\n", r"has the label '4\.0' in line 3: .* Of stars, make 4 and 5 a 1, make"),
+        (HEAD + "good,%s\n" % ("9" * 6_000), r"has the label '9{57}\.\.\.' in line 2"),
+        (HEAD + "good,1\n\nfine,yes\n", "has positive labels alone, from line 2 to line 4: expected neg"),
+        (HEAD + 'bad,0\n"good,1\nfine,1\n', "has a quote that opens in line 3"),
         ("text|label\ngood|1\n", r"has no column text and label, only text\|label\. Expected the columns"),
         ("Text,label,TEXT \na,1,b\n", "has two columns 'Text' in line 1"),
-    ],
-)
-def test_bad_csv(tmp_path, content, message):
-    path = tmp_path / "mine.csv"
-    path.write_text(content)
-    with pytest.raises(data.DataError, match=message):
-        data.read_sentences(path)
-
-
-def test_good_csv(tmp_path):
-    path = tmp_path / "mine.csv"
-    path.write_text('text,label\n"good, very",1\nNA,0\n')
-    mine = data.read_sentences(path)
-    assert mine["text"][:] == ["good, very", "NA"] and mine["label"][:] == [1, 0]
+    ):
+        with pytest.raises(data.DataError, match=message):
+            read(tmp_path, content)
 
 
 @pytest.mark.parametrize(
@@ -122,9 +95,7 @@ def test_good_csv(tmp_path):
     ],
 )
 def test_labels_as_people_write_them(tmp_path, capsys, written, said):
-    path = tmp_path / "mine.csv"
-    path.write_text('\ufeffLABEL; Text ;n\n{};"so\nso";01\n{};good;\n'.format(*written), encoding="utf-8")
-    mine = data.read_sentences(path)
+    mine = read(tmp_path, '\ufeffLABEL; Text ;n\n{};"so\nso";01\n{};good;\n'.format(*written))
     assert mine[:] == {"label": [0, 1], "text": ["so\nso", "good"], "n": ["01", ""]}
     said = f"mine.csv: 2 rows, separator semicolon, 1 row over several lines (line 2){said}.\n"
     assert capsys.readouterr() == ("", said)
@@ -143,20 +114,19 @@ def test_labels_as_people_write_them(tmp_path, capsys, written, said):
     ],
 )
 def test_rows_sorted_by_label_are_shuffled_the_same_way_each_time(tmp_path, capsys, labels, shuffled):
-    path = tmp_path / "mine.csv"
-    path.write_text("text,label\n" + "".join(f"{row} {label},{label}\n" for row, label in enumerate(labels)))
-    mine, again = data.read_sentences(path)[:], data.read_sentences(path)[:]
+    content = HEAD + "".join(f"{row} {label},{label}\n" for row, label in enumerate(labels))
+    mine, again = (read(tmp_path, content)[:] for _ in range(2))
     rows = [tuple(map(int, text.split())) for text in mine["text"]]
     assert mine == again and [label for _, label in rows] == mine["label"]
     assert sorted(rows) == list(enumerate(labels)) and (rows != sorted(rows)) == shuffled
     assert set(mine["label"][: len(labels) // 2]) == ({0, 1} if len(labels) > 3 else set(labels[:1]))
-    said = (
-        f"mine.csv: {len(labels)} rows, shuffled, as the file is sorted by label.\n" * 2 if shuffled else ""
-    )
-    assert capsys.readouterr() == ("", said)
+    said = f"mine.csv: {len(labels)} rows, shuffled, as the file is sorted by label.\n"
+    assert capsys.readouterr() == ("", said * 2 * shuffled)
 
 
-def test_missing_csv_and_split(tmp_path):
+def test_good_csv_missing_csv_and_missing_split(tmp_path):
+    mine = read(tmp_path, HEAD + '"good, very",1\nNA,0\n')
+    assert mine["text"][:] == ["good, very", "NA"] and mine["label"][:] == [1, 0]
     with pytest.raises(data.DataError, match=r"There is no file .*none\.csv: expected a CSV file"):
         data.read_sentences(tmp_path / "none.csv")
     with pytest.raises(data.DataError, match="no split 'tests': expected one of train, validation, test"):
@@ -181,9 +151,8 @@ def test_batches_hold_every_row_once(some, tokenizer, batch_size, shuffle):
     seen = []
     for batch in data.batches(some, tokenizer, batch_size, shuffle=shuffle):
         seen += batch["index"].tolist()
-        for row, ids, mask, label in zip(
-            batch["index"].tolist(), batch["input_ids"], batch["attention_mask"], batch["labels"], strict=True
-        ):
+        columns = (batch[name] for name in ("input_ids", "attention_mask", "labels"))
+        for row, ids, mask, label in zip(batch["index"].tolist(), *columns, strict=True):
             assert ids[mask.bool()].tolist() == some[row]["input_ids"]
             assert (ids[~mask.bool()] == tokenizer.pad_token_id).all()
             assert label == some[row]["label"]
@@ -201,8 +170,6 @@ def test_length_bucketing_leaves_little_padding(tokenizer):
 
 
 def test_seed_decides_the_order(some, tokenizer):
-    def order(seed):
-        loader = data.batches(some, tokenizer, 32, shuffle=True, seed=seed)
-        return [batch["index"].tolist() for batch in loader]
-
-    assert order(1) == order(1) != order(2)
+    loaders = (data.batches(some, tokenizer, 32, shuffle=True, seed=seed) for seed in (1, 1, 2))
+    first, again, other = ([batch["index"].tolist() for batch in loader] for loader in loaders)
+    assert first == again != other

@@ -12,10 +12,8 @@ from helpers.energy import meter
 
 
 def run(cpu, ram, *, method="modelled", load=0.0, calls=1):
-    parts = (
-        energy.Component("CPU", cpu, method, "TDP"),
-        energy.Component("RAM", ram, "measured" if method == "measured" else "assumed", "constant"),
-    )
+    ram_method = "measured" if method == "measured" else "assumed"
+    parts = energy.Component("CPU", cpu, method, "TDP"), energy.Component("RAM", ram, ram_method, "constant")
     return energy.Measurement("x", 10.0, 1.0, parts, "USA", 369.0, "", load, work={"calls": calls})
 
 
@@ -23,21 +21,14 @@ def five(cpu, ram, **options):
     return (run(cpu, ram, **options),) * 5
 
 
-def test_candidates_take_turns():
+def test_candidates_take_turns_and_a_window_repeats_the_call_and_counts():
     order = []
     candidates = {"a": lambda: order.append("a"), "b": lambda: order.append("b")}
     runs = energy.repeat(candidates, 3, 1, country="USA")
     assert order == ["a", "b", *["a", "b"] * 3]
     assert [len(each) for each in runs.values()] == [3, 3]
-
-
-def test_a_window_repeats_the_call_and_counts():
     runs = energy.repeat({"a": lambda: time.sleep(0.01)}, 1, 0, country="USA", window_s=0.6)
     assert 10 <= runs["a"][0].work["calls"] <= 60 and runs["a"][0].wall_s >= 0.6
-
-
-def generator(*_):
-    yield 1
 
 
 async def coroutine(*_):
@@ -50,7 +41,8 @@ async def async_generator(*_):
 
 @pytest.mark.filterwarnings("ignore:coroutine")
 @pytest.mark.parametrize(
-    "work", [generator, coroutine, async_generator, lambda *_: Future(), lambda *_: map(abs, [1])]
+    "work",
+    [lambda *_: (n for n in [1]), coroutine, async_generator, lambda *_: Future(), lambda *_: map(abs, [1])],
 )
 def test_what_returns_at_once_is_not_measured(work):
     for measure in (
@@ -70,9 +62,8 @@ def test_repeat_wants_something_to_repeat():
             energy.repeat(candidates, times, country="USA")
 
 
-@pytest.mark.parametrize(
-    ("first", "second", "winner", "reason"),
-    [
+def test_a_winner_is_named_where_the_ranking_holds():
+    for first, second, winner, reason in (
         (five(1, 1), five(2, 2), "a", "it holds with half"),
         (five(1, 1), five(1, 1), None, "holds 1"),
         (five(1, 1)[:4], five(2, 2)[:4], None, "4 rounds are too few"),
@@ -82,14 +73,12 @@ def test_repeat_wants_something_to_repeat():
         (five(10, 10, calls=10), five(2, 2), "a", "it holds with half"),
         (five(1, 1, load=0.4), five(2, 2), None, "the rounds without them do not say the same"),
         ((run(1, 1, load=0.4), *five(1, 1)[1:]), five(2, 2), "a", "it holds with half"),
-    ],
-)
-def test_a_winner_is_named_where_the_ranking_holds(first, second, winner, reason):
-    result = energy.compare({"a": first, "b": second})
-    assert (result.winner, reason in result.reason) == (winner, True)
-    assert result.disturbed == tuple(i + 1 for i, run in enumerate(first) if run.foreign_load)
-    turned = energy.compare({"b": second, "a": first})
-    assert turned.winner == winner and turned.ratio == pytest.approx(1 / result.ratio)
+    ):
+        result = energy.compare({"a": first, "b": second})
+        assert (result.winner, reason in result.reason) == (winner, True)
+        assert result.disturbed == tuple(i + 1 for i, run in enumerate(first) if run.foreign_load)
+        turned = energy.compare({"b": second, "a": first})
+        assert turned.winner == winner and turned.ratio == pytest.approx(1 / result.ratio)
 
 
 def test_the_same_work_twice_is_undecided():
@@ -109,19 +98,16 @@ def test_disturbed_rounds_are_named():
     assert "<td>disturbed</td><td>round 1 of 5</td>" in one._repr_html_()
 
 
-@pytest.mark.parametrize(
-    ("runs", "message"),
-    [
+def test_what_does_not_compare_is_refused():
+    for runs, message in (
         ({}, "got nothing: expected two candidates with as many rounds"),
         ({"a": five(1, 1)}, "two candidates with as many rounds"),
         ({"a": five(1, 1), "b": five(1, 1)[1:]}, "'a' with 5, 'b' with 4: expected two candidates"),
         ({"a": five(1, 1), "b": five(1, 1, method="measured")}, "different ways"),
         ({"a": five(None, 1), "b": five(1, 1)}, "unknown energy, which is not 0"),
-    ],
-)
-def test_what_does_not_compare_is_refused(runs, message):
-    with pytest.raises(energy.EnergyError, match=message):
-        energy.compare(runs)
+    ):
+        with pytest.raises(energy.EnergyError, match=message):
+            energy.compare(runs)
 
 
 def test_a_comparison_comes_back_from_its_raw_values_and_prints():
@@ -148,37 +134,28 @@ def test_joules_for_1000_predictions():
         time.sleep(0.01)
         return [value % 2 for value in batch]
 
-    result = energy.per_1000(
-        "parity", predict, list(range(10)), [0] * 10, country="USA", batch_size=4, tokens=27.3, window_s=0.8
-    )
+    settings = {"country": "USA", "batch_size": 4, "tokens": 27.3, "window_s": 0.8}
+    result = energy.per_1000("parity", predict, list(range(10)), [0] * 10, **settings)
     assert "batches of 4 x 27 tokens" in str(result)
     assert result.count == result.cost.work["predictions"]
     passes, more = divmod(len(result.latencies_s), 3)
     assert result.count == 10 * passes + 4 * more, "batches of 4, 4 and 2"
     assert result.joules == pytest.approx(result.cost.energy_wh * 3_600 / result.count * 1_000)
-    assert result.accuracy == 0.5
-    assert 0.01 <= result.results()["p50_s"] <= result.results()["p90_s"]
+    assert result.accuracy == 0.5 and 0.01 <= result.results()["p50_s"] <= result.results()["p90_s"]
     assert result.short and "10 s are asked for" in str(result)
     assert energy.Predictions.from_raw(json.loads(json.dumps(result.raw()))) == result
-
-
-def test_a_window_too_short_to_tell_is_unknown():
     result = energy.per_1000("one", lambda batch: [1], [1], country="USA", window_s=0.0)
-    assert result.joules is None and result.accuracy is None
-    assert "energy unknown" in str(result)
+    assert result.joules is result.accuracy is None and "energy unknown" in str(result), "too short to tell"
 
 
-@pytest.mark.parametrize(
-    ("inputs", "labels", "message"),
-    [
+def test_predictions_that_do_not_pair_up_are_refused():
+    for inputs, labels, message in (
         ([], None, "from 1"),
         ([1, 2], [1], "2 inputs but 1 labels"),
         ([1, 2, 3], None, "1 answers to 3 inputs"),
-    ],
-)
-def test_predictions_that_do_not_pair_up_are_refused(inputs, labels, message):
-    with pytest.raises(energy.EnergyError, match=message):
-        energy.per_1000("x", lambda batch: [1], inputs, labels, country="USA", batch_size=8)
+    ):
+        with pytest.raises(energy.EnergyError, match=message):
+            energy.per_1000("x", lambda batch: [1], inputs, labels, country="USA", batch_size=8)
 
 
 def training(*qualities):
@@ -187,18 +164,14 @@ def training(*qualities):
         yield quality
 
 
-def test_training_stops_at_its_target():
+def test_training_stops_at_its_target_and_a_miss_is_shown_as_a_miss():
     result = energy.to_target("good", training(0.5, 0.7, 0.9, 0.95), 0.8, country="USA")
     assert result.reached and len(result.curve) == 3
     assert result.energy_wh == result.cost.energy_wh > 0
     assert str(result).startswith("reached 80.0% after 3 rounds")
-
-
-def test_a_miss_is_shown_as_a_miss():
-    """What it used is known; what it would take to get there is not."""
+    # Of a miss, what it used is known; what it would take to get there is not.
     result = energy.to_target("bad", training(0.5, 0.7, 0.6), 0.8, country="USA")
-    assert not result.reached and result.energy_wh is None
-    assert result.cost.energy_wh > 0
+    assert not result.reached and result.energy_wh is None and result.cost.energy_wh > 0
     assert str(result).startswith("missed 80.0%: 70.0% at best in 3 rounds")
     assert energy.Training.from_raw(json.loads(json.dumps(result.raw()))) == result
     assert not energy.to_target("none", iter(()), 0.8, country="USA").reached

@@ -4,7 +4,6 @@ import math
 import os
 import re
 import sys
-import threading
 import time
 import types
 from pathlib import Path
@@ -40,33 +39,27 @@ def clock(monkeypatch):
 
 @pytest.fixture
 def rapl(tmp_path, monkeypatch):
-    """A counter that grows by CPU_W while the test runs."""
+    """A counter of a processor that uses CPU_W, or what `counted` says of a time; written when it is read."""
     from codecarbon.core import cpu
+    from codecarbon.core.rapl import RAPLFile
     from codecarbon.external import hardware
 
-    domain = tmp_path / "intel-rapl:0"
+    def written(file):
+        (fake.domain / "energy_uj").write_text(f"{fake.counted():.0f}\n")
+        return read(file)
+
+    began, read, domain = time.perf_counter(), RAPLFile._get_value, tmp_path / "intel-rapl:0"
+    counted = lambda: 1e6 + (time.perf_counter() - began) * CPU_W * 1e6  # noqa: E731
+    fake = types.SimpleNamespace(domain=domain, counted=counted)
     domain.mkdir()
-    (domain / "name").write_text("package-0\n")
-    (domain / "max_energy_range_uj").write_text(f"{RANGE_UJ}\n")
-    began, stop = time.perf_counter(), threading.Event()
-
-    def grow():
-        while not stop.is_set():
-            new = domain / "energy_uj.new"
-            new.write_text(f"{1_000_000 + (time.perf_counter() - began) * CPU_W * 1e6:.0f}\n")
-            new.replace(domain / "energy_uj")
-            stop.wait(0.01)
-
-    (domain / "energy_uj").write_text("1000000\n")
-    thread = threading.Thread(target=grow)
-    thread.start()
+    for name, text in {"name": "package-0", "max_energy_range_uj": RANGE_UJ, "energy_uj": 1_000_000}.items():
+        (domain / name).write_text(f"{text}\n")
+    monkeypatch.setattr(RAPLFile, "_get_value", written)
     monkeypatch.setattr(cpu, "_get_candidate_bases", lambda folder: [str(tmp_path)])
     defaults = hardware.CPU.__init__.__defaults__
     monkeypatch.setattr(hardware.CPU.__init__, "__defaults__", (str(tmp_path), *defaults[1:]))
     monkeypatch.setattr(sources, "RAPL", tmp_path)
-    yield domain
-    stop.set()
-    thread.join()
+    return fake
 
 
 @pytest.fixture
@@ -113,14 +106,23 @@ def parts(result):
     return {part.name: part for part in result.components}
 
 
-def test_a_rapl_counter_is_read(rapl):
-    with energy.measure("counted", country="USA") as meter, energy.measure("inner", country="USA") as inner:
-        time.sleep(1.0)
-    cpu = parts(meter.result)["CPU"]
-    assert cpu.method == "measured" and cpu.source == "RAPL counter" and cpu.basis_w is None
-    assert cpu.energy_wh * 3_600 / meter.result.wall_s == pytest.approx(CPU_W, rel=0.2)
-    assert parts(inner.result)["CPU"].energy_wh == pytest.approx(cpu.energy_wh, rel=0.2)
-    assert meter.result.method == "assumed", "the RAM is a constant still"
+def test_each_counter_is_read_and_a_total_is_called_after_its_weakest_part(rapl, nvml):
+    nvml.others = (os.getpid(),)
+    with energy.measure("all", country="USA") as meter:
+        time.sleep(0.4)
+        with energy.measure("later", country="USA") as later:
+            time.sleep(1.0)
+    draws = {"CPU": (CPU_W, "RAPL counter")}
+    draws |= {f"GPU {n}": (GPU_W * (n + 1), f"energy counter of Made-up {n}") for n in range(GPUS)}
+    for result in (meter.result, later.result):
+        found = parts(result)
+        assert [*found] == [*draws, "RAM"] and result.method == found["RAM"].method == "assumed"
+        for name, (watts, source) in draws.items():
+            assert (found[name].method, found[name].source) == ("measured", source)
+            tolerance = 0.2 if name == "CPU" else 0.1
+            assert found[name].energy_wh * 3_600 / result.wall_s == pytest.approx(watts, rel=tolerance)
+    assert found["CPU"].basis_w is None and "on GPU" not in str(meter.result)
+    assert meter.result.rescaled(cpu=2.0).energy_wh == meter.result.energy_wh, "a counter is no guess"
 
 
 def test_a_closed_rapl_counter_says_how_to_open_it(rapl, tmp_path, monkeypatch):
@@ -132,7 +134,7 @@ def test_a_closed_rapl_counter_says_how_to_open_it(rapl, tmp_path, monkeypatch):
         time.sleep(0.6)
     part = parts(meter.result)["CPU"]
     assert part.method == "modelled" and part.energy_wh > 0
-    assert f"sudo chmod o+r {rapl / 'energy_uj'}" in part.source
+    assert f"sudo chmod o+r {rapl.domain / 'energy_uj'}" in part.source
     monkeypatch.setattr(sources, "RAPL", tmp_path / "nothing here")
     assert sources.rapl_hint() == ""
 
@@ -154,16 +156,11 @@ def reset(s):
         (RANGE_UJ, 125e6, lambda s: 7e9 + 200e6 * s, None, True),  # beyond the limit, as a burst is
     ],
 )
-def test_what_no_processor_can_have_used_is_unknown(
-    clock, rapl, monkeypatch, range_uj, limit_uw, counted, reason, later_known
-):
-    from codecarbon.core.rapl import RAPLFile
-    from codecarbon.core.units import Energy
-
-    (rapl / "max_energy_range_uj").write_text(f"{range_uj}\n")
-    (rapl / "constraint_0_max_power_uw").write_text(f"{limit_uw:.0f}\n")
-    (rapl / "constraint_1_power_limit_uw").write_text("not known\n")
-    monkeypatch.setattr(RAPLFile, "_get_value", lambda self: Energy.from_ujoules(counted(clock.s())))
+def test_what_no_processor_can_use_is_unknown(clock, rapl, range_uj, limit_uw, counted, reason, later_known):
+    (rapl.domain / "max_energy_range_uj").write_text(f"{range_uj}\n")
+    (rapl.domain / "constraint_0_max_power_uw").write_text(f"{limit_uw:.0f}\n")
+    (rapl.domain / "constraint_1_power_limit_uw").write_text("not known\n")
+    rapl.counted = lambda: counted(clock.s())
     with energy.measure("odd", country="USA") as meter:
         clock.began = time.perf_counter()
         time.sleep(0.25)
@@ -216,32 +213,13 @@ def test_what_no_chip_of_apples_can_have_used_is_unknown(clock, monkeypatch):
     chip._interface = types.SimpleNamespace(start=lambda: None, get_details=lambda: draws)
     monkeypatch.setattr(ResourceTracker, "set_CPU_tracking", lambda self: self.tracker._hardware.append(chip))
     monkeypatch.setattr("codecarbon.core.hardware_cache._hardware_from_spec", lambda *_: chip)
-    for watts, reason in (
-        (5_000, "2,000 W is the most"),
-        (-1, "went back"),
-        (0, "stood still"),
-        (30, "Apple"),
-    ):
+    reasons = {5_000: "2,000 W is the most", -1: "went back", 0: "stood still", 30: "Apple"}
+    for watts, reason in reasons.items():
         draws["CPU Power"] = watts
         with energy.measure("chip", country="USA") as meter:
             time.sleep(0.15)
         cpu = parts(meter.result)["CPU"]
         assert reason in cpu.source and (cpu.energy_wh is None) == (watts != 30)
-
-
-def test_each_gpu_has_its_own_counter(nvml):
-    with energy.measure("two GPUs", country="USA") as meter:
-        time.sleep(0.5)
-        with energy.measure("second half", country="USA") as half:
-            time.sleep(0.6)
-    found = parts(meter.result)
-    assert [name for name in found if name.startswith("GPU")] == ["GPU 0", "GPU 1"]
-    for index in range(GPUS):
-        part = found[f"GPU {index}"]
-        assert part.method == "measured" and part.source == f"energy counter of Made-up {index}"
-        for result in (meter.result, half.result):
-            watts = parts(result)[f"GPU {index}"].energy_wh * 3_600 / result.wall_s
-            assert watts == pytest.approx(GPU_W * (index + 1), rel=0.1)
 
 
 @pytest.mark.parametrize(
@@ -255,13 +233,13 @@ def test_a_hidden_gpu_is_not_charged_and_noted(clock, nvml, monkeypatch, visible
     nvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle = {"an instance": 1}.get
     monkeypatch.setitem(sys.modules, "pynvml", nvml)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    nvml.others = (999_999_999,)
-    for _ in range(2):  # the second one takes what CodeCarbon remembers of the first
+    for own in ((), (os.getpid(),)):  # the second one takes what CodeCarbon remembers of the first
+        nvml.others = (*own, 999_999_999)
         with energy.measure("some of two", country="USA") as meter:
             time.sleep(0.11)
         notes = " ".join(meter.result.notes)
         assert [name for name in parts(meter.result) if "GPU" in name] == [f"GPU {index}" for index in seen]
-        assert [index for index in (0, 1) if f"GPU {index}" in notes] == seen, "who else is on it"
+        assert [n for n in (0, 1) if f"1 other process on GPU {n} meanwhile" in notes] == seen
         more = ["", "hidden from this process: 1 more GPU of", "hidden from this process: 2 more GPUs of"]
         assert more[2 - len(seen)] in notes and ("hidden" in notes) == (len(seen) < 2)
         assert ("so its whole GPU is counted" in notes) == visible.startswith("MIG-")
@@ -278,9 +256,7 @@ def test_the_private_names_that_are_touched_are_there_and_in_one_file(nvml, rapl
     touched = {path.name: set(re.findall(r"(?:tracker|device|hardware)\.(_[a-z]\w*)", path.read_text()))
                for path in Path(tracker.__file__).parent.glob("*.py")}  # fmt: skip
     names = touched.pop("tracker.py") - {"_tracker"}
-    assert len(names) == 12 and not any(touched.values()), (
-        "private names of CodeCarbon's belong in tracker.py"
-    )
+    assert len(names) == 12 and not any(touched.values()), "those of CodeCarbon's belong in tracker.py"
     reader = tracker.Reader()
     owners = [reader._tracker, *reader._tracker._hardware, *reader._gpus]
     owners += [getattr(hardware, "_intel_interface", None) for hardware in reader._tracker._hardware]
@@ -296,19 +272,3 @@ def test_a_gpu_without_a_counter_is_read_once_a_second(nvml):
     part = parts(meter.result)["GPU 0"]
     assert part.method == "measured" and "read once a second" in part.source
     assert part.energy_wh * 3_600 / meter.result.wall_s == pytest.approx(GPU_W, rel=0.2)
-
-
-def test_other_processes_on_a_gpu_are_noted(nvml):
-    for others, noted in (((os.getpid(), 999_999_999), True), ((os.getpid(),), False)):
-        nvml.others = others
-        with energy.measure("shared GPU", country="USA") as meter:
-            time.sleep(0.6)
-        assert ("1 other process on GPU 0 meanwhile" in str(meter.result)) == noted
-
-
-def test_everything_counted_is_called_after_its_weakest_part(rapl, nvml):
-    with energy.measure("all", country="USA") as meter:
-        time.sleep(0.6)
-    methods = {name: part.method for name, part in parts(meter.result).items()}
-    assert methods == {"CPU": "measured", "GPU 0": "measured", "GPU 1": "measured", "RAM": "assumed"}
-    assert meter.result.rescaled(cpu=2.0).energy_wh == meter.result.energy_wh, "a counter is no guess"

@@ -10,17 +10,14 @@ from helpers.energy import machines
 
 
 def reading(machine="a", started=1_000.0, *, label="run", cpu_wh=2.0, method="modelled", country="USA"):
-    parts = (
-        energy.Component("CPU", cpu_wh, method if cpu_wh is not None else None, "a model", 100.0),
-        energy.Component("RAM", 1.0, "assumed", "constant 20 W", 20.0),
-    )
-    cost = energy.Measurement(
-        label, 60.0, 50.0, parts, country, 400.0, "a table", 0.0, work={"samples": 10}, idle_w=5.0
-    )
+    cpu = energy.Component("CPU", cpu_wh, None if cpu_wh is None else method, "a model", 100.0)
+    parts = cpu, energy.Component("RAM", 1.0, "assumed", "constant 20 W", 20.0)
+    more = {"work": {"samples": 10}, "idle_w": 5.0}
+    cost = energy.Measurement(label, 60.0, 50.0, parts, country, 400.0, "a table", 0.0, **more)
     return energy.Reading(machine, started, cost)
 
 
-def test_two_machines_add_up():
+def test_two_machines_add_up_and_so_does_one_after_the_other():
     two = [reading("a"), reading("b", 1_030.0, cpu_wh=3.0)]
     total = energy.across(two)
     assert total.energy_wh == energy.across(two[::-1]).energy_wh == pytest.approx(2 + 1 + 3 + 1)
@@ -29,10 +26,7 @@ def test_two_machines_add_up():
     assert total.label == "2 readings of 2 machines"
     assert total.co2e_g == pytest.approx(7 / 1_000 * 400)
     assert total.rescaled(cpu=2, ram=0).energy_wh == 10 and total.net_wh is None
-
-
-def test_one_machine_one_after_the_other_adds_up():
-    """A run that was killed, and the one that went on: the lost steps are paid for too."""
+    # A run that was killed, and the one that went on: the lost steps are paid for too.
     total = energy.across([reading("a", 1_100.0, label="resumed"), reading("a", 1_000.0, label="killed")])
     assert (total.energy_wh, total.wall_s, total.label) == (6, 160, "2 readings of 1 machine")
 
@@ -47,24 +41,18 @@ def test_a_sum_is_as_good_as_its_weakest_part_and_unknown_stays_unknown():
     assert total.cpu_s is total.foreign_load is None and not total.disturbed
 
 
-@pytest.mark.parametrize(
-    ("readings", "message"),
-    [
+def test_what_does_not_add_up_is_refused():
+    for readings, message in (
         ([], "no reading"),
         ([reading("a", 1_000.0), reading("b"), reading("a", 1_059.0)], "would count twice"),
         ([reading("a"), reading("b", country="FRA")], r"FRA with PUE 1 and USA with PUE 1.*Sum each place"),
-    ],
-)
-def test_what_does_not_add_up_is_refused(readings, message):
-    with pytest.raises(energy.EnergyError, match=message):
-        energy.across(readings)
+    ):
+        with pytest.raises(energy.EnergyError, match=message):
+            energy.across(readings)
 
 
-def test_a_reading_survives_its_file():
+def test_a_reading_survives_its_file_and_a_machine_keeps_its_name(monkeypatch, tmp_path):
     assert energy.Reading.from_raw(json.loads(json.dumps(reading().raw()))) == reading()
-
-
-def test_a_machine_keeps_its_name(monkeypatch, tmp_path):
     assert energy.machine_id() == energy.machine_id() != ""
     monkeypatch.setattr(machines, "BOOT", tmp_path / "none")
     assert energy.machine_id() == machines.platform.node()

@@ -16,11 +16,10 @@ def python(code, *options):
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
 
 
-@pytest.mark.parametrize(
-    "statement", ["import helpers", "from helpers import environment, assets, processes"]
-)
-def test_importing_loads_nothing_heavy_and_takes_no_time(statement):
-    code = f"import sys, time; {statement}; print([name for name in {HEAVY} if name in sys.modules])"
+@pytest.mark.parametrize("names", ["__version__", "environment, assets, processes"])
+def test_importing_loads_nothing_heavy_and_takes_no_time(names):
+    heavy = f"[name for name in {HEAVY} if name in sys.modules]"
+    code = f"import sys, time; from helpers import {names}; print({heavy})"
     loaded, seconds = python(f"{code}; print(time.process_time())").stdout.splitlines()
     assert loaded == "[]" and float(seconds) < 0.2
 
@@ -29,35 +28,25 @@ def test_an_accuracy_alone_needs_no_statistics():
     """SciPy's and scikit-learn's take some 75 MB, in each training that evaluates the accuracy alone."""
     code = (
         "import sys; import numpy as np; from helpers import training\n"
-        "found = training.score(np.array([0, 1]), np.array([[0.9, 0.1], [0.8, 0.2]]))\n"
-        "assert found.accuracy == 0.5\n"
+        "assert training.score(np.array([0, 1]), np.array([[0.9, 0.1], [0.8, 0.2]])).accuracy == 0.5\n"
         "print([name for name in ('sklearn', 'scipy.stats') if name in sys.modules])"
     )
     assert python(code).stdout.strip() == "[]"
 
 
 def test_check_starts_without_torch():
-    """A kernel without torch gets a line that says so, not a traceback."""
-    code = (
-        "import sys\n"
-        "sys.modules['torch'] = None  # what an import of a missing package meets\n"
-        "from helpers.__main__ import main\n"
-        "main(['check'])"
-    )
-    done = python(code)
+    missing = "import sys; sys.modules['torch'] = None"  # what an import of a missing package meets
+    done = python(f"{missing}; from helpers.__main__ import main; main(['check'])")
     assert "Traceback" not in done.stderr
     assert "python" in done.stdout
 
 
-def test_check_without_any_package_says_what_to_do():
+def test_check_and_require_without_any_package_say_what_to_do():
     """The system's Python instead of the environment's; `-S` leaves out what is installed."""
     done = python("", "-S", "-m", "helpers", "check")
     assert done.returncode == 1 and done.stderr == ""
     assert "FAIL packages" in done.stdout and "make setup" in done.stdout
     assert "FAIL memory" in done.stdout and "can't be read without psutil" in done.stdout
-
-
-def test_require_without_any_package_says_what_to_do():
     done = python("from helpers import environment; environment.require()", "-S")
     assert "ModuleNotFoundError" in done.stderr.splitlines()[-1]
     assert "has no packaging" in done.stderr and "make run" in done.stderr

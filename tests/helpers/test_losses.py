@@ -1,8 +1,4 @@
-"""The formulas as “Losses” writes them, against PyTorch and SciPy.
-
-The functions are taken from the notebook's own cells tagged `formula`, so a formula that is wrong
-there fails here.
-"""
+"""The formulas of the notebook “Losses”, from its own cells tagged `formula`, against PyTorch and SciPy."""
 
 import math
 from types import SimpleNamespace
@@ -47,14 +43,11 @@ def test_softmax_and_cross_entropy(formulas, shape):
 
 
 @pytest.mark.parametrize("scale", [1e-30, 100.0, 1e4, 1e30])
-def test_stable_where_the_naive_form_is_not(formulas, scale):
+def test_stable_where_the_naive_form_is_not_and_equal_logits_cost_log_of_their_number(formulas, scale):
     z, y = scale * torch.tensor([[2.0, 1.0, -1.0], [0.5, 0.0, 3.0]]), torch.tensor([1, 0])
     torch.testing.assert_close(formulas.cross_entropy(z, y), F.cross_entropy(z, y))
     if scale >= 100:
         assert not torch.isfinite(formulas.cross_entropy_naive(z, y))
-
-
-def test_equal_logits_cost_log_of_their_number(formulas):
     loss = formulas.cross_entropy(torch.zeros(4, 30_522), classes(4, 30_522))
     assert loss.item() == pytest.approx(math.log(30_522))
 
@@ -75,15 +68,12 @@ def test_masked_lm(formulas, share):
     torch.testing.assert_close(formulas.masked_lm_loss(logits, labels), expected)
 
 
-def test_masked_lm_looks_at_masked_positions_only(formulas):
+def test_masked_lm_looks_at_masked_positions_only_and_of_none_is_nan_as_in_pytorch(formulas):
     logits, labels = torch.randn(2, 5, 8), torch.full((2, 5), -100)
     labels[1, 2] = 3
     before = formulas.masked_lm_loss(logits, labels)
     logits[labels == -100] += 50 * torch.randn(9, 8)
     torch.testing.assert_close(formulas.masked_lm_loss(logits, labels), before)
-
-
-def test_masked_lm_of_nothing_is_nan_as_in_pytorch(formulas):
     logits, labels = torch.randn(1, 3, 5), torch.full((1, 3), -100)
     assert formulas.masked_lm_loss(logits, labels).isnan()
     assert F.cross_entropy(logits[0], labels[0]).isnan()
@@ -97,13 +87,10 @@ def test_pretraining_loss_is_the_sum(formulas):
 
 
 @pytest.mark.parametrize("shape", [(1, 2, 5), (3, 12, 50)])
-def test_causal_lm(formulas, shape):
+def test_causal_lm_and_the_perplexity_of_a_uniform_guess(formulas, shape):
     logits, input_ids = torch.randn(shape), torch.randint(0, shape[-1], shape[:2])
     expected = F.cross_entropy(logits[:, :-1].reshape(-1, shape[-1]), input_ids[:, 1:].reshape(-1))
     torch.testing.assert_close(formulas.causal_lm_loss(logits, input_ids), expected)
-
-
-def test_perplexity_of_a_uniform_guess_is_the_vocabulary(formulas):
     loss = formulas.causal_lm_loss(torch.zeros(2, 8, 37), torch.randint(0, 37, (2, 8)))
     assert formulas.perplexity(loss).item() == pytest.approx(37, rel=1e-5)
 

@@ -34,29 +34,6 @@ def limits(monkeypatch, tmp_path):
     return write
 
 
-QUOTA, PERIOD = "cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"
-
-
-@pytest.mark.parametrize(
-    ("files", "cores"),
-    [
-        ({}, 8),
-        ({"cpu.max": "max 100000\n"}, 8),
-        ({"cpu.max": "150000 100000\n"}, 2),
-        ({"cpu.max": "10000 100000\n"}, 1),
-        ({"cpu.max": "3200000 100000\n"}, 8),
-        ({QUOTA: "400000\n", PERIOD: "100000\n"}, 4),
-        ({QUOTA: "-1\n", PERIOD: "100000\n"}, 8),
-        ({QUOTA: "400000\n"}, 8),
-    ],
-    ids=["none", "v2 none", "v2", "v2 below one", "v2 above", "v1", "v1 none", "v1 half told"],
-)
-def test_cores_are_those_of_a_containers_quota(limits, files, cores):
-    limits(files)
-    assert machine.cores() == cores
-    assert machine.visible_cores() == 8
-
-
 @pytest.mark.parametrize("count", [6, None])
 def test_where_there_is_no_affinity_all_cores_count(limits, monkeypatch, count):
     """MacOS and Windows have no `sched_getaffinity`."""
@@ -65,54 +42,51 @@ def test_where_there_is_no_affinity_all_cores_count(limits, monkeypatch, count):
     assert machine.cores() == machine.visible_cores() == (count or 1)
 
 
-@pytest.mark.parametrize(
-    ("files", "memory"),
-    [
-        ({}, 8e9),
-        ({"memory.max": "max\n"}, 8e9),
-        ({"memory.max": "2000000000\n"}, 2e9),
-        ({"memory/memory.limit_in_bytes": "3000000000\n"}, 3e9),
-        ({"memory/memory.limit_in_bytes": "9223372036854771712\n"}, 8e9),
-    ],
-)
-def test_memory_is_a_containers_if_that_is_less(limits, files, memory):
-    limits(files)
-    assert machine.memory_bytes() == memory
-
-
 def v2(group, cores, memory):
     return {f"{group}/cpu.max": f"{cores}00000 100000\n", f"{group}/memory.max": f"{memory}000000000\n"}
 
 
 def v1(group, cores, memory):
-    quota = {f"cpu/{group}/cpu.cfs_quota_us": f"{cores}00000\n", f"cpu/{group}/{PERIOD[4:]}": "100000\n"}
+    quota = {f"cpu/{group}/{QUOTA[4:]}": f"{cores}00000\n", f"cpu/{group}/{PERIOD[4:]}": "100000\n"}
     return quota | {f"memory/{group}/memory.limit_in_bytes": f"{memory}000000000\n"}
 
 
+QUOTA, PERIOD, LIMIT = "cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us", "memory/memory.limit_in_bytes"
 SERVICE, STEP = "system.slice/jupyter-ada.service", "slurm/uid_1000/job_42/step_0"
 ABOVE = {"memory/memory.usage_in_bytes": "1", "memory/memory.stat": "hierarchical_memory_limit 3000000000"}
+PROC_FILES = ("proc/cgroup", "proc/mountinfo")  # not as Linux writes them
+LIMITS = {  # what Linux says, the cores and the bytes of that, and where the group and its root are
+    "none": ({}, 8, 8e9),
+    "v2 none": ({"cpu.max": "max 100000\n", "memory.max": "max\n"}, 8, 8e9),
+    "v2": ({"cpu.max": "150000 100000\n", "memory.max": "2000000000\n"}, 2, 2e9),
+    "v2 below one": ({"cpu.max": "10000 100000\n"}, 1, 8e9),
+    "v2 above": ({"cpu.max": "3200000 100000\n"}, 8, 8e9),
+    "v1": ({QUOTA: "400000\n", PERIOD: "100000\n", LIMIT: "3000000000\n"}, 4, 3e9),
+    "v1 none": ({QUOTA: "-1\n", PERIOD: "100000\n", LIMIT: "9223372036854771712\n"}, 8, 8e9),
+    "v1 half told": ({QUOTA: "400000\n"}, 8, 8e9),
+    "systemd": (v2(SERVICE, 2, 3), 2, 3e9, f"/{SERVICE}"),
+    "slice": (v2("system.slice", 4, 2) | v2(SERVICE, 3, 6), 3, 2e9, f"/{SERVICE}"),
+    "Slurm": (v1("slurm/uid_1000/job_42", 2, 4) | v1(STEP, 5, 7), 2, 4e9, f"/{STEP}"),
+    "Slurm none": (v1("slurm/uid_1000/job_42", 2, 9223372036), 2, 8e9, f"/{STEP}"),
+    "container": (v1(".", 6, 5) | v2("cell", 4, 4), 4, 4e9, "/docker/abc/cell", "/docker/abc"),
+    "space": (v2(".", 2, 2) | v2("proc", 1, 1), 2, 2e9, "/", "/../.."),
+    "outside": (v2(".", 2, 2), 2, 2e9, "/../.."),
+    "gone": (v1(".", 3, 3), 3, 3e9, "/gone (deleted)"),
+    "other": (v1(".", 1, 1) | v2(".", 1, 1), 8, 8e9, "/docker/me", "/docker/other"),
+    "hidden": (v1(".", 8, 6) | ABOVE, 8, 3e9),
+    **{
+        said: (v2(".", 1, 1) | dict.fromkeys(PROC_FILES, said), 8, 8e9)
+        for said in ("", "no line\n", "0::/\n")
+    },
+}
 
 
-@pytest.mark.parametrize(
-    ("group", "root", "files", "cores", "memory"),
-    [
-        (f"/{SERVICE}", "/", v2(SERVICE, 2, 3), 2, 3e9),
-        (f"/{SERVICE}", "/", v2("system.slice", 4, 2) | v2(SERVICE, 3, 6), 3, 2e9),
-        (f"/{STEP}", "/", v1("slurm/uid_1000/job_42", 2, 4) | v1(STEP, 5, 7), 2, 4e9),
-        (f"/{STEP}", "/", v1("slurm/uid_1000/job_42", 2, 9223372036), 2, 8e9),
-        ("/docker/abc/cell", "/docker/abc", v1(".", 6, 5) | v2("cell", 4, 4), 4, 4e9),
-        ("/", "/../..", v2(".", 2, 2) | v2("proc", 1, 1), 2, 2e9),
-        ("/../..", "/", v2(".", 2, 2), 2, 2e9),
-        ("/gone (deleted)", "/", v1(".", 3, 3), 3, 3e9),
-        ("/docker/me", "/docker/other", v1(".", 1, 1) | v2(".", 1, 1), 8, 8e9),
-        ("/", "/", v1(".", 8, 6) | ABOVE, 8, 3e9),
-    ],
-    ids=["systemd", "slice", "Slurm", "none", "container", "space", "outside", "gone", "other", "hidden"],
-)
-def test_the_lowest_limit_of_a_group_and_all_above_it_holds(limits, group, root, files, cores, memory):
+@pytest.mark.parametrize("case", LIMITS.values(), ids=LIMITS)
+def test_the_lowest_limit_of_a_group_and_all_above_it_holds(limits, case):
     """Among them a file system of another group that is mounted there, and a limit above what is mounted."""
-    limits(files, group, root)
-    assert (machine.cores(), machine.memory_bytes()) == (cores, memory)
+    files, cores, memory, *places = case
+    limits(files, *places)
+    assert (machine.cores(), machine.visible_cores(), machine.memory_bytes()) == (cores, 8, memory)
 
 
 def test_memory_that_only_caches_files_is_available(limits):
@@ -125,14 +99,6 @@ def test_memory_that_only_caches_files_is_available(limits):
     assert machine.available_memory_bytes() == 2e9 - 0.9e9 + 0.1e9
     limits({used: "2900000000\n"}, "/a")
     assert machine.available_memory_bytes() == 0, "never below"
-
-
-@pytest.mark.parametrize("said", ["", "no line of a kernel\n", "0::/\n"])
-def test_what_is_not_as_linux_says_it_limits_nothing(limits, tmp_path, said):
-    limits(v2(".", 1, 1))
-    for name in ("cgroup", "mountinfo"):
-        (tmp_path / "proc" / name).write_text(said)
-    assert (machine.cores(), machine.memory_bytes()) == (8, 8e9)
 
 
 def test_check_runs_where_a_sign_cannot_be_printed(monkeypatch):
@@ -156,12 +122,8 @@ def test_hardware_is_what_a_receipt_holds():
 
 @pytest.mark.parametrize(("from_sysctl", "name"), [("Apple M4\n", "Apple M4"), (None, "arm64")])
 def test_where_linux_has_no_name_macos_is_asked_and_then_python(monkeypatch, from_sysctl, name):
-    def sysctl(*_, **__):
-        if from_sysctl is None:
-            raise FileNotFoundError("sysctl")
-        return from_sysctl
-
     monkeypatch.setattr(machine.Path, "read_text", lambda *_, **__: "processor : 0\n")
+    sysctl = lambda *_, **__: from_sysctl or machine.os.stat("no such program")  # noqa: E731
     monkeypatch.setattr(machine.subprocess, "check_output", sysctl)
     monkeypatch.setattr(machine.platform, "processor", lambda: "")
     monkeypatch.setattr(machine.platform, "machine", lambda: "arm64")
@@ -169,9 +131,6 @@ def test_where_linux_has_no_name_macos_is_asked_and_then_python(monkeypatch, fro
 
 
 def test_gpus_are_those_of_the_driver_and_none_without_one(monkeypatch):
-    def no_driver():
-        raise OSError("no driver")
-
     ended = []
     driver = SimpleNamespace(
         nvmlInit=lambda: None,
@@ -182,7 +141,7 @@ def test_gpus_are_those_of_the_driver_and_none_without_one(monkeypatch):
     )
     monkeypatch.setitem(sys.modules, "pynvml", driver)
     assert machine.nvidia_gpus() == ["GPU 0", "GPU 1"] and ended == [True]
-    driver.nvmlInit = no_driver
+    driver.nvmlInit = machine.Path("no driver").stat
     assert machine.nvidia_gpus() == []
     monkeypatch.setitem(sys.modules, "pynvml", None)
     assert machine.nvidia_gpus() == []

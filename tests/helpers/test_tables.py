@@ -32,12 +32,9 @@ def archive(*names):
 @pytest.mark.parametrize(
     ("encoding", "notes"),
     [
-        ("utf-8", []),
-        ("utf-8-sig", []),
+        *[(encoding, []) for encoding in ("utf-8", "utf-8-sig")],
+        *[(encoding, ["encoding UTF-16"]) for encoding in ("utf-16", "utf-16-le", "utf-16-be")],
         ("cp1252", ["encoding Windows-1252 ('café' in line 2)"]),
-        ("utf-16", ["encoding UTF-16"]),
-        ("utf-16-le", ["encoding UTF-16"]),
-        ("utf-16-be", ["encoding UTF-16"]),
     ],
 )
 @pytest.mark.parametrize(("separator", "name"), [(",", None), (";", "semicolon"), ("\t", "tab")])
@@ -49,35 +46,30 @@ def test_encoding_separator_and_line_end_are_recognized(tmp_path, encoding, note
     assert table.notes == notes + ([f"separator {name}"] if name else [])
 
 
-@pytest.mark.parametrize(
-    ("content", "columns"),
-    [
+def test_the_separator_is_the_one_that_fits_header_and_rows(tmp_path):
+    for content, columns in (
         ("time;power, W\n0;31,5\n1;29,0\n", {"time": ("0", "1"), "power, W": ("31,5", "29,0")}),
         ("W, mean;s\n3;0\n4,5;1\n", {"W, mean": ("3", "4,5"), "s": ("0", "1")}),
         ("a,b; c; d\n1,2\n3,4\n", {"a": ("1", "3"), "b; c; d": ("2", "4")}),
         (",a\n0,x\n", {"column 1": ("0",), "a": ("x",)}),
         ("\n  \n A ,b\n1,2\n", {"A": ("1",), "b": ("2",)}),
-    ],
-)
-def test_the_separator_is_the_one_that_fits_header_and_rows(tmp_path, content, columns):
-    assert read(tmp_path, content).columns == columns
+    ):
+        assert read(tmp_path, content).columns == columns
 
 
 def test_every_character_and_every_line_is_counted(tmp_path):
     long = "x" * 200_000
     values = ("a\nb", "c\r\n\nd", 'He said ""no"", twice', " e\u2028\x85 ", long)
-    table = read(
-        tmp_path, "n,text\n" + "\n\n".join(f'{n},"{text}"' for n, text in enumerate(values)) + "\n,\n"
-    )
+    rows = "\n\n".join(f'{n},"{text}"' for n, text in enumerate(values))
+    table = read(tmp_path, f"n,text\n{rows}\n,\n")
     assert table.columns["text"] == tuple(text.replace('""', '"') for text in values)
     assert table.columns["n"] == ("0", "1", "2", "3", "4")
     assert table.lines == (2, 5, 9, 11, 13)
     assert table.notes == ["2 rows over several lines (line 2)", "1 row without any value left out"]
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
+def test_what_is_no_table_is_named_with_its_line_and_a_way_out(tmp_path):
+    for content, message in (
         ("", "is empty: expected a line with the columns' names, and rows below it"),
         ("\ufeff\n \n\n", "is empty"),
         ("time,W\n", "has the columns time, W, and no row: write some below line 1"),
@@ -93,27 +85,20 @@ def test_every_character_and_every_line_is_counted(tmp_path):
         ("a,é\né,é\n".encode() + b"\xe9,1\n", "has a character in line 3 that is not UTF-8: save it as"),
         (b"a,b\n\xe9\x81,1\n", "has a character in line 2 that is not Windows-1252"),
         ("a,b\n1,2\n".encode("utf-16")[:-1], "has a character in line 2 that is not UTF-16"),
-        (
-            archive("[Content_Types].xml", "xl/workbook.xml"),
-            'is an Excel workbook, .*: save it as "CSV UTF-8" in',
-        ),
+        (archive("docProps/a.xml", "xl/workbook.xml"), 'is an Excel workbook, .*: save it as "CSV UTF-8" in'),
         (archive("mimetype", "content.xml"), "is an OpenDocument spreadsheet, not a CSV file: save it"),
         (archive("mine.csv"), "is a zip archive, not a CSV file: unpack it"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1\0", "is an old or encrypted Excel workbook"),
         (b"%PDF-1.7\n%\xe2\xe3", "is a PDF file, not a CSV file: copy its table"),
         ("\n<!DOCTYPE html>\n<p>a,b", "is a web page or XML, not a CSV file: download"),
-    ],
-)
-def test_what_is_no_table_is_named_with_its_line_and_a_way_out(tmp_path, content, message):
-    with pytest.raises(OwnError, match=rf"power\.csv {message}"):
-        read(tmp_path, content)
+    ):
+        with pytest.raises(OwnError, match=rf"power\.csv {message}"):
+            read(tmp_path, content)
 
 
 def test_what_cannot_be_read_has_its_name(tmp_path, monkeypatch):
     with pytest.raises(OwnError, match=r"There is no file .*none\.csv: expected a CSV file"):
         read_table(tmp_path / "none.csv", OwnError)
-    monkeypatch.setattr(
-        Path, "read_bytes", lambda path: path.joinpath("below").stat()
-    )  # no folder, says the system
+    monkeypatch.setattr(Path, "read_bytes", lambda path: (path / "below").stat())  # which is no folder
     with pytest.raises(OwnError, match=r"power.csv cannot be read \(Not a directory\): close it"):
         read(tmp_path, PLAIN)

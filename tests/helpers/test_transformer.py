@@ -16,6 +16,13 @@ def sentences():
     return reviews.pad(reviews.read("validation", 12))
 
 
+def tiny(kind=BertForSequenceClassification, dropout=0.0):
+    set_seed(0)
+    shape = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 64}
+    dropouts = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
+    return kind(BertConfig(vocab_size=50, **shape, **dropouts))
+
+
 def test_its_answers_are_those_of_transformers(sentences):
     input_ids, attention_mask, labels = sentences
     ours = transformer.load(seed=0)
@@ -28,12 +35,8 @@ def test_its_answers_are_those_of_transformers(sentences):
     expected.loss.backward()
     torch.nn.functional.cross_entropy(logits, labels).backward()
     assert all(weight.grad is not None for weight in ours.parameters()), "every weight takes part"
-    torch.testing.assert_close(
-        ours.word_embeddings.weight.grad,
-        theirs.bert.embeddings.word_embeddings.weight.grad,
-        rtol=1e-3,
-        atol=1e-6,
-    )
+    found, wanted = ours.word_embeddings.weight, theirs.bert.embeddings.word_embeddings.weight
+    torch.testing.assert_close(found.grad, wanted.grad, rtol=1e-3, atol=1e-6)
 
 
 def test_the_head_follows_the_seed_and_the_rest_does_not():
@@ -44,8 +47,7 @@ def test_the_head_follows_the_seed_and_the_rest_does_not():
 
 
 def test_padding_changes_no_answer():
-    two = reviews.read("train", 2)
-    model = transformer.load(seed=0).eval()
+    two, model = reviews.read("train", 2), transformer.load(seed=0).eval()
     with torch.inference_mode():
         together = model(*reviews.pad(two)[:2])
         alone = torch.cat([model(*reviews.pad([one])[:2]) for one in two])
@@ -63,9 +65,7 @@ def test_a_worker_loads_no_large_library():
 
 
 def test_a_classifier_of_the_mean_leaves_padding_out(tmp_path):
-    torch.manual_seed(0)
-    shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
-    model = BertForMaskedLM(BertConfig(vocab_size=50, **shape)).eval()
+    model = tiny(BertForMaskedLM).eval()
     model.save_pretrained(tmp_path)
     classifier = transformer.mean_classifier(tmp_path).eval()
     ids = torch.tensor([[2, 9, 11, 3]])
@@ -78,27 +78,13 @@ def test_a_classifier_of_the_mean_leaves_padding_out(tmp_path):
     assert not torch.equal(other, model.bert.embeddings.word_embeddings.weight), "a shape has random weights"
 
 
-# `first_position_only`
-
-
-def tiny(dropout=0.0):
-    set_seed(0)
-    shape = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 64}
-    dropouts = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
-    return BertForSequenceClassification(BertConfig(vocab_size=50, **shape, **dropouts))
-
-
 @pytest.fixture
 def batch():
     """Five rows of different lengths, one of them a single token."""
-    lengths = torch.tensor([7, 3, 1, 9, 5])
-    mask = (torch.arange(9) < lengths.unsqueeze(1)).long()
     torch.manual_seed(1)
-    return {
-        "input_ids": torch.randint(1, 50, mask.shape) * mask,
-        "attention_mask": mask,
-        "labels": torch.tensor([0, 1, 1, 0, 1]),
-    }
+    mask = (torch.arange(9) < torch.tensor([[7], [3], [1], [9], [5]])).long()
+    input_ids, labels = torch.randint(1, 50, mask.shape) * mask, torch.tensor([0, 1, 1, 0, 1])
+    return {"input_ids": input_ids, "attention_mask": mask, "labels": labels}
 
 
 def losses_and_gradients(model, batch):
@@ -134,14 +120,11 @@ def test_it_computes_less(batch):
     assert operations(transformer.first_position_only(tiny())) < 0.9 * operations(tiny())
 
 
-def test_dropout_still_drops(batch):
+def test_dropout_still_drops_and_a_model_that_evaluates_goes_on_evaluating(batch):
     model = transformer.first_position_only(tiny(dropout=0.5)).train()
     assert not torch.equal(model(**batch).logits, model(**batch).logits)
     model.eval()
     assert torch.equal(model(**batch).logits, model(**batch).logits)
-
-
-def test_a_model_that_evaluates_goes_on_evaluating(batch):
     model = tiny(dropout=0.5).eval()
     before = model(**batch).logits
     assert torch.allclose(transformer.first_position_only(model)(**batch).logits, before, atol=1e-6)
@@ -149,6 +132,5 @@ def test_a_model_that_evaluates_goes_on_evaluating(batch):
 
 
 def test_another_head_is_refused():
-    config = BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8)
     with pytest.raises(ValueError, match=r"BertForMaskedLM: expected a BERT whose head reads the pooler"):
-        transformer.first_position_only(BertForMaskedLM(config))
+        transformer.first_position_only(tiny(BertForMaskedLM))

@@ -34,8 +34,7 @@ def test_static(shown, monkeypatch):
     monkeypatch.setenv("COURSE_STATIC", "1")
     widgets.explore(draw, alt="A line that rises.", height=ipywidgets.FloatSlider(value=2, min=1, max=9))
     (image,) = shown
-    assert height_of(image.data) == 180
-    assert image.alt == "A line that rises."
+    assert height_of(image.data) == 180 and image.alt == "A line that rises."
 
 
 def test_live(shown, monkeypatch):
@@ -44,8 +43,7 @@ def test_live(shown, monkeypatch):
     widgets.explore(draw, alt="A line that rises.", height=slider)
     (box,) = shown
     control, image, message = box.children
-    assert control is slider and slider.description == "height"
-    assert height_of(image.value) == 180
+    assert control is slider and slider.description == "height" and height_of(image.value) == 180
     slider.value = 4
     assert height_of(image.value) == 360
     slider.value = 12  # an error must not vanish, nor take the picture away
@@ -55,12 +53,9 @@ def test_live(shown, monkeypatch):
     assert message.value == "" and height_of(image.value) == 270
 
 
-def test_a_control_without_a_value():
+def test_a_control_without_a_value_and_an_interval_of_the_unknown_are_refused():
     with pytest.raises(TypeError, match="The control 'height' is a int: expected an ipywidgets widget"):
         widgets.explore(draw, alt="", height=3)
-
-
-def test_intervals_refuse_the_unknown():
     with pytest.raises(ValueError, match=r"No value for B: leave the row out"):
         plots.intervals([("A", 0.5, 0.4, 0.6), ("B", None, None, None)], "title", "unit")
 

@@ -12,6 +12,7 @@ import pytest
 
 from helpers import environment, machine
 from tests.environments.colab import PINS
+from tests.shared import python
 from tools import ready
 from tools.notebooks import ADDRESS, FOLDER, ROOT, SETUP, TAG
 
@@ -29,7 +30,7 @@ import helpers
 print(sorted(name for name in set(shell.user_ns) - names if not name.startswith("_")), os.getcwd())
 print(sys.path[0], helpers.__file__)
 """
-    return subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True).stdout
+    return python("-c", code, cwd=folder).stdout
 
 
 def test_it_finds_the_course_that_it_is_in_and_leaves_no_name_behind():
@@ -81,12 +82,7 @@ COLAB = [  # name and version of what is there; the system's packages come secon
     ("distro-info", "1.1build1"),
     (None, None),  # the rest of one that was removed
 ]
-CODECARBON = [
-    "psutil>=6.0.0",
-    "rapidfuzz",
-    'pandas>=2.3.3; python_version >= "3.99"',
-    "black; extra == 'dev'",
-]
+CODECARBON = ["psutil>=6.0.0", "rapidfuzz", 'pandas>=2; python_version >= "3.99"', "black; extra == 'dev'"]
 
 
 @pytest.fixture

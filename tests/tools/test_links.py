@@ -1,6 +1,5 @@
 """A notebook's number stands in its file name alone: files are renamed, and `links` does the rest."""
 
-import json
 import re
 import shutil
 
@@ -11,7 +10,7 @@ from tools import links, notebooks, runner, store
 from tools.__main__ import main
 from tools.notebooks import ADDRESS, ROOT, SETUP, TAG
 
-LINK = re.compile(r"\]\((?!https?:)([^)#\s]+\.(?:ipynb|md))")
+LINK = re.compile(r"\]\((?!https?:)([^)#]*)(?:#([^)]+))?\)")
 
 
 @pytest.fixture(scope="module")
@@ -30,10 +29,17 @@ def renamed(tmp_path_factory):
 
 
 def test_every_link_leads_somewhere(renamed):
+    """Among a notebook's code may be what looks like a link to another kind of file."""
     for path in {path for pattern in links.TEXTS for path in renamed.glob(pattern)}:
-        for target in LINK.findall(path.read_text(encoding="utf-8")):
-            there = (path.parent / target).resolve()
-            assert there.exists() or (ROOT / there.relative_to(renamed)).exists(), f"{path.name}: {target}"
+        for target, anchor in LINK.findall(path.read_text(encoding="utf-8")):
+            there = (path.parent / target).resolve() if target else path
+            if path.suffix == ".md" or target.endswith((".md", ".ipynb")):
+                assert there.exists() or (ROOT / there.relative_to(renamed)).exists(), f"{path}: {target}"
+            if path.suffix == ".md" and anchor:
+                lines = there.read_text(encoding="utf-8").lower()
+                headings = re.findall(r"^#+ \[?(.*?)(?:\]\(.+)?$", lines, re.MULTILINE)
+                anchors = [re.sub(r"[^\w -]", "", heading).replace(" ", "-") for heading in headings]
+                assert anchor in anchors, f"{path.name}: {target}#{anchor}"
 
 
 def test_badges_and_the_setup_cell_are_those_of_the_release(renamed):
@@ -44,17 +50,16 @@ def test_badges_and_the_setup_cell_are_those_of_the_release(renamed):
             f"https://mybinder.org/v2/gh/{repository}/{TAG}?urlpath=lab/tree/notebooks/{path.name}",
             f"https://colab.research.google.com/github/{repository}/blob/{TAG}/notebooks/{path.name}",
         ):
-            assert f"]({link})" in notebook.cells[0].source
+            assert notebook.cells[0].source.count(f"]({link})") == 1
         assert [cell.source for cell in notebooks.tagged(notebook, "setup")] == [SETUP]
 
 
-def test_profiles_costs_checks_and_quizzes_are_found_by_topic(renamed):
+def test_profiles_and_costs_are_found_by_topic(renamed):
     topics = notebooks.course(renamed / "notebooks").keys()
+    assert topics == notebooks.course().keys()
     assert runner.profile_parameters("quick", renamed / "notebooks").keys() == topics
+    assert runner.profile_parameters("gpu") and runner.profile_parameters("quick", ROOT / "extras/tensorflow")
     assert store.read_costs(renamed / "notebooks").keys() == topics
-    for topic in topics:
-        assert (ROOT / "exercises" / f"{topic}.py").exists()
-        assert json.loads((ROOT / "exercises" / "quiz" / f"{topic}.json").read_text())
     rows = re.findall(r"^\| \[(\d\d_\w+)\]", (renamed / "README.md").read_text(), re.MULTILINE)
     assert rows == [path.stem for path in notebooks.course(renamed / "notebooks").values()]
 

@@ -4,7 +4,6 @@ import ast
 import os
 import platform
 import re
-import shutil
 import subprocess
 import sys
 import tomllib
@@ -18,10 +17,13 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 from rattler import MatchSpec
 
+from tests.shared import HOUSES, code, make
+from tools import notebooks
 from tools.notebooks import ROOT
 
 CONDA_NAMES = {"pytorch-cpu": "torch"}
 CONDA_ONLY = {"python", "pip", "setuptools"}
+TENSORFLOW = {"tensorflow", "tensorflow-cpu"}
 
 toml = (ROOT / "pyproject.toml").read_text()
 project = tomllib.loads(toml)["project"]
@@ -31,13 +33,12 @@ PYTHONS = [f"3.{minor}.0" for minor in range(20) if f"3.{minor}.0" in allowed]
 testing = {canonicalize_name(r.name): r for r in map(Requirement, project["optional-dependencies"]["test"])}
 
 
-def pins(name: str) -> dict[str, Requirement]:
-    """Names and exact versions, some for one Python only; no address, no hash, no local build."""
+def pins(name: str, marker: str = r' ; python_version (<|==) "3\.\d+"') -> dict[str, Requirement]:
+    """Names and exact versions, some with a marker; no address, no hash, no local build."""
     lines = [line for line in (ROOT / name).read_text().splitlines() if not line.startswith(("#", "-r "))]
-    pin = r'[a-z0-9-]+==[\w.]+( ; python_version (<|==) "3\.\d+")?'
-    assert [line for line in lines if not re.fullmatch(pin, line)] == []
+    assert [line for line in lines if not re.fullmatch(rf"[a-z0-9-]+==[\w.]+({marker})?", line)] == []
     assert lines == sorted(lines, key=lambda line: line.split("==")[0])
-    return {requirement.name: requirement for requirement in map(Requirement, lines)}
+    return {canonicalize_name(requirement.name): requirement for requirement in map(Requirement, lines)}
 
 
 def applies(requirement: Requirement, python: str) -> bool:
@@ -98,34 +99,53 @@ def test_conda_has_every_dependency_with_the_same_bounds():
     assert bounds[0] == bounds[1]
 
 
-def test_what_the_houses_import_is_declared():
+def test_the_extra_s_pins_are_complete_and_those_it_shares_are_the_course_s():
+    extra = pins("extras/tensorflow/requirements.txt", marker="; sys_platform .+")
+    assert extra.keys() >= TENSORFLOW | {"keras", "codecarbon", "papermill", "ipykernel", "matplotlib"}
+    assert pinned(extra["tensorflow"]) == pinned(extra["tensorflow-cpu"])
+    assert "torch" not in extra, "PyTorch has its own environment"
+    shared = extra.keys() & learner.keys()
+    assert {name: pinned(extra[name]) for name in shared} == {name: pinned(learner[name]) for name in shared}
+    assert not TENSORFLOW & learner.keys(), "the course itself needs none"
+
+
+def test_what_is_imported_is_declared():
     """A package that only another one happens to bring is gone one day."""
-    owners, imported = packages_distributions(), set()
-    houses = ("helpers", "exercises", "capstone", "tools", "cluster", "benchmarks")
-    trees = [ast.parse(path.read_text()) for house in houses for path in (ROOT / house).rglob("*.py")]
-    for node in (node for tree in trees for node in ast.walk(tree)):
-        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-        names += [node.module] if isinstance(node, ast.ImportFrom) and not node.level else []
-        imported |= {name.split(".")[0] for name in names}
+    owners = packages_distributions()
     brought = {"pynvml", "IPython"}  # part of what codecarbon reads GPUs with, and of what ipykernel is
     optional = {"dask", "distributed"}  # of the extra `cluster`
-    for module in imported - sys.stdlib_module_names - brought - optional - {*houses}:
-        names = {canonicalize_name(name) for name in owners.get(module, [])}
-        assert names & runtime.keys(), f"{module} is imported, but pyproject.toml does not declare it"
+    own = {*HOUSES} | sys.stdlib_module_names
+    files = [path for house in HOUSES for path in (ROOT / house).rglob("*.py")]
+    for path in [*files, *notebooks.course().values()]:
+        allowed = own | brought | optional if path in files else own
+        for node in ast.walk(ast.parse(code(path))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module] if isinstance(node, ast.ImportFrom) and not node.level else []
+            for module in {name.split(".")[0] for name in names} - allowed:
+                owned = {canonicalize_name(name) for name in owners.get(module, [])}
+                assert owned & runtime.keys(), f"{path.name} imports {module}: declare it in pyproject.toml"
 
 
 def test_scripts_can_be_executed_and_parse():
     for path in (ROOT / "binder/postBuild", ROOT / ".ci/run"):
         assert os.access(path, os.X_OK) and not subprocess.run(["bash", "-n", path]).returncode
+    assert "extras" not in (ROOT / ".ci/run").read_text()
 
 
-@pytest.mark.parametrize("path", (ROOT / ".github/workflows").glob("*.yml"), ids=lambda path: path.stem)
-def test_a_workflow_has_nothing_of_its_own(path):
+@pytest.mark.parametrize("path", [*(ROOT / ".github/workflows").glob("*.yml")], ids=lambda path: path.stem)
+def test_a_workflow_has_nothing_of_its_own_and_may_do_what_it_must(path):
     """It calls what anyone can call, may no more than it must, and its actions can't change under it."""
     workflow = yaml.safe_load(path.read_text())
     assert workflow["permissions"] == {"contents": "read"}
+    assert not {"pull_request_target", "workflow_run", "issue_comment"} & set(workflow[True])  # `on`
+    for name, job in workflow["jobs"].items():
+        assert job.get("permissions", {}) == ({"contents": "write"} if name == "release" else {})
     assert re.findall(r"uses: (?!\S+@[0-9a-f]{40} # v\d)", path.read_text()) == []
-    commands = [step["run"] for job in workflow["jobs"].values() for step in job["steps"] if "run" in step]
+    steps = [step for job in workflow["jobs"].values() for step in job["steps"]]
+    checkouts = [step["with"] for step in steps if "checkout" in step.get("uses", "")]
+    assert [each for each in checkouts if each["persist-credentials"] is not False] == []
+    commands = [step["run"] for step in steps if "run" in step]
+    assert not any("${{" in command for command in commands), "text from elsewhere would be part of it"
     of_the_course = ("make ", ".venv/bin/python -m tools ", "gh release ")
     of_the_course += ("sudo .venv/bin/python -m tests.environments", "cat docs/environments.md ")
     of_the_course += ("python -m pip install pip-audit==", "python -m pip_audit ")
@@ -134,16 +154,15 @@ def test_a_workflow_has_nothing_of_its_own(path):
         assert commands[:2] == (ROOT / ".ci/run").read_text().strip().splitlines()[-2:]
         minors = [python.removesuffix(".0") for python in PYTHONS]
         assert workflow["jobs"]["linux"]["strategy"]["matrix"]["python"] == minors
+    if path.stem == "weekly":
+        assert workflow[True]["schedule"] and any("-m tests.environments" in command for command in commands)
+        for name in ("requirements-test.txt", "extras/tensorflow/requirements.txt"):
+            assert any("pip_audit" in command and name in command for command in commands), name
 
 
-def make(course, *arguments: str, python: str = "exit 1") -> subprocess.CompletedProcess:
-    """Call make where there is no environment yet, with a Python that is this script."""
-    for name in ("Makefile", "requirements.txt", "requirements-test.txt", "pyproject.toml"):
-        shutil.copy(ROOT / name, course)
-    (course / "python").write_text(f"#!/bin/bash\n{python}\n")
-    (course / "python").chmod(0o755)
-    command = ["make", *arguments, f"PYTHON={course / 'python'}"]
-    return subprocess.run(command, cwd=course, capture_output=True, text=True, timeout=60)
+def test_the_course_does_not_hold_the_auditor():
+    for path in [*ROOT.glob("requirements*.txt"), ROOT / "pyproject.toml", ROOT / "environment.yml"]:
+        assert "pip-audit" not in path.read_text(encoding="utf-8").replace("_", "-")
 
 
 def test_make_lists_its_commands(tmp_path):
@@ -156,15 +175,15 @@ OLD = '[ "$1" = --version ] && echo "Python 3.8.1"; case "$2" in *version_info*)
 
 
 @pytest.mark.parametrize(
-    ("python", "message"),
+    ("script", "message"),
     [
         ("exit 1", "No Python called "),
         (OLD, "Python 3.8.1: 3.11 to 3.14 expected"),
         ('case "$2" in *venv*) exit 1;; esac; exit 0', "sudo apt install python3-venv"),
     ],
 )
-def test_make_says_what_is_wrong_with_a_python(tmp_path, python, message):
-    done = make(tmp_path, "setup", python=python)
+def test_make_says_what_is_wrong_with_a_python(tmp_path, script, message):
+    done = make(tmp_path, "setup", script=script)
     assert done.returncode and message in done.stdout and not (tmp_path / ".venv").exists()
 
 
@@ -174,7 +193,7 @@ def test_a_setup_that_breaks_off_says_so_and_leaves_no_stamp(tmp_path):
     broken = f'[ "$2" = venv ] && mkdir -p "$3/bin" && printf "{inner}" >"$3/bin/python" '
     broken += '&& chmod +x "$3/bin/python"; exit 0'
     for _ in range(2):
-        done = make(tmp_path, "setup", python=broken)
+        done = make(tmp_path, "setup", script=broken)
         assert done.returncode
         assert "Setting up .venv" in done.stdout and "--quiet --requirement requirements.txt" in done.stdout
         assert "Setup stopped: pip says above why." in done.stdout

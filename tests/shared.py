@@ -1,0 +1,38 @@
+"""What several test files do: start a program, call make, read the Python of a file."""
+
+import re
+import shutil
+import subprocess
+import sys
+
+from tools import notebooks
+from tools.notebooks import ROOT
+
+HOUSES = ("helpers", "exercises", "capstone", "tools", "cluster", "benchmarks")
+MADE_OF = ("Makefile", "pyproject.toml", "requirements.txt", "requirements-test.txt")
+MADE_OF += ("extras/tensorflow/requirements.txt",)
+
+
+def python(*arguments, **settings):
+    """Run this Python, in the course's folder unless `settings` say otherwise, and give what came of it."""
+    settings = {"cwd": ROOT, "capture_output": True, "text": True} | settings
+    return subprocess.run([sys.executable, *arguments], **settings)
+
+
+def make(course, *arguments, script="exit 1"):
+    """Call make where there is no environment yet, with a Python that is this script."""
+    for name in MADE_OF:
+        (course / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, course / name)
+    (course / "python").write_text(f"#!/bin/bash\n{script}\n")
+    (course / "python").chmod(0o755)
+    command = ["make", *arguments, f"PYTHON={course / 'python'}"]
+    return subprocess.run(command, cwd=course, capture_output=True, text=True, timeout=60)
+
+
+def code(path):
+    """Read the Python of a file or of a notebook, whose lines for IPython or a shell become `pass`."""
+    if path.suffix != ".ipynb":
+        return path.read_text(encoding="utf-8")
+    cells = [cell.source for cell in notebooks.read(path).cells if cell.cell_type == "code"]
+    return re.sub(r"^([ \t]*)[!%].*", r"\1pass", "\n".join(cells), flags=re.MULTILINE)
