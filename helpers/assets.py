@@ -94,7 +94,7 @@ def data_status() -> tuple[bool, str]:
 def fetch_model() -> Path:
     """Return the folder of the embedded model, fetching it first if it is not here.
 
-    It is an `AssetError` if no source delivers the right bytes, or the disk is full; nothing is kept then.
+    Raises `AssetError` if no source delivers the right bytes, or the disk is full; nothing is kept then.
     """
     target = MODELS / MODEL
     if not wrong_files(target, MODEL_FILES):
@@ -199,7 +199,7 @@ def resolve_model(name: str) -> str:
 
     A name is "all-MiniLM-L6-v2", "pocket-bert" (the course's own, in data/models), a folder with a
     config.json, or the hub's, such as "bert-base-uncased". If there is no such model, no way to it, or
-    nothing in it that can be read, that is an `AssetError`: no other model is put in its place.
+    nothing in it that can be read, it raises `AssetError`: no other model is put in its place.
     """
     if name in (MODEL, HUB_NAME):
         return str(fetch_model())

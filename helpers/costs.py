@@ -58,7 +58,7 @@ def footprint(
         Model FLOPs utilization, the fraction of the peak that is reached, above 0 and at most 1; power
         usage effectiveness, all of the data center's electricity over that of its computers, 1 or more.
     country : str
-        ISO 3166 three-letter code: an unknown one is an `energy.EnergyError`, any other value that is out of
+        ISO 3166 three-letter code: an unknown one raises `energy.EnergyError`, any other value that is out of
         its range a `CostError`.
 
     Examples
@@ -170,7 +170,7 @@ class Costs:
 def costs(project: Project) -> Costs:
     """Compute, data, people and carbon of a model over its life.
 
-    A number that is missing or negative, or a PUE below 1, is a `CostError`; an unknown country is an
+    A number that is missing or negative, or a PUE below 1, raises `CostError`; an unknown country raises
     `energy.EnergyError`.
 
     Examples
@@ -204,7 +204,7 @@ def labels_needed(rows: Sequence[float], accuracies: Sequence[float], target: fl
 
     Straight lines between the points, on a logarithmic axis of labels. A curve that dips counts from
     where it first reaches the target; a target below the first point gives the first point's labels; one that
-    the curve never reaches is a `CostError`, as what lies beyond its end is not known.
+    the curve never reaches raises `CostError`, as what lies beyond its end is not known.
 
     Parameters
     ----------
@@ -285,7 +285,7 @@ def best_start(intensities: Sequence[float], duration_h: int, deadline_h: int | 
     """When to start a job of constant power for the least carbon, if it must end by a deadline.
 
     `intensities` are grams per kWh, hour by hour from now. `deadline_h` is how many hours from now the job
-    must have ended, the end of `intensities` if not given; one that does not fit is a `CostError`.
+    must have ended, the end of `intensities` if not given; one that does not fit raises `CostError`.
 
     Examples
     --------

@@ -50,7 +50,7 @@ def read_sentences(path: str | Path) -> Dataset:
     """A CSV file of your own sentences: a column `text`, and a column `label` of 0 and 1 or words for them.
 
     Other columns stay as they are written (str). Rows that are sorted by label, or nearly, are shuffled, as
-    `take` takes the first. What was recognized or changed, if anything was, is printed in one line. It is a
+    `take` takes the first. What was recognized or changed, if anything was, is printed in one line. It raises
     `DataError` if the file is missing or damaged, a column is missing, a text is empty, a label is neither 0
     nor 1, or all labels are the same.
     """

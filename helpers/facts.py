@@ -32,7 +32,7 @@ class Fact:
 def load(path: str | Path = DATA / "facts.csv") -> dict[str, Fact]:
     """The published numbers that the course prints, by their id.
 
-    A missing column, an id that stands twice, or a value that is no number is a `FactError`.
+    A missing column, an id that stands twice, or a value that is no number raises `FactError`.
 
     Examples
     --------

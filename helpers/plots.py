@@ -41,8 +41,8 @@ def style() -> None:
 def intervals(rows: Sequence[tuple[str, float, float, float]], title: str, unit: str):
     """Draw one dot with its interval for each row of (name, value, low, high), the first on top.
 
-    The title says the finding, the unit what the axis counts. A value of None is a `ValueError`, since a gap
-    would read as 0. The figure is closed: it shows as the last value of a cell.
+    The title says the finding, the unit what the axis counts. None for a value raises `ValueError`, since a
+    gap would read as 0. The figure is closed: it shows as the last value of a cell.
     """
     import matplotlib.pyplot as plt
 

@@ -83,7 +83,7 @@ class MaskedScore:
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerBase:
     """Learn a WordPiece vocabulary in lower case, and return BERT's tokenizer with it.
 
-    `vocab_size` counts the five special tokens as well; it is a `TrainingError` if the letters need more.
+    `vocab_size` counts the five special tokens as well; it raises `TrainingError` if the letters need more.
 
     Examples
     --------
@@ -111,7 +111,7 @@ def pack(texts: Iterable[str], tokenizer: PreTrainedTokenizerBase, length: int) 
     """Cut texts, written one after another, into sequences of one length: nothing is padding.
 
     Each sequence begins with [CLS]; [SEP] stands where a text ends. What is left over at the end is dropped.
-    There is at least one sequence (int64, sequences x length), or it is a `TrainingError`.
+    There is at least one sequence (int64, sequences x length), or it raises `TrainingError`.
     """
     import torch
 
@@ -262,7 +262,7 @@ def pretrain(
     **settings
         `batch_size` (32), `learning_rate` (1e-3), `seed` (0); `warmup_steps` and `decay_steps` (0), in which
         it rises from 0 at the start, and falls to 0 at the end; `precision`, "bf16" or "no" (fp32).
-        An unknown setting is a `TrainingError`, as are model, optimizer, tokenizer and data that do not fit.
+        An unknown setting raises `TrainingError`, as do model, optimizer, tokenizer and data that do not fit.
     """
     import torch
     from accelerate import Accelerator

@@ -116,7 +116,7 @@ class Job:
 
 
 def run(command: Sequence[str | Path], *, threads: int = 1) -> list[str]:
-    """Run a job to its end and return its lines; an exit status that isn't 0 is a `JobError`.
+    """Run a job to its end and return its lines; an exit status that isn't 0 raises `JobError`.
 
     Examples
     --------

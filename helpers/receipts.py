@@ -67,7 +67,7 @@ def make(
         Whatever else the figures depend on, as plain values.
     details : mapping, optional
         What was found besides, such as runs with their histories: plain values, and figures among them.
-        A value that JSON cannot hold is a `ReceiptError`, as is no figure at all, or one of another kind.
+        A value that JSON cannot hold raises `ReceiptError`, as does no figure at all, or one of another kind.
     """
     receipt: dict = {
         "receipt": 1,  # version of the schema
@@ -122,7 +122,7 @@ def save(receipt: Mapping, path: str | Path) -> Path:
 def load(path: str | Path) -> dict:
     """Read a receipt and check it against the schema, but not its figures: that is `replay`.
 
-    It is a `ReceiptError` if there is no such file, or it is not a receipt.
+    Raises `ReceiptError` if there is no such file, or it is not a receipt.
     """
     path = Path(path)
     try:
@@ -158,7 +158,7 @@ class Replay:
 def replay(source: str | Path | Mapping) -> Replay:
     """Compute every figure of a receipt, or of its file, again from its raw samples, and compare.
 
-    It is a `ReceiptError` if it is not a receipt, or if its raw samples make no figure.
+    Raises `ReceiptError` if it is not a receipt, or if its raw samples make no figure.
     """
     receipt = dict(source) if isinstance(source, Mapping) else load(source)
     validate(receipt)

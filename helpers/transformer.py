@@ -132,7 +132,7 @@ def first_position_only(model: BertForSequenceClassification) -> BertForSequence
     as keys and values, but the last layer's queries, its output and its feed-forward part are not: of
     its 12 hidden_size² weights a token, 10 have work for one token only. Logits, gradients and the names
     of the weights stay the same. The model's `last_hidden_state` has length 1. A model that is no BERT with a
-    pooler is a `ValueError`: others may read other positions.
+    pooler raises `ValueError`: others may read other positions.
     """
     bert: Any = getattr(model, "bert", None)
     if getattr(bert, "pooler", None) is None:

@@ -20,7 +20,7 @@ def explore(draw: Callable, alt: str, **controls) -> None:
     alt : str
         One sentence that says what the figure shows to someone who cannot see it.
     **controls : ipywidgets.Widget
-        Such as ``temperature=ipywidgets.FloatSlider(value=1, min=0.1, max=5)``; one that has no `value` is a
+        Such as ``temperature=ipywidgets.FloatSlider(value=1, min=0.1, max=5)``; without a `value`, it raises
         TypeError.
     """
     import ipywidgets

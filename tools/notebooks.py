@@ -52,7 +52,7 @@ def course(folder: Path = NOTEBOOKS, names: Sequence[str] = ()) -> dict[str, Pat
     """Give the notebooks of a folder by topic, in the order of their numbers.
 
     `names` are the topics or file names of those that are wanted, all where it is empty. A name that means
-    none, no notebook at all, or two of one topic are a RunError.
+    none, no notebook at all, or two of one topic raise RunError.
     """
     paths = sorted(folder.glob("[0-9][0-9]_*.ipynb")) or sorted(folder.glob("*.ipynb"))
     known = {topic(path): path for path in paths}

@@ -38,7 +38,7 @@ def run(
     """Execute notebooks in order, print what each took, and write `summary.json` beside the copies.
 
     `names` are topics or file names, all where it is empty; `profile` is the table of `profiles.toml` whose
-    parameters replace the stored ones. What does not exist is a RunError, before anything has run.
+    parameters replace the stored ones. What does not exist raises RunError, before anything has run.
     Returns 0, 1 if a notebook failed (the others still ran), 130 if it was interrupted (the rest did not).
     """
     chosen = notebooks.course(folder, names)

@@ -61,7 +61,7 @@ def student(teacher: "BertPreTrainedModel", layers: Sequence[int]) -> "BertPreTr
     """A model of some of the teacher's layers, with its embeddings and its classifier.
 
     Starting from the teacher's own weights lets it learn in an epoch or two (Sanh et al. 2019). The layers
-    are counted from 0 up: [0, 2, 5] makes a student of three. It is a `CompressionError` if the teacher is no
+    are counted from 0 up: [0, 2, 5] makes a student of three. Raises `CompressionError` if the teacher is no
     BERT, or has no such layers.
     """
     model = copy_of(teacher)
@@ -93,7 +93,7 @@ def distil(
 
     The teacher predicts the training rows once, before the first step, without dropout: its answers do
     not change from epoch to epoch. The history's seconds leave that out; measure around this call. Classes or
-    rows of the teacher that are not those of student and data are a `CompressionError`.
+    rows of the teacher that are not those of student and data raise `CompressionError`.
 
     Parameters
     ----------

@@ -25,7 +25,7 @@ def prune(model: "BertPreTrainedModel", fraction: float) -> "BertPreTrainedModel
     """A copy in which the smallest weights are zero: magnitude pruning, for unstructured sparsity.
 
     The matrices of all encoder layers are compared together; the fraction, 0 to 1, is of their weights. They
-    keep their size, so this alone makes no prediction faster; more training fills the zeros again. It is a
+    keep their size, so this alone makes no prediction faster; more training fills the zeros again. It raises
     `CompressionError` if the fraction is out of range, or the model is no BERT.
     """
     from torch.nn.utils import prune as torch_prune
@@ -57,8 +57,8 @@ def importance(
     Without rows, it is the norm of the weights W that lead out of it. With rows, it is the mean over
     batches of | sum(W * dloss/dW) |, the first-order guess of how much the loss changes once the head or
     unit is gone (Michel, Levy and Neubig 2019, who call it head importance). The rows are a few hundred of
-    the training rows, labeled, from `data.tokenize`; without their tokenizer they are a `CompressionError`,
-    as is a model that is no BERT.
+    the training rows, labeled, from `data.tokenize`; without their tokenizer they raise `CompressionError`,
+    as does a model that is no BERT.
     """
     import torch
 
@@ -92,7 +92,7 @@ def shrink(
     """A copy with fewer heads and feed-forward units in each layer: smaller matrices, less work.
 
     Every layer keeps the same number. With fewer heads, use this module's `save` and `load`: a BERT's
-    config has no word for that. It is a `CompressionError` if there are not so many, if the scores are
+    config has no word for that. Raises `CompressionError` if there are not so many, if the scores are
     another model's, or if the model is no BERT.
 
     Parameters
@@ -132,7 +132,7 @@ def trim(
 
     It does as much work; what gets smaller is the table of word vectors, half of a small BERT. The
     tokenizer's special tokens stay as well. Save and load it with this module: other libraries expect a
-    row for each token. It is a `CompressionError` if the model is no BERT, was trimmed before, or has other
+    row for each token. Raises `CompressionError` if the model is no BERT, was trimmed before, or has other
     tokens than the rows.
     """
     import torch
@@ -167,7 +167,7 @@ def save(model: "BertPreTrainedModel", folder: str | Path) -> None:
 
 
 def load(folder: str | Path) -> "BertPreTrainedModel":
-    """Read a model that `save` wrote, in evaluation mode; a folder without one is a `CompressionError`."""
+    """Read a model that `save` wrote, in evaluation mode; a folder without one raises `CompressionError`."""
     import torch
     import transformers
     from safetensors.torch import load_model

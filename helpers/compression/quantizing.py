@@ -40,7 +40,7 @@ def quantize_tensor(weight: "torch.Tensor", bits: int = 8, symmetric: bool = Tru
     Symmetric, the values go from −(2^(bits−1) − 1) to 2^(bits−1) − 1 and scale is the largest |weight|
     over that. Else they go from 0 to 2^bits − 1, and the range of the weight, with 0 in it, is laid
     over all of them: finer steps where the weight, of any shape, is mostly of one sign. Other bits than 2 to
-    8, and a weight that is empty or not finite, are a `CompressionError`.
+    8, and a weight that is empty or not finite, raise `CompressionError`.
 
     Examples
     --------
@@ -73,7 +73,7 @@ class OnnxClassifier:
     """A classifier of `export` or `quantize`, called as PyTorch's are, run by ONNX Runtime on the CPU.
 
     It predicts and does not learn. It uses as many threads as PyTorch does when it is made. Another file, or
-    none, is a `CompressionError`.
+    none, raises `CompressionError`.
     """
 
     training = False
@@ -137,7 +137,7 @@ def export(model: "BertPreTrainedModel", path: str | Path) -> OnnxClassifier:
     """Write a classifier as an ONNX file of fp32 weights, for any batch, and open it.
 
     It has its final name only once ONNX Runtime gave the same logits as PyTorch for a padded batch. Others,
-    and a model that is no BERT classifier, are a `CompressionError`.
+    and a model that is no BERT classifier, raise `CompressionError`.
     """
     import torch
 
@@ -179,7 +179,7 @@ def quantize(onnx_path: str | Path, out_path: str | Path) -> OnnxClassifier:
     """Write an exported model with 8-bit weights, word embeddings too, and open it.
 
     Dynamic quantization: weights are rounded once; activations each time, from their own range, with no data.
-    A file that `export` did not write is a `CompressionError`.
+    A file that `export` did not write raises `CompressionError`.
     """
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic

@@ -78,7 +78,7 @@ def repeat(
     ----------
     candidates : mapping of str to callable
         By name, a function without arguments. All do the same work, each in its way, and return when it is
-        done: a generator, a coroutine or a future is an `EnergyError`.
+        done: a generator, a coroutine or a future raises `EnergyError`.
     times, warm_up : int
         Rounds, five at least for a verdict of `compare`; calls of each before, which are not measured.
     window_s : float
@@ -105,7 +105,7 @@ def compare(runs: Mapping[str, Sequence[Measurement]]) -> Comparison:
 
     There is no winner when there are fewer than five rounds, when the 95 % interval of the paired ratio
     holds 1, when the ranking rests on rounds beside other programs, or when it does not survive halving
-    and doubling the modelled CPU power and setting the RAM's constant to 0. It is an `EnergyError` if `runs`
+    and doubling the modelled CPU power and setting the RAM's constant to 0. Raises `EnergyError` if `runs`
     are not as many rounds of two candidates, if an energy is unknown, or if they were read in different ways.
     """
     if len(runs) != 2 or len({len(rounds) for rounds in runs.values()}) != 1 or not all(runs.values()):

@@ -46,7 +46,7 @@ def across(readings: Sequence[Reading]) -> Measurement:
 
     The readings are of different machines, or of one machine at different times: a run that was killed, and
     the one that went on from its checkpoint. In the sum, `wall_s` is from the first start to the last end. It
-    is an `EnergyError` if two readings of one machine overlap in time, or if the countries differ.
+    raises `EnergyError` if two readings of one machine overlap in time, or if the countries differ.
     """
     if not readings:
         raise EnergyError("There is no reading: expected at least one, from `energy.on_this_machine`.")

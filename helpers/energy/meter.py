@@ -115,7 +115,7 @@ if hasattr(os, "register_at_fork"):  # a forked child has none of its parent's t
 
 
 def measure(label: str, *, country: str, pue: float = 1.0) -> Meter:
-    """Measure a `with` block. Blocks may nest; two that overlap, or a second thread's, are an `EnergyError`.
+    """Measure a `with` block. Blocks may nest; two that overlap, or a second thread's, raise `EnergyError`.
 
     What counts is the whole machine, other people's work on it included, but of its GPUs only those that this
     process may use (CUDA_VISIBLE_DEVICES); a note says how many others there are. What cannot be read is
@@ -151,7 +151,7 @@ def start(label: str, *, country: str) -> Meter:
 
 
 def idle(seconds: float = 5.0) -> Idle:
-    """Wait, and read what the machine uses meanwhile; `seconds` too short to tell are an `EnergyError`.
+    """Wait, and read what the machine uses meanwhile; `seconds` too short to tell raise `EnergyError`.
 
     Read it before and after what you measure: ``result.minus_idle(before, after)`` has the net energy.
     """

@@ -83,7 +83,7 @@ def per_1000(
     ----------
     predict : callable
         Takes a batch, a slice of `inputs`, and returns the class of each as plain numbers, so that a GPU
-        has finished when it returns. Another number of answers than of inputs is an `EnergyError`.
+        has finished when it returns. Another number of answers than of inputs raises `EnergyError`.
     labels, tokens : sequence of int, float, optional
         The right classes, in the order of `inputs`; the mean length of an input, padding included.
     """

@@ -78,7 +78,7 @@ def _whole_gpu(entry: str) -> str:
 def carbon_intensity(country: str) -> tuple[str, float | None, str]:
     """The code in capitals, its grid's g CO2e per kWh (None if unknown), and the source with its year.
 
-    It is an `EnergyError` if `country` is no ISO 3166 three-letter code that CodeCarbon's table has.
+    Raises `EnergyError` if `country` is no ISO 3166 three-letter code that CodeCarbon's table has.
     """
     code = str(country).upper()
     try:
