@@ -105,8 +105,8 @@ def fine_tune(
         `head_learning_rate`, that of the head (see `split_head`) if it is another; `warmup_fraction` (0.1)
         of the steps, in which it rises from 0; `target`, the validation accuracy, 0 to 1, at which training
         stops early; `precision`, "bf16" or "no" (fp32), the faster of the two here if not given. An unknown
-        one raises `TrainingError`, as does a checkpoint that is damaged or of another setting, model, starting
-        weight, loss, tokenizer or data: the model is as it was, unless the message says more.
+        one raises `TrainingError`, as does a checkpoint that is damaged or of another setting, model,
+        starting weight, loss, tokenizer or data: the model is as it was, unless the message says more.
     """
     chosen = choose(Settings, settings)
     run = _Run(model, train, tokenizer, chosen)

@@ -57,7 +57,8 @@ def store(names: Sequence[str] = (), folder: Path = notebooks.NOTEBOOKS, readme:
 
     `names` are topics or file names, all where it is empty; the table in `readme` is rewritten if it exists.
     A place for the cost that is missing raises RunError, before anything has run; so does a folder that
-    can't be written. Returns 0, 1 if a notebook was not stored, 130 if it was interrupted; what was not stored is unchanged.
+    can't be written. Returns 0, 1 if a notebook was not stored, 130 if it was interrupted;
+    what was not stored is unchanged.
     """
     chosen = notebooks.course(folder, names).values()
     if readme.exists():
