@@ -3,8 +3,8 @@
     python -m benchmarks                       # about a quarter of an hour on 2 quiet cores
     python -m benchmarks --json record.json    # and every figure as a receipt
 
-The two of a pair take turns in one call, five times after a warm-up; a ratio is the median of the rounds,
-with its 95 % bootstrap interval. What whole runs of the recipes cost is in data/receipts/recipes.json.
+The two of a pair take turns in one call, five times after a warm-up; a ratio is the geometric mean of the
+rounds, with its 95 % t interval. What whole runs of the recipes cost is in data/receipts/recipes.json.
 """
 
 import argparse
@@ -25,16 +25,12 @@ from accelerate.utils import set_seed
 
 from benchmarks import COUNTRY, begin, recipes, save
 from helpers import assets, data, energy, training
-from helpers.statistics import median_interval
 
 ROUNDS = 5
 STEP_ROWS = 256  # of naive and frugal, in turns: enough for length bucketing
 LOOP_ROWS, GLUE_ROWS = 640, 160
 BATCH_SIZE, LEARNING_RATE, WARMUP_FRACTION = 32, 1e-4, 0.1
-MATRIX, MATRIX_S = (
-    1_024,
-    0.5,
-)  # whose multiplication is the rate that a step is held against, and for how long
+MATRIX, MATRIX_S = 1_024, 0.5  # whose multiplication a step's rate is held against, and for how long
 LENGTHS = {"full length": 128, "a film sentence's mean": 27}  # tokens
 BLOCKS = 50  # empty ones, to see what measuring adds
 PAIRS = (("trainer", LOOP_ROWS, "ours", LOOP_ROWS), ("run_glue", GLUE_ROWS, "ours", LOOP_ROWS))
@@ -106,14 +102,11 @@ def train_once(loop: str, rows: int) -> None:
     print(json.dumps({"raw": meter.result.raw(), "peak_bytes": peak_bytes()}))
 
 
-def ratio(name: str, runs: dict, factor: float = 1.0) -> dict:
-    """The pair's time and energy ratios, first by second; `factor` more rows in a run of the second."""
-    first, second = runs
-    seconds = [factor * a.wall_s / b.wall_s for a, b in zip(runs[first], runs[second], strict=True)]
+def ratio(name: str, runs: dict) -> dict:
+    """The pair's time and energy ratios, first by second, by the call."""
     compared = energy.compare(runs)
-    found = {"pair": name, "first": first, "second": second, "comparison": compared}
-    found |= {"time_ratio": statistics.median(seconds), "time_interval": median_interval(seconds)}
-    found |= {"energy_ratio": compared.ratio, "energy_interval": compared.interval}
+    found = {"pair": name, "first": compared.names[0], "second": compared.names[1], "comparison": compared}
+    found |= {"time_ratio": compared.time.mean, "time_interval": [compared.time.low, compared.time.high]}
     return found | {"seconds": {each: [run.wall_s for run in runs[each]] for each in runs}}
 
 
@@ -142,7 +135,7 @@ def in_turns(first: str, first_rows: int, second: str, second_rows: int) -> dict
             found = json.loads(done.stdout.splitlines()[-1])
             runs[name].append(energy.Measurement.from_raw(found["raw"] | {"work": {"calls": count}}))
             peaks[name].append(found["peak_bytes"])
-    result = ratio(f"{first} / {second}", runs, second_rows / first_rows)
+    result = ratio(f"{first} / {second}", runs)  # a call is a sentence
     peak_gb = {name: statistics.median(values) / 1e9 for name, values in peaks.items()}
     return result | {"rows": rows, "peak_gb": peak_gb}
 
@@ -182,8 +175,8 @@ def fraction_of_matrix_rate(length: int) -> dict:
         rounds.append((flop / (marks[-1] - marks[0]) / rate, *(b - a for a, b in pairwise(marks))))
     fractions, *parts = zip(*rounds[1:], strict=True)
     split = zip(("forward_s", "backward_s", "optimizer_s"), map(statistics.median, parts), strict=True)
-    found = {"length": length, "share": statistics.median(fractions), "interval": median_interval(fractions)}
-    return found | dict(split)
+    found = {"length": length, "share": statistics.median(fractions)}
+    return found | {"range": [min(fractions), max(fractions)], **dict(split)}
 
 
 def median_seconds(work, times: int) -> float:

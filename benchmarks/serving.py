@@ -15,7 +15,6 @@ from torch.nn import functional as F
 from benchmarks import COUNTRY
 from benchmarks.contestants import fit_tfidf
 from helpers import compression, data, energy, training
-from helpers.statistics import median_interval
 
 BATCH_SIZE, MAX_LENGTH = 32, 128
 ONE_BY_ONE, BUCKETED = "one by one, padded to 128", "like lengths"
@@ -78,11 +77,11 @@ def combined(gate: np.ndarray, rest: np.ndarray, threshold: float) -> np.ndarray
 
 
 def joules_per_1000(rounds: Sequence[energy.Measurement], texts: int) -> tuple[float, float, float] | None:
-    """Median of the rounds, whose calls answered so many texts, and its 95 % interval; None if unknown."""
+    """Median of the rounds, whose calls answered so many texts, and their range; None if unknown."""
     if any(each.energy_wh is None for each in rounds):
         return None
     values = [each.energy_wh * 3_600 / each.work["calls"] / texts * 1_000 for each in rounds]
-    return statistics.median(values), *median_interval(values)
+    return statistics.median(values), min(values), max(values)
 
 
 def loadgen(predict: Callable[[list[str]], list], texts: Sequence[str], seconds: float, per_s: float) -> dict:

@@ -268,10 +268,10 @@ def _value(figure: Figure) -> tuple[str, str]:
     """A figure and its range, in words."""
     results = figure.results()
     if isinstance(figure, energy.Comparison):
-        low, high = figure.interval
         first, second = figure.names
         verdict = {None: "undecided", first: "the first uses less", second: "the second uses less"}
-        return f"ratio {figure.ratio:.3g}: {verdict[figure.winner]}", f"{low:.3g} to {high:.3g}"
+        value = f"time x {figure.time.mean:.3g}, energy x {figure.energy.mean:.3g}: {verdict[figure.winner]}"
+        return value, f"{figure.energy.low:.3g} to {figure.energy.high:.3g}"
     if isinstance(figure, energy.Training) and not figure.reached:
         return f"missed {figure.target:.1%}", ""
     unit, names = "Wh", ["energy_wh", "low_wh", "high_wh"]

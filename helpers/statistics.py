@@ -18,23 +18,6 @@ def wilson(right: int, rows: int) -> tuple[float, float]:
     return float(found.low), float(found.high)
 
 
-def median_interval(values: Sequence[float]) -> tuple[float, float]:
-    """95 % percentile-bootstrap interval of the median (Efron 1979), the same on every machine.
-
-    Examples
-    --------
-    >>> median_interval([1.0, 1.0, 1.0])
-    (1.0, 1.0)
-    """
-    import numpy as np
-
-    draw = np.random.RandomState(0)  # the one stream that numpy promises never to change
-    picks = draw.randint(0, len(values), size=(10_000, len(values)))
-    medians = np.median(np.asarray(values)[picks], axis=1)
-    low, high = np.percentile(medians, [2.5, 97.5])
-    return float(low), float(high)
-
-
 def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
     """Mean, and its 95 % t interval: of a figure across seeds, or of paired differences.
 

@@ -1,47 +1,78 @@
-"""Which of two ways uses less: interleaved repeats, paired ratios, and a verdict that may be "undecided"."""
+"""Which of two ways takes less: interleaved repeats, paired ratios, and a verdict that may be "undecided"."""
 
 import itertools
+import math
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from helpers.energy import display
 from helpers.energy.meter import Meter, finished
-from helpers.energy.records import EnergyError, Measurement, Record, weakest
-from helpers.statistics import median_interval
+from helpers.energy.records import CURVES, EnergyError, Measurement, Record, weakest
+from helpers.statistics import ratio_interval, sign_test
 from helpers.values import require_range
 
 LEAST_ROUNDS = 5
+SAME_POWER = 1.03  # below this ratio of two powers, energy says what time says
 CPU_FACTORS = (0.5, 1.0, 2.0)  # of the maximum power, which is a guess wherever CPU energy is modelled
 RAM_FACTORS = (1.0, 0.0)
+
+
+class Spread(NamedTuple):
+    """Median of the rounds, and their range: the least and the most."""
+
+    median: float
+    least: float
+    most: float
+
+
+class Ratio(NamedTuple):
+    """Paired ratios, first candidate by second: their geometric mean, its 95 % t interval, each round's."""
+
+    mean: float
+    low: float
+    high: float
+    rounds: tuple[float, ...]
 
 
 @dataclass(frozen=True, repr=False)
 class Comparison(Record):
     """Two candidates, measured in turns. Made by `compare`.
 
-    It has the median Wh a call of each, with its 95 % bootstrap interval, and the ratio of the first one's
-    energy to the second one's in each round, the median of these, and its interval. `winner` uses less, and
-    is None if that is undecided. `disturbed` are the rounds, from 1, beside other programs.
+    Of each it has the seconds and the Wh of a call, and of both together the ratios of time and of energy,
+    with the p value of the exact sign test on the rounds' energies. `faster` takes less time, `winner` uses
+    less energy; each is None if that is undecided. `disturbed` are the rounds, from 1, beside other programs.
     """
 
     names: tuple[str, str]
     runs: dict[str, tuple[Measurement, ...]]
-    medians_wh: dict[str, float]
-    intervals_wh: dict[str, tuple[float, float]]
-    ratios: tuple[float, ...]
-    ratio: float
-    interval: tuple[float, float]
+    seconds: dict[str, Spread]
+    energies_wh: dict[str, Spread]
+    time: Ratio
+    energy: Ratio
+    p_sign: float
+    faster: str | None
     winner: str | None
     reason: str
     disturbed: tuple[int, ...]
     method: str
 
     @property
+    def same_power(self) -> bool:
+        """Whether both drew the same power within 3 %, so that their energies differ as their times do."""
+        return max(self.energy.mean / self.time.mean, self.time.mean / self.energy.mean) < SAME_POWER
+
+    @property
     def verdict(self) -> str:
-        """Which one uses less, in words, or "undecided"."""
-        return "undecided" if self.winner is None else f"{self.winner} uses less"
+        """Which one takes less time and which less energy, in words, or "undecided"."""
+        if self.faster is self.winner is None:
+            return "undecided"
+        if self.faster == self.winner:
+            return f"{self.faster} takes less time and less energy"
+        time = f"{self.faster} takes less time" if self.faster else "time undecided"
+        return f"{time}, {f'{self.winner} less energy' if self.winner else 'energy undecided'}"
 
     def raw(self) -> dict:
         """The runs, as plain values."""
@@ -49,9 +80,13 @@ class Comparison(Record):
 
     def results(self) -> dict:
         """Every figure that is computed from `raw`, as plain values."""
-        names = ("medians_wh", "intervals_wh", "ratios", "ratio", "interval", "winner", "reason")
-        found = {name: getattr(self, name) for name in names}
-        return found | {"marked": self.disturbed, "method": self.method}
+        spreads = {
+            "seconds": {name: each._asdict() for name, each in self.seconds.items()},
+            "energies_wh": {name: each._asdict() for name, each in self.energies_wh.items()},
+        }
+        names = ("p_sign", "faster", "winner", "reason", "disturbed", "method")
+        ratios = {"time": self.time._asdict(), "energy": self.energy._asdict()}
+        return spreads | ratios | {name: getattr(self, name) for name in names}
 
     @classmethod
     def from_raw(cls, raw: dict) -> "Comparison":
@@ -101,72 +136,94 @@ def repeat(
 
 
 def compare(runs: Mapping[str, Sequence[Measurement]]) -> Comparison:
-    """Say which of two candidates uses less energy a call, if that can be said.
+    """Say which of two candidates takes less time and which uses less energy a call, if that can be said.
 
-    There is no winner when there are fewer than five rounds, when the 95 % interval of the paired ratio
-    holds 1, when the ranking rests on rounds beside other programs, or when it does not survive halving
-    and doubling the modelled CPU power and setting the RAM's constant to 0. Raises `EnergyError` if `runs`
-    are not as many rounds of two candidates, if an energy is unknown, or if they were read in different ways.
+    Neither is said when there are fewer than five rounds, when the 95 % interval of the paired ratio holds 1,
+    or when the ranking rests on rounds beside other programs. Energy that is not measured has no winner
+    either when the ranking does not survive other guesses: the CPU's power as a linear, a cubic or no
+    function of its load, at half and twice its height, with and without the RAM's constant. Raises
+    `EnergyError` if `runs` are not two rounds or more of two candidates, as many of each, if an energy is
+    unknown, or if they were read in different ways.
     """
-    if len(runs) != 2 or len({len(rounds) for rounds in runs.values()}) != 1 or not all(runs.values()):
-        counts = ", ".join(f"{name!r} with {len(rounds)}" for name, rounds in runs.items())
-        raise EnergyError(f"compare got {counts or 'nothing'}: expected two candidates with as many rounds.")
-    energies = {name: [_per_call(run) for run in rounds] for name, rounds in runs.items()}
+    counts = {len(rounds) for rounds in runs.values()}
+    if len(runs) != 2 or len(counts) != 1 or min(counts) < 2:
+        found = ", ".join(f"{name!r} with {len(rounds)}" for name, rounds in runs.items())
+        raise EnergyError(
+            f"compare got {found or 'nothing'}: expected two candidates with as many rounds, two or more."
+        )
+    energies = {name: [_per_call(run, run.energy_wh) for run in rounds] for name, rounds in runs.items()}
+    seconds = {name: [_per_call(run, run.wall_s) for run in rounds] for name, rounds in runs.items()}
     parts = [run.components for rounds in runs.values() for run in rounds]
     ways = {tuple((part.name, part.method) for part in each) for each in parts}
     if len(ways) > 1:
         raise EnergyError(f"The rounds were read in different ways, which do not compare: {sorted(ways)}.")
     first, second = runs
     pairs = list(zip(runs[first], runs[second], strict=True))
-    ratios = _ratios(pairs)
     disturbed = tuple(place for place, (a, b) in enumerate(pairs, start=1) if a.disturbed or b.disturbed)
-    winner, reason = _judge((first, second), pairs, ratios, disturbed)
+    of_time, of_energy = (_ratio(*values.values()) for values in (seconds, energies))
+    faster, _ = _judge(of_time, disturbed)
+    side, reason = _judge(of_energy, disturbed)
+    if side is not None:
+        side, reason = _tried(side, pairs)
     return Comparison(
         names=(first, second),
         runs={name: tuple(rounds) for name, rounds in runs.items()},
-        medians_wh={name: statistics.median(values) for name, values in energies.items()},
-        intervals_wh={name: median_interval(values) for name, values in energies.items()},
-        ratios=tuple(ratios),
-        ratio=statistics.median(ratios),
-        interval=median_interval(ratios),
-        winner=winner,
+        seconds={name: _spread(values) for name, values in seconds.items()},
+        energies_wh={name: _spread(values) for name, values in energies.items()},
+        time=of_time,
+        energy=of_energy,
+        p_sign=sign_test([math.log(ratio) for ratio in of_energy.rounds]),
+        faster=None if faster is None else (first, second)[faster],
+        winner=None if side is None else (first, second)[side],
         reason=reason,
         disturbed=disturbed,
         method=weakest(parts[0]),
     )
 
 
-def _judge(names, pairs, ratios, disturbed) -> tuple[str | None, str]:
-    """The winner, or None, and the reason."""
-    if len(ratios) < LEAST_ROUNDS:
-        return None, f"{len(ratios)} rounds are too few, {LEAST_ROUNDS} are the least"
-    side = _side(median_interval(ratios))
+def _judge(ratio: Ratio, disturbed: Sequence[int]) -> tuple[int | None, str]:
+    """Which candidate has less, 0 or 1, or None, and the reason."""
+    if len(ratio.rounds) < LEAST_ROUNDS:
+        return None, f"{len(ratio.rounds)} rounds are too few, {LEAST_ROUNDS} are the least"
+    side = _side(ratio.low, ratio.high)
     if side is None:
-        return None, "the interval of the ratio holds 1"
+        return None, "the interval of the energy ratio holds 1"
     if disturbed:
-        clean = [ratio for place, ratio in enumerate(ratios, start=1) if place not in disturbed]
-        if not clean or _side((min(clean), max(clean))) != side:
+        clean = [each for place, each in enumerate(ratio.rounds, start=1) if place not in disturbed]
+        if not clean or _side(min(clean), max(clean)) != side:
             return None, "other programs ran meanwhile, and the rounds without them do not say the same"
+    return side, ""
+
+
+def _tried(side: int, pairs: Sequence[tuple[Measurement, Measurement]]) -> tuple[int | None, str]:
+    """The same side if every guess gives it, or None, and the reason."""
     if all(part.method == "measured" for part in pairs[0][0].components):
-        return names[side], "every part was read off a counter"
-    for cpu, ram in itertools.product(CPU_FACTORS, RAM_FACTORS):
-        other = [(a.rescaled(cpu=cpu, ram=ram), b.rescaled(cpu=cpu, ram=ram)) for a, b in pairs]
-        if _side(median_interval(_ratios(other))) != side:
-            return None, f"with {cpu:g} x the CPU power and {ram:g} x the RAM's the ranking does not hold"
-    return names[side], "it holds with half and with twice the CPU power, and without the RAM's constant"
+        return side, "every part was read off a counter"
+    for curve, cpu, ram in itertools.product(CURVES, CPU_FACTORS, RAM_FACTORS):
+        guess = {"curve": curve, "cpu": cpu, "ram": ram}
+        other = [[run.rescaled(**guess) for run in runs] for runs in zip(*pairs, strict=True)]
+        ratio = _ratio(*([_per_call(run, run.energy_wh) for run in runs] for runs in other))
+        if _side(ratio.low, ratio.high) != side:
+            how = f"{curve} in the load, {cpu:g} x as high, and {ram:g} x the RAM's"
+            return None, f"with a CPU power {how} the ranking does not hold"
+    return side, "it holds for every guess at the CPU's power, with and without the RAM's constant"
 
 
-def _side(interval: tuple[float, float]) -> int | None:
-    """0 if the first candidate uses less, 1 if the second does, None if the interval holds 1."""
-    low, high = interval
+def _side(low: float, high: float) -> int | None:
+    """0 if the first candidate has less, 1 if the second does, None if the interval holds 1."""
     return 0 if high < 1 else 1 if low > 1 else None
 
 
-def _per_call(run: Measurement) -> float:
-    if run.energy_wh is None:
+def _per_call(run: Measurement, value: float | None) -> float:
+    if value is None:
         raise EnergyError(f"{run.label!r} has a round of unknown energy, which is not 0: {run}")
-    return run.energy_wh / run.work.get("calls", 1)
+    return value / run.work.get("calls", 1)
 
 
-def _ratios(pairs: Sequence[tuple[Measurement, Measurement]]) -> list[float]:
-    return [_per_call(a) / _per_call(b) for a, b in pairs]
+def _ratio(first: Iterable[float], second: Iterable[float]) -> Ratio:
+    rounds = tuple(a / b for a, b in zip(first, second, strict=True))
+    return Ratio(*ratio_interval(rounds), rounds)
+
+
+def _spread(values: Sequence[float]) -> Spread:
+    return Spread(statistics.median(values), min(values), max(values))

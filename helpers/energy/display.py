@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from helpers.energy import Comparison, Component, Idle, Measurement, Predictions, Training
+    from helpers.energy.comparing import Ratio
 
 Cells = tuple[str, str, str, str, str]
 Ends = tuple[float | None, float | None]
@@ -94,28 +95,30 @@ def idle_line(idle: Idle) -> str:
 
 
 def comparison_line(found: Comparison) -> str:
-    """The verdict, the ratio with its interval, and the reason."""
-    low, high = found.interval
-    ratio = f"{' / '.join(found.names)} = {found.ratio:.3f} (95 % interval {low:.3f} to {high:.3f}"
+    """The verdict, both ratios with their intervals, and the reason."""
+    of_time, of_energy = (_interval(ratio) for ratio in (found.time, found.energy))
     beside = f" Other programs ran beside {_disturbed(found)}." if found.disturbed else ""
-    rounds = f"{len(found.ratios)} rounds, {found.method}"
-    return f"{found.verdict}: {ratio}, {rounds}); {found.reason}.{beside}"
+    pair, rounds = " / ".join(found.names), f"95 % intervals of {len(found.time.rounds)} rounds"
+    ratios = f"{pair} = {of_time} in time, {of_energy} in energy ({found.method}), {rounds}"
+    return f"{found.verdict}: {ratios}; {found.reason}{_of_time(found)}.{beside}"
 
 
 def comparison_table(found: Comparison) -> str:
-    """A row for each candidate, then the ratio and the verdict."""
-    rows = [
-        (name, quantity(found.medians_wh[name], "Wh"), between(*found.intervals_wh[name]), found.method)
-        for name in found.names
-    ]
-    low, high = found.interval
-    rows.append((" / ".join(found.names), f"{found.ratio:.3f}", f"{low:.3f} to {high:.3f}", ""))
-    rows.append(("verdict", found.verdict, found.reason, ""))
+    """A row for each candidate, then the ratios and the verdict."""
+    rows = []
+    for name in found.names:
+        spreads = (found.seconds[name], "s"), (found.energies_wh[name], "Wh")
+        cells = (f"{quantity(each.median, unit)} ({between(*each[1:])})" for each, unit in spreads)
+        rows.append((name, *cells, found.method))
+    ratios = (_interval(ratio) for ratio in (found.time, found.energy))
+    rows.append((" / ".join(found.names), *ratios, "95 % intervals"))
+    p_sign = f"sign test p = {found.p_sign:.2g}"
+    rows.append(("verdict", found.verdict, f"{found.reason}{_of_time(found)}", p_sign))
     if found.disturbed:
         why = "other programs used more than a tenth of the machine"
         rows.append(("disturbed", _disturbed(found), why, ""))
-    head = (f"{len(found.ratios)} rounds in turns", "median a call", "95 % interval", "method")
-    return html_table(head, rows)
+    head = ("time a call (range)", "energy a call (range)", "how known")
+    return html_table((f"{len(found.time.rounds)} rounds in turns", *head), rows)
 
 
 def predictions_line(found: Predictions) -> str:
@@ -172,4 +175,13 @@ def _disturbed(found: Comparison) -> str:
     """The disturbed rounds by their numbers: "round 2 of 5", "rounds 2 and 4 of 5"."""
     *others, last = map(str, found.disturbed)
     numbers = f"rounds {', '.join(others)} and {last}" if others else f"round {last}"
-    return f"{numbers} of {len(found.ratios)}"
+    return f"{numbers} of {len(found.time.rounds)}"
+
+
+def _interval(ratio: Ratio) -> str:
+    return f"{ratio.mean:.3g} ({ratio.low:.3g} to {ratio.high:.3g})"
+
+
+def _of_time(found: Comparison) -> str:
+    apart = found.method == "measured" or not found.same_power or found.verdict == "undecided"
+    return "" if apart else "; both drew the same power within 3 %, so it is a verdict of time"

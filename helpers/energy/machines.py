@@ -88,6 +88,5 @@ def _together(name: str, parts: Sequence[Component]) -> Component:
     if unknown:
         return Component(name, None, None, unknown[0])
     sources = "; ".join(dict.fromkeys(part.source for part in same))
-    basis = {part.basis_w for part in same}
-    energy_wh, method = total(part.energy_wh for part in same), weakest(same)
-    return Component(name, energy_wh, method, sources, basis.pop() if len(basis) == 1 else None)
+    basis_w = same[0].basis_w if len(same) == 1 else None  # it belongs to the seconds of one machine
+    return Component(name, total(part.energy_wh for part in same), weakest(same), sources, basis_w)

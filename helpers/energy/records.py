@@ -16,6 +16,8 @@ RANGES = {  # by what a figure may be too high or too low, as factors
     "modelled": (0.5, 2.0),  # the maximum power is a guess, and tools differ by more than that
     "assumed": (0.0, 2.0),  # a constant knows nothing of this block
 }
+LEAST_POWER = 0.1  # of the maximum, where CodeCarbon models a CPU's power: 0.1 + 0.9 x load cubed
+CURVES = {"cubic": lambda load: load**3, "linear": lambda load: load, "flat": lambda load: 1.0}
 FOREIGN_LOAD_LIMIT = 0.10  # share of the machine used by others above which a figure is disturbed
 IDLE_DRIFT_LIMIT = 0.20  # difference of two idle readings above which the net figure gets a note
 
@@ -147,15 +149,27 @@ class Measurement(Record):
             notes.append("other programs ran during an idle reading, so the net figure is too low")
         return replace(self, idle_w=sum(powers) / len(powers), notes=tuple(notes))
 
-    def rescaled(self, *, cpu: float = 1.0, ram: float = 1.0) -> Measurement:
-        """The same run if the power of CPU and RAM, where it is a guess, were so many times as large."""
+    def rescaled(self, *, cpu: float = 1.0, ram: float = 1.0, curve: str = "cubic") -> Measurement:
+        """The same run if the power of CPU and RAM, where it is a guess, were so many times as large.
+
+        `curve` is how a modelled CPU's power grows with its load: "cubic" is CodeCarbon's guess, "linear"
+        and "flat" are others of the same maximum.
+        """
         parts = list(self.components)
         for place, part in enumerate(parts):
             if part.energy_wh is not None and part.method != "measured":
-                factor = {"CPU": cpu, "RAM": ram}.get(part.name, 1.0)
+                factor = {"CPU": cpu * self._bent(part, curve), "RAM": ram}.get(part.name, 1.0)
                 parts[place] = replace(part, energy_wh=part.energy_wh * factor)
-        phases = tuple(phase.rescaled(cpu=cpu, ram=ram) for phase in self.phases)
+        phases = tuple(phase.rescaled(cpu=cpu, ram=ram, curve=curve) for phase in self.phases)
         return replace(self, components=tuple(parts), phases=phases)
+
+    def _bent(self, part: Component, curve: str) -> float:
+        """By how much a modelled part's energy changes with another curve, at the load of its mean power."""
+        if curve == "cubic" or part.method != "modelled" or not part.basis_w or not part.energy_wh:
+            return 1.0
+        mean = part.energy_wh * 3_600 / self.wall_s / part.basis_w  # of the maximum power
+        load = min(1.0, max(0.0, (mean - LEAST_POWER) / (1 - LEAST_POWER)) ** (1 / 3))
+        return (LEAST_POWER + (1 - LEAST_POWER) * CURVES[curve](load)) / mean
 
     def breakdown(self) -> list[tuple[str, float, float | None]]:
         """Each phase as (label, seconds, Wh), those of one label added up, and "other" for the rest.

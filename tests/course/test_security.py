@@ -76,8 +76,6 @@ def test_no_variable_is_written_into_a_command_of_a_notebook():
 def test_no_text_is_code_in_a_table():
     part = energy.Component(EVIL, 1.0, "modelled", EVIL, 65.0)
     run = energy.Measurement(EVIL, 1.0, 1.0, (part,), EVIL, 369.0, "", 0.0, work={EVIL: 3}, notes=(EVIL,))
-    both, each = (EVIL, "b"), {EVIL: (1.0, 1.0), "b": (2.0, 2.0)}
-    found = (both, {}, {EVIL: 1.0, "b": 2.0}, each, (0.5,), 0.5, (0.5, 0.5), EVIL, EVIL, (1,), EVIL)
-    comparison = energy.Comparison(*found)
+    comparison = energy.compare({EVIL: [run] * 5, "b": [run] * 5})
     for shown in (run._repr_html_(), comparison._repr_html_(), display.html_table([EVIL], [[EVIL]])):
         assert "&lt;script&gt;" in shown and "<script" not in shown

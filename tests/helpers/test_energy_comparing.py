@@ -11,10 +11,10 @@ from helpers import energy
 from helpers.energy import meter
 
 
-def run(cpu, ram, *, method="modelled", load=0.0, calls=1):
+def run(cpu, ram, *, method="modelled", load=0.0, calls=1, wall_s=10.0, most_w=None):
     ram_method = "measured" if method == "measured" else "assumed"
-    parts = energy.Component("CPU", cpu, method, "TDP"), energy.Component("RAM", ram, ram_method, "constant")
-    return energy.Measurement("x", 10.0, 1.0, parts, "USA", 369.0, "", load, work={"calls": calls})
+    parts = energy.Component("CPU", cpu, method, "", most_w), energy.Component("RAM", ram, ram_method, "")
+    return energy.Measurement("x", wall_s, 1.0, parts, "USA", 369.0, "", load, work={"calls": calls})
 
 
 def five(cpu, ram, **options):
@@ -64,21 +64,23 @@ def test_repeat_wants_something_to_repeat():
 
 def test_a_winner_is_named_where_the_ranking_holds():
     for first, second, winner, reason in (
-        (five(1, 1), five(2, 2), "a", "it holds with half"),
+        (five(1, 1), five(2, 2), "a", "it holds for every guess"),
         (five(1, 1), five(1, 1), None, "holds 1"),
         (five(1, 1)[:4], five(2, 2)[:4], None, "4 rounds are too few"),
-        # A is quick and hot, B slow and cool: which uses less depends on what the RAM is said to use.
-        (five(2, 1), five(1.5, 2), None, "does not hold"),
+        # A is quick and hot, B slow and cool: which uses less depends on what the RAM is said to use,
+        (five(2, 1), five(1.5, 2), None, "cubic in the load, 0.5 x as high, and 0 x the RAM's the ranking"),
+        # or on how the CPU's power is said to grow with its load.
+        (five(1, 1, most_w=3_600), five(2, 2, most_w=3_600), None, "flat in the load"),
         (five(2, 1, method="measured"), five(1.5, 2, method="measured"), "a", "read off a counter"),
-        (five(10, 10, calls=10), five(2, 2), "a", "it holds with half"),
+        (five(10, 10, calls=10), five(2, 2), "a", "it holds for every guess"),
         (five(1, 1, load=0.4), five(2, 2), None, "the rounds without them do not say the same"),
-        ((run(1, 1, load=0.4), *five(1, 1)[1:]), five(2, 2), "a", "it holds with half"),
+        ((run(1, 1, load=0.4), *five(1, 1)[1:]), five(2, 2), "a", "it holds for every guess"),
     ):
         result = energy.compare({"a": first, "b": second})
         assert (result.winner, reason in result.reason) == (winner, True)
         assert result.disturbed == tuple(i + 1 for i, run in enumerate(first) if run.foreign_load)
         turned = energy.compare({"b": second, "a": first})
-        assert turned.winner == winner and turned.ratio == pytest.approx(1 / result.ratio)
+        assert turned.winner == winner and turned.energy.mean == pytest.approx(1 / result.energy.mean)
 
 
 def test_the_same_work_twice_is_undecided():
@@ -102,6 +104,7 @@ def test_what_does_not_compare_is_refused():
     for runs, message in (
         ({}, "got nothing: expected two candidates with as many rounds"),
         ({"a": five(1, 1)}, "two candidates with as many rounds"),
+        ({"a": five(1, 1)[:1], "b": five(1, 1)[:1]}, "'a' with 1, 'b' with 1: .* two or more"),
         ({"a": five(1, 1), "b": five(1, 1)[1:]}, "'a' with 5, 'b' with 4: expected two candidates"),
         ({"a": five(1, 1), "b": five(1, 1, method="measured")}, "different ways"),
         ({"a": five(None, 1), "b": five(1, 1)}, "unknown energy, which is not 0"),
@@ -111,22 +114,56 @@ def test_what_does_not_compare_is_refused():
 
 
 def test_a_comparison_comes_back_from_its_raw_values_and_prints():
-    result = energy.compare({"a": [run(n, n) for n in (1.0, 1.02, 0.99, 1.01, 0.98)], "b": five(2, 2)})
+    first = [run(n, n, wall_s=10 * n) for n in (1.0, 1.02, 0.99, 1.01, 0.98)]
+    result = energy.compare({"a": first, "b": five(2, 2, wall_s=20)})
     again = energy.Comparison.from_raw(json.loads(json.dumps(result.raw())))
     assert again.results() == result.results() and str(again) == str(result)
-    assert list(result.results())[-2:] == ["marked", "method"], "the keys of recorded receipts"
-    assert result.medians_wh == {"a": 2.0, "b": 4.0} and result.interval == pytest.approx((0.49, 0.51))
-    assert str(result) == (
-        "a uses less: a / b = 0.500 (95 % interval 0.490 to 0.510, 5 rounds, assumed); "
-        "it holds with half and with twice the CPU power, and without the RAM's constant."
+    assert json.loads(json.dumps(result.results()))["time"]["rounds"] == pytest.approx(
+        [0.5, 0.51, 0.495, 0.505, 0.49]
     )
-    assert "<td>a / b</td><td>0.500</td><td>0.490 to 0.510</td>" in result._repr_html_()
+    assert result.energies_wh == {"a": (2.0, 1.96, 2.04), "b": (4.0, 4.0, 4.0)}
+    assert result.seconds == {"a": (10.0, 9.8, 10.2), "b": (20.0, 20.0, 20.0)}
+    assert result.p_sign == 0.0625, "of five rounds that agree; the interval is what judges"
+    assert str(result) == (
+        "a takes less time and less energy: a / b = 0.5 (0.49 to 0.51) in time, 0.5 (0.49 to 0.51) in "
+        "energy (assumed), 95 % intervals of 5 rounds; it holds for every guess at the CPU's power, with and "
+        "without the RAM's constant; both drew the same power within 3 %, so it is a verdict of time."
+    )
+    assert "<td>a / b</td><td>0.5 (0.49 to 0.51)</td><td>0.5 (0.49 to 0.51)</td>" in result._repr_html_()
+    assert "<td>a</td><td>10.0 s (9.80 to 10.2)</td><td>2.00 Wh (1.96 to 2.04)</td>" in result._repr_html_()
+
+
+def test_a_verdict_says_what_holds_of_time_and_what_of_energy():
+    quick, slow = {"wall_s": 5, "method": "measured"}, {"wall_s": 10, "method": "measured"}
+    for first, second, verdict, ends in (
+        (five(1, 1, **quick), five(2, 2, **slow), "a takes less time and less energy", "off a counter."),
+        (five(2, 2, **quick), five(1, 1, **slow), "a takes less time, b less energy", "off a counter."),
+        (five(2, 1, wall_s=5), five(1.5, 2), "a takes less time, energy undecided", "does not hold."),
+        (five(1, 1), five(2, 2), "time undecided, a less energy", "the RAM's constant."),
+        (five(1, 1), five(1, 1), "undecided", "the interval of the energy ratio holds 1."),
+    ):
+        result = energy.compare({"a": first, "b": second})
+        assert result.verdict == verdict and str(result).endswith(ends)
+
+
+@pytest.mark.parametrize(("load", "energy_wh"), [(0.0, 1.0), (0.5, 2.125), (1.0, 10.0)])
+def test_a_modelled_power_is_bent_as_another_curve_of_the_same_maximum(load, energy_wh):
+    """Of 3.6 kW at most, for 10 s, which is 10 Wh; CodeCarbon's curve is cubic."""
+    modelled = run(energy_wh, 1.0, most_w=3_600)
+    assert modelled.rescaled(curve="cubic").energy_wh == pytest.approx(energy_wh + 1)
+    assert modelled.rescaled(curve="linear").energy_wh == pytest.approx(1 + 9 * load + 1)
+    assert modelled.rescaled(curve="flat", cpu=2, ram=0).energy_wh == pytest.approx(20)
+    for other in (run(2.0, 1.0, most_w=3_600, method="measured"), run(2.0, 1.0)):
+        assert other.rescaled(curve="flat") == other, (
+            "a counter is no guess, and of what is not known none is made"
+        )
 
 
 def test_real_work_three_times_as_long_uses_more():
     candidates = {"short": lambda: time.sleep(0.01), "long": lambda: time.sleep(0.03)}
     result = energy.compare(energy.repeat(candidates, country="USA", window_s=0.6))
-    assert result.disturbed or (result.winner == "short" and result.ratio == pytest.approx(1 / 3, rel=0.3))
+    assert result.disturbed or (result.faster == result.winner == "short")
+    assert result.disturbed or result.time.mean == pytest.approx(1 / 3, rel=0.3)
 
 
 def test_joules_for_1000_predictions():

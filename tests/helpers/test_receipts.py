@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import jsonschema
 import pytest
@@ -12,14 +13,14 @@ STORED = [*sorted((assets.DATA / "receipts").glob("*.json")), assets.DATA / "mod
 
 
 def cost(label="x", cpu=1.0, ram=2.0):
-    known = energy.Component("CPU", cpu, "modelled", "8 W at most", 8.0)
+    known = energy.Component("CPU", cpu, "modelled", "800 W at most", 800.0)
     parts = known, energy.Component("RAM", ram, "assumed", "constant 20 W", 20.0)
     return energy.Measurement(label, 10.0, 12.0, parts, "USA", 369.0, "369 g/kWh, 2023", 0.02)
 
 
 @pytest.fixture
 def figures():
-    runs = {"a": [cost("a", 1, 1)] * 5, "b": [cost("b", 2, 2)] * 5}
+    runs = {"a": [cost("a", 1, 1)] * 5, "b": [replace(cost("b", 2, 2), wall_s=20.0)] * 5}
     return {
         "fine-tuning": cost("fine-tune"),
         "duel": energy.compare(runs),
@@ -49,7 +50,7 @@ def test_it_comes_back_as_it_was_saved(receipt, figures, tmp_path):
 
 def test_it_says_what_it_rests_on_and_the_table_where_and_when(receipt):
     assert receipt["inputs"] == {"data/reviews/test.csv": assets.data_sums()["reviews/test.csv"]}
-    assert receipt["method"] == {"CPU": "modelled: 8 W at most", "RAM": "assumed: constant 20 W"}
+    assert receipt["method"] == {"CPU": "modelled: 800 W at most", "RAM": "assumed: constant 20 W"}
     assert receipt["versions"]["codecarbon"] and receipt["hardware"]["cores"] >= 1
     assert receipts.hardware_name(receipt) in receipts.recorded(receipt)
     assert re.fullmatch(r"\d{4}-\d\d-\d\d", receipt["recorded"])
@@ -57,7 +58,7 @@ def test_it_says_what_it_rests_on_and_the_table_where_and_when(receipt):
     assert list(table.index)[:5] == ["fine-tuning", "duel", "predictions", "hit", "miss"]
     assert set(table["method"]) == {"assumed"} and table["recorded"].str.contains(receipt["recorded"]).all()
     assert table["figure"]["miss"] == "missed 90.0%"
-    assert table["figure"]["duel"] == "ratio 0.5: the first uses less"
+    assert table["figure"]["duel"] == "time x 0.5, energy x 0.5: the first uses less"
     assert table["figure"]["predictions"].endswith("J per 1,000")
 
 
@@ -157,7 +158,7 @@ def test_unknown_stays_unknown():
     part = energy.Component("CPU", None, None, "too short to tell")
     unknown = energy.Measurement("x", 0.1, 0.1, (part,), "USA", 369.0, "", 0.0)
     receipt = receipts.make("a test", {}, made_by="a test", details={"runs": [cost(), unknown]})
-    assert receipt["method"]["CPU"] == "modelled: 8 W at most" and receipts.replay(receipt).ok
+    assert receipt["method"]["CPU"] == "modelled: 800 W at most" and receipts.replay(receipt).ok
     receipt = receipts.make("a test", {"x": unknown}, made_by="a test")
     assert receipts.replay(receipt).ok
     assert receipts.table(receipt).loc["x", "figure"] == "unknown"
