@@ -3,6 +3,7 @@
 import ast
 import re
 
+import nbformat
 import pytest
 
 from tools import notebooks, store
@@ -13,6 +14,12 @@ PARAMETER = re.compile(r"^\w+: [\w.\[\], |]+ = .+  # \S")
 COMPARED = 120  # cells whose output is the same on every machine, of all notebooks, at least
 NO_COUNTER = "No energy counter can be read here"
 FIGURE = re.compile(r"\d[\d.,]*\s*(?:m?Wh|kWh|J|W|joules|watts?)\b")
+# A ratio of energies, in what a notebook prints or writes at a chart; and a time beside it. What is told of
+# rebound and of the job's parts is computed from given energies, not read off a meter.
+RATIO = re.compile(
+    r"\d[^.;:]{0,30} energy\b|energy[^.:]{0,40}(\d times| = 1\b|ratio)|E_2 / E_1|less energy", re.I
+)
+TIME = re.compile(r"\btime\b|seconds?\b|minutes?\b|hours?\b|as long|\d s\b|rebound|of the job's energy", re.I)
 EXTRA = ROOT / "extras/tensorflow/tensorflow.ipynb"
 and_the_extra = pytest.mark.parametrize("path", [*PATHS, EXTRA], ids=lambda path: path.stem)
 
@@ -155,3 +162,35 @@ def test_nothing_is_called_measured_without_a_counter():
         if cell.cell_type == "markdown":
             for sentence in re.split(r"(?<=[.:?!])\s", cell.source):
                 assert not (FIGURE.search(sentence) and re.search(r"\bmeasured\b", sentence)), sentence
+
+
+def shown_by(notebook):
+    """Yield what each code cell prints, as a whole, and each text that it gives to a chart."""
+    for cell in (cell for cell in notebook.cells if cell.cell_type == "code"):
+        yield notebooks.printed(nbformat.v4.new_notebook(cells=[cell]))
+        for call in ast.walk(ast.parse(re.sub(r"^([ \t]*)[!%].*", r"\1pass", cell.source, flags=re.M))):
+            if isinstance(call, ast.Call) and getattr(call.func, "attr", "").startswith("set"):
+                yield from (
+                    ast.unparse(each) for each in [*call.args, *(word.value for word in call.keywords)]
+                )
+
+
+@and_the_extra
+def test_no_ratio_of_energies_stands_without_the_time_beside_it(notebook):
+    """Where power is a model, energy is time in other units, and time is what was measured."""
+    assert [text for text in shown_by(notebook) if RATIO.search(text) and not TIME.search(text)] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "alone"),
+    [
+        ("naive / frugal: 4.4 times the energy (one run each)", True),
+        ("a uses less energy: a / b = 0.5", True),
+        ("energy for 32 sentences; naive = 1", True),
+        ("E_2 / E_1 = 0.96, as the meter has it", True),
+        ("naive / frugal: 4.3 times as long, 4.4 times the energy (assumed)", False),
+        ("a: 1.2 s, 2.0 CPU s, 0.01 Wh assumed", False),
+    ],
+)
+def test_ratios_of_energies_are_found(text, alone):
+    assert bool(RATIO.search(text) and not TIME.search(text)) == alone
