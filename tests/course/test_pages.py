@@ -9,7 +9,7 @@ import statistics
 
 import pytest
 
-from helpers import assets, data
+from helpers import assets, data, energy, receipts
 from tools import notebooks
 
 FILES = [assets.ROOT / "README.md", assets.DATA / "README.md", *assets.ROOT.glob("teaching/*.md")]
@@ -47,29 +47,37 @@ def test_every_notebook_has_its_notes():
     )
 
 
+def replayed(name):
+    return receipts.replay(assets.DATA / "receipts" / f"{name}.json").details
+
+
+def right(runs):
+    return round(statistics.mean(run["test_accuracy"] for run in runs), 6)  # 0.8715 may be 0.87149999
+
+
 def test_the_readme_s_ratios_are_the_recorded_ones():
     runs = {}
-    for run in json.loads((assets.DATA / "receipts" / "recipes.json").read_text())["details"]["runs"]:
+    for run in replayed("recipes")["runs"]:
         runs.setdefault(run["name"], []).append(run)
-    naive = runs["naive"][0]
-    frugal_wh = statistics.mean(run["to_target"]["energy_wh"] for run in runs["frugal"])
-    ends_wh = (naive["cost"]["results"]["energy_wh"], naive["to_target"]["energy_wh"])
-    training = [end_wh / frugal_wh for end_wh in ends_wh]
+    ends = [run["to_target"] for run in runs["frugal"]]
+    naive, cost = runs["naive"][0]["to_target"], runs["naive"][0]["cost"]
+    whole = {"seconds": cost.wall_s, "energy_wh": cost.energy_wh}
+    (full, full_wh), (stopped, stopped_wh) = (
+        [old[each] / statistics.mean(end[each] for end in ends) for each in whole] for old in (whole, naive)
+    )
     same = runs["naive"] + runs["padded to the batch"]  # padding is masked
-    right = [statistics.mean(run["test_accuracy"] for run in some) for some in (runs["frugal"], same)]
-    receipt = json.loads((assets.DATA / "receipts" / "compression.json").read_text())["details"]
-    joules = {name: found[0] for name, found in receipt["serving"]["joules_per_1000"].items()}
-    chosen = joules[f"cascade {receipt['cascade']['chosen']:.2f}"]
-    teachers = [run for run in receipt["runs"] if run["name"] == "teacher"]
-    answering = [joules[rival] / chosen for rival in ("one by one, padded to 128", "like lengths")]
-    answers = [
-        statistics.mean(run["test_accuracy"] for run in some)
-        for some in (receipt["cascade"]["seeds"], teachers)
-    ]
-    for ratios, digits, accuracies in ((training, 0, right), (answering, 1, answers)):
-        ours, theirs = (round(each, 6) for each in accuracies)  # a mean of 0.8715 may be stored as 0.87149999
-        ends = f"{ours:.1%} right instead of {theirs:.1%} | {ratios[1]:.{digits}f} times"
-        assert f"| {ratios[0]:.0f} times less; {ends}".replace("%", " %") in README
+    texts = [f"{full:.0f} times less (energy: {full_wh:.0f}); {right(runs['frugal']):.1%}"]
+    texts += [f"{right(same):.1%} | {stopped:.1f} times less", f"(energy: {stopped_wh:.1f})"]
+    found = replayed("compression")
+    chosen, rounds = f"cascade {found['cascade']['chosen']:.2f}", found["serving"]["rounds"]
+    for rival, digits in (("one by one, padded to 128", 0), ("like lengths", 1)):
+        duel = energy.compare({rival: rounds[rival], chosen: rounds[chosen]})
+        mean, low, high = (f"{each:.{digits}f}" for each in duel.time[:3])
+        assert duel.same_power and f"{duel.energy.mean:.{digits}f}" == mean
+        texts += [f"{mean} times less, {low} to {high} (energy: the same)"]
+    teachers = [run for run in found["runs"] if run["name"] == "teacher"]
+    texts += [f"{right(found['cascade']['seeds']):.1%} right instead of {right(teachers):.1%} |"]
+    assert [text for text in texts if text.replace("%", " %") not in README] == []
 
 
 def test_the_picture_is_the_stored_one():
