@@ -2,8 +2,12 @@
 
 from collections.abc import Callable, Iterable
 
+import numpy as np
+from scipy.stats import linregress, t
+
 from .base import Finding, check, letters, near
 
+RUNS = 400  # new ones, to see how many of them the intervals hold
 NO_DEFENSE = {
     "A": "A gives three digits and no method: without a counter it can only be a model, with a wide range",
     "C": "C takes an unknown for a zero; the block was too short for any meter",
@@ -33,18 +37,32 @@ def cpu_model(answer: Callable) -> Finding:
     }
 
 
-@check("a number, the net energy in watt-hours", 1e-3)
-def net(answer: float) -> Finding:
-    """Judge 0.050 Wh without 21 W of idle power over 6 s."""
-    idle = 21 * 6 / 3_600
-    return answer, {
-        "Right: 0.035 Wh would have gone anyway; the work added 0.015 Wh, less than a third.": 0.050 - idle,
-        "that is what the idle machine would have used. What is left of 0.050 Wh without it?": idle,
-        "21 W for 6 s are 126 joules, and the total is in watt-hours.": 0.050 - 21 * 6,
-        "right, but in joules; in watt-hours, please.": (0.050 - idle) * 3_600,
-        "the idle part is in the total already: take it off, don't add it.": 0.050 + idle,
-        "multiply the idle power by the time, turn it into watt-hours, and take it off the total.": ...,
-    }
+@check("a function of (tool_w, wall_w, new_w) that returns two numbers, the ends of an interval in watts")
+def calibrate(answer: Callable) -> str:
+    """Judge intervals for new runs by how many of them they hold, and by how wide they are."""
+    draw, held, wide, right_wide = np.random.default_rng(0), [], [], []
+    for _ in range(RUNS):
+        tool_w = draw.uniform(80, 400, 7)
+        wall_w = 150 + 1.2 * tool_w + draw.normal(0, 12, 7)
+        low, high = map(float, answer(tool_w[:6].copy(), wall_w[:6].copy(), float(tool_w[6])))
+        line = linregress(tool_w[:6], wall_w[:6])
+        rest = wall_w[:6] - line.intercept - line.slope * tool_w[:6]
+        away = (tool_w[6] - tool_w[:6].mean()) ** 2 / (tool_w[:6].var() * 6)
+        right_wide.append(2 * t.ppf(0.975, 4) * np.sqrt((rest @ rest) / 4 * (1 + 1 / 6 + away)))
+        held.append(low <= wall_w[6] <= high)
+        wide.append(high - low)
+    share, times = np.mean(held), np.mean(wide) / np.mean(right_wide)
+    found = f"of {RUNS} new runs, after six known ones, your intervals hold {share:.0%}"
+    if np.mean(wide) < 0:
+        return "the first number is the larger one: return the low end, then the high one."
+    if share < 0.92:
+        return (
+            f"{found}: too few. A run scatters around the line, so its own s squared belongs under the root, "
+            "and six runs hardly know their scatter: divide by n - 2, and take t."
+        )
+    if times > 1.25:
+        return f"{found}, but are {times:.1f} times as wide as need be. Fit a line: a slope and an offset."
+    return f"Right: {found}, where 95 % are promised; they are no wider than they have to be."
 
 
 @check("a set of letters, such as {'A', 'B'}")
