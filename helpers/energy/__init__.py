@@ -8,6 +8,8 @@ never 0.
     with energy.measure("fine-tune", country="USA") as meter:
         train()
     print(meter.result)
+
+A meter of the whole machine, where there is one, tells more: `from_csv`, `by_hand`, `battery`.
 """
 
 from helpers.energy.comparing import Comparison, compare, repeat

@@ -36,7 +36,7 @@ Found = tuple[
 ]  # source, Wh, both ends of its range; or why that is unknown, None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class MeterLog:
     """What a meter recorded: W, or Wh so far if it is `rising`, at `times_s` since 1970. Made by `from_csv`.
 
@@ -51,6 +51,10 @@ class MeterLog:
     step: float
     interval_s: float
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        step = f"{self.step:.3g} {'Wh' if self.rising else 'W'}"
+        return f"{self.name}, read every {self.interval_s:.3g} s in steps of {step}"
 
     def energy_of(self, run: Measurement, *idle: Idle) -> Measurement:
         r"""The block and its phases again, with the energy that the meter saw, lined up by the clock.
@@ -80,9 +84,8 @@ class MeterLog:
         first, last = np.searchsorted(self.times_s, begin, "right") - 1, np.searchsorted(self.times_s, end)
         times, values = (np.array(each[first : last + 1]) for each in (self.times_s, self.values))
         gaps, rises, inside = np.diff(times), np.diff(values), (begin <= times) & (times <= end)
-        step = f"{self.step:.3g} {'Wh' if self.rising else 'W'}"
         gap = f", with no reading for {gaps.max():.0f} s" if gaps.max() > GAP * self.interval_s else ""
-        source = f"{self.name}, read every {self.interval_s:.3g} s in steps of {step}{gap}"
+        source = f"{self}{gap}"
         grid = np.unique([begin, *times[inside], end])
         curve = np.interp(grid, times, values)
         if self.rising and (rises < 0).any():
@@ -146,7 +149,7 @@ def from_csv(
         try:
             times.append(_seconds(when.strip(), zone) - offset_s)
             values.append(_number(text.strip()) * UNITS[unit])
-            if times[:-1] and times[-1] <= times[-2]:
+            if len(times) > 1 and times[-1] <= times[-2]:
                 raise ValueError(f"{shown(when)} is not after the time above it: sort, and keep one of each")
         except ValueError as why:
             raise EnergyError(f"{path.name}, line {line}: {why}.") from None
@@ -241,7 +244,7 @@ def battery() -> Charge:
     try:
         return Charge(clock.time(), _mac() if sys.platform == "darwin" else _linux())
     except Exception as error:  # the block is worth more than its meter
-        return Charge(clock.time(), (), f"no battery gives a reading ({type(error).__name__}: {error})")
+        return Charge(clock.time(), (), f"the battery cannot be read: {error!r}")
 
 
 def _linux() -> tuple[tuple[float, float], ...]:
@@ -253,7 +256,7 @@ def _linux() -> tuple[tuple[float, float], ...]:
             name, volts = "charge_now", float((folder / "voltage_now").read_text()) / 1e6
         packs.append((float((folder / name).read_text()) / 1e6, volts))  # both are in millionths
     if "Discharging" not in states or "Charging" in states:  # of two, one may wait its turn
-        raise EnergyError(f"{POWER}/BAT* say {listed(states) or 'nothing'}: expected Discharging, unplugged")
+        raise EnergyError(f"{POWER}/BAT* say {listed(states) or 'nothing'}, expected Discharging: unplug it")
     return tuple(packs)
 
 
@@ -261,7 +264,7 @@ def _mac() -> tuple[tuple[float, float], ...]:
     text = subprocess.run(IOREG, capture_output=True, timeout=10, check=True).stdout
     found = plistlib.loads(text)[0] if text.strip() else {}
     if found.get("ExternalConnected", True) or found.get("IsCharging", True):
-        raise EnergyError("there is none, or it is plugged in: expected a laptop that is unplugged")
+        raise EnergyError("there is none, or it is plugged in: unplug it")
     # macOS 27 moved it; a plain CurrentCapacity is in percent on Apple's own chips.
     left = found.get("AppleRawCurrentCapacity") or found["BatteryData"]["RemainingCapacity"]  # mAh
     return ((left / 1_000, found["Voltage"] / 1_000),)
