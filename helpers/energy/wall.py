@@ -31,9 +31,8 @@ GOAL = 0.05  # of a figure: a wider range gets a note
 LATE_S = 60.0  # by which a battery's gauge may be late: macOS asks it once a minute
 STEP_WH, STEP_AH = 0.01, 0.001  # of such a gauge, by the Smart Battery Data Specification 1.1
 
-Found = tuple[
-    str, float | None, float, float
-]  # source, Wh, both ends of its range; or why that is unknown, None
+Found = tuple[str, float | None, float, float]  # source, Wh, its low and high end; or why it is unknown, None
+Packs = tuple[tuple[float, float], ...]  # of each battery the Wh left and 1; if it tells none, Ah and volts
 
 
 @dataclass(frozen=True, repr=False)
@@ -194,13 +193,10 @@ def by_hand(start_kwh: float, stop_kwh: float, step_kwh: float, run: Measurement
 
 @dataclass(frozen=True)
 class Charge:
-    """What is left in a laptop's batteries at a time, or why that is `unknown`. Made by `battery`.
-
-    Each of `packs` has the Wh left and 1; or, where it tells none, the Ah left and the volts.
-    """
+    """What a laptop's batteries hold at a time, in s since 1970, or why that is `unknown`; from `battery`."""
 
     at: float
-    packs: tuple[tuple[float, float], ...]
+    packs: Packs
     unknown: str = ""
 
     def since(self, before: "Charge", run: Measurement) -> Measurement:
@@ -211,10 +207,9 @@ class Charge:
         laptop was plugged in at a reading, a battery rose, or the readings are not around the block.
         """
         began, seconds = run.started or before.at, max(self.at - before.at, run.wall_s)
-        pairs, why = zip(before.packs, self.packs, strict=False), before.unknown or self.unknown
-        used = [
-            (had - left, STEP_AH if now > 1 else STEP_WH, then, now) for (had, then), (left, now) in pairs
-        ]
+        used, why = list[tuple[float, ...]](), before.unknown or self.unknown
+        for (had, then), (left, now) in zip(before.packs, self.packs, strict=False):
+            used.append((had - left, STEP_AH if now > 1 else STEP_WH, then, now))
         if not why and not before.at <= began <= began + run.wall_s <= self.at + 1:
             why = "the batteries were not read just before and just after the block"
         elif not why and (len(before.packs) != len(self.packs) or min(used)[0] < 0):
@@ -247,7 +242,7 @@ def battery() -> Charge:
         return Charge(clock.time(), (), f"the battery cannot be read: {error!r}")
 
 
-def _linux() -> tuple[tuple[float, float], ...]:
+def _linux() -> Packs:
     packs, states = [], []
     for folder in sorted(POWER.glob("BAT*")):
         states.append((folder / "status").read_text().strip())
@@ -260,7 +255,7 @@ def _linux() -> tuple[tuple[float, float], ...]:
     return tuple(packs)
 
 
-def _mac() -> tuple[tuple[float, float], ...]:
+def _mac() -> Packs:
     text = subprocess.run(IOREG, capture_output=True, timeout=10, check=True).stdout
     found = plistlib.loads(text)[0] if text.strip() else {}
     if found.get("ExternalConnected", True) or found.get("IsCharging", True):
