@@ -4,8 +4,8 @@
     python data/make.py --check    # makes them in a temporary folder and compares; changes nothing
 
 It needs a package index (five downloads, about 50 MB), Debian's (two, 8 MB) and numpy. Why each rule
-is as it is stands in README.md beside this file. The pretrained model in models/ is not made here but
-by `python -m benchmarks.pocket_bert`; its sums are listed too.
+is as it is stands in README.md beside this file. Not made here, but listed too, are the pretrained
+model in models/, by `python -m benchmarks.pocket_bert`, and wall_meter.csv, which others measured.
 """
 
 import argparse
@@ -139,9 +139,9 @@ def made_files(folder: Path) -> list[Path]:
 
 
 def sums(made: Path) -> str:
-    """One line a file, as `sha256sum` prints it: what was made, and the model that ships beside it."""
+    """One line a file, as `sha256sum` prints it: what was made, and what ships beside it."""
     found = [(path, path.relative_to(made)) for path in made_files(made)]
-    found += [(path, path.relative_to(DATA)) for path in DATA.glob("models/*/*")]
+    found += [(path, path.relative_to(DATA)) for path in (*DATA.glob("models/*/*"), DATA / "wall_meter.csv")]
     return "".join(
         f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {name.as_posix()}\n"
         for path, name in sorted(found, key=lambda pair: pair[1].as_posix())

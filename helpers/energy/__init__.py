@@ -8,6 +8,8 @@ never 0.
     with energy.measure("fine-tune", country="USA") as meter:
         train()
     print(meter.result)
+
+A meter of the whole machine, where there is one, tells more: `from_csv`, `by_hand`, `battery`.
 """
 
 from helpers.energy.comparing import Comparison, compare, repeat
@@ -17,23 +19,29 @@ from helpers.energy.meter import Meter, idle, measure, start
 from helpers.energy.quality import Predictions, Training, per_1000, to_target
 from helpers.energy.records import METHODS, Component, EnergyError, Idle, Measurement
 from helpers.energy.sources import carbon_intensity
+from helpers.energy.wall import Charge, MeterLog, battery, by_hand, from_csv
 
 digits = significant_digits  # the former name
 
 __all__ = [
     "METHODS",
+    "Charge",
     "Comparison",
     "Component",
     "EnergyError",
     "Idle",
     "Measurement",
     "Meter",
+    "MeterLog",
     "Predictions",
     "Reading",
     "Training",
     "across",
+    "battery",
+    "by_hand",
     "carbon_intensity",
     "compare",
+    "from_csv",
     "idle",
     "machine_id",
     "measure",

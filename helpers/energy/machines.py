@@ -78,6 +78,7 @@ def across(readings: Sequence[Reading]) -> Measurement:
         work={name: sum(cost.work.get(name, 0) for cost in costs) for name in counted},
         phases=(),
         idle_w=None,
+        started=min(reading.started for reading in ordered),
     )
 
 
@@ -88,5 +89,9 @@ def _together(name: str, parts: Sequence[Component]) -> Component:
     if unknown:
         return Component(name, None, None, unknown[0])
     sources = "; ".join(dict.fromkeys(part.source for part in same))
+    energy_wh, method = total(part.energy_wh for part in same), weakest(same)
+    low_wh, high_wh = (total(ends) for ends in zip(*(part.range_wh() for part in same), strict=True))
+    if all(part.low_wh is None for part in same):  # then the method of the sum says it
+        low_wh = high_wh = None
     basis_w = same[0].basis_w if len(same) == 1 else None  # it belongs to the seconds of one machine
-    return Component(name, total(part.energy_wh for part in same), weakest(same), sources, basis_w)
+    return Component(name, energy_wh, method, sources, basis_w, low_wh, high_wh)

@@ -54,7 +54,7 @@ class Meter:
                 )
             self._reader = _running[0]._reader if _running else tracker.Reader()
             self._before = self._reader.read()
-            self._wall = time.perf_counter()  # a clock that no one sets
+            self._started, self._wall = time.time(), time.perf_counter()  # the second is a clock no one sets
             self._cpu = sources.cpu_readings(self._notes)
             _running.append(self)
         return self
@@ -105,7 +105,7 @@ class Meter:
         parts, phases = self._reader.components(self._before, after, wall_s), tuple(self._phases)
         cpu_s = None if math.isnan(own) else max(own, 0.0)
         found = (self.label, wall_s, cpu_s, parts, *self._place, foreign, tuple(notes), phases, self.work)
-        return Measurement(*found, pue=self._pue)
+        return Measurement(*found, pue=self._pue, started=self._started)
 
 
 _lock = threading.RLock()

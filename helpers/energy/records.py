@@ -32,7 +32,8 @@ class Component:
 
     `method` is "measured" (a counter was read), "modelled" (maximum power times load) or "assumed" (a
     constant), and `source` names it in words; where the energy is None, unknown, `source` says why.
-    `basis_w` are the watts that a model or a constant starts from.
+    `basis_w` are the watts that a model or a constant starts from; `low_wh` and `high_wh` the ends of a range
+    that follows from the meter itself, None where the method's factors in `RANGES` say it.
     """
 
     name: str
@@ -40,11 +41,15 @@ class Component:
     method: str | None
     source: str
     basis_w: float | None = None
+    low_wh: float | None = None
+    high_wh: float | None = None
 
     def range_wh(self) -> tuple[float | None, float | None]:
-        """Both ends of the method's range; None if the energy is unknown."""
+        """Both ends of the meter's or the method's range; None if the energy is unknown."""
         if self.energy_wh is None or self.method is None:
             return None, None
+        if self.low_wh is not None and self.high_wh is not None:
+            return self.low_wh, self.high_wh
         low, high = RANGES[self.method]
         return self.energy_wh * low, self.energy_wh * high
 
@@ -77,7 +82,8 @@ class Measurement(Record):
     `foreign_load` is the share of the machine's CPU time that others used, 0 to 1. `phases` were measured
     inside this block, and `breakdown` sums them up; `work` was counted by `Meter.count`: samples, tokens,
     FLOPs. `idle_w` is the power of the idle machine, from `minus_idle`; `pue` is the energy of the whole data
-    center for each unit that reaches the computer. What is unknown is None.
+    center for each unit that reaches the computer; `started` is when the block began, in seconds since 1970
+    (UTC). What is unknown is None.
     """
 
     label: str
@@ -93,6 +99,7 @@ class Measurement(Record):
     work: dict[str, float] = field(default_factory=dict)
     idle_w: float | None = None
     pue: float = 1.0
+    started: float | None = None
 
     @property
     def energy_wh(self) -> float | None:

@@ -200,6 +200,7 @@ def test_an_unknown_energy_is_refused(board, honest):
     ("path", "value", "shown"),
     [
         ((*TRAIN, "work", "calls"), 0.5, "figures.train.raw.work.calls: 0.5 is not of type 'integer'"),
+        ((*TRAIN, "components", 0, "low_wh"), 0.1, "components.0.low_wh: 0.1 is not of type 'null'"),
         (("settings", "name"), "x" * 100_000, "settings.name: 'xxx"),
         (("settings", "task"), "capstone 0", "settings.task: 'capstone 1' was expected"),
     ],
