@@ -30,6 +30,15 @@ def make(course, *arguments, script="exit 1"):
     return subprocess.run(command, cwd=course, capture_output=True, text=True, timeout=60)
 
 
+def tiny_bert(kind="BertForSequenceClassification", seed=0, **shape):
+    """Make a BERT with random weights, as small as it comes; `shape` is what is different from that."""
+    import transformers
+
+    transformers.set_seed(seed)
+    usual = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    return getattr(transformers, kind)(transformers.BertConfig(**usual | shape))
+
+
 def code(path):
     """Read the Python of a file or of a notebook, whose lines for IPython or a shell become `pass`."""
     if path.suffix != ".ipynb":

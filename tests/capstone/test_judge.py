@@ -67,26 +67,27 @@ def test_the_hidden_rows_are_as_committed_and_in_no_other_split():
     hidden = submission.hidden_rows()
     assert len(hidden) == submission.HIDDEN_ROWS
     assert set(hidden["id"]) < set(data.load_reviews("test")["id"])
-    for split in ("train", "validation"):
-        assert not set(hidden["text"]) & set(data.load_reviews(split)["text"])
+    others = {text for split in ("train", "validation") for text in data.load_reviews(split)["text"]}
+    assert not set(hidden["text"]) & others
     assert 0.4 < np.mean(hidden["label"]) < 0.6
 
 
-def test_other_rows_are_refused_before_anything_runs(monkeypatch, tmp_path):
-    monkeypatch.setattr(submission, "COMMITMENT", "0" * 64)
+@pytest.mark.parametrize(
+    ("where", "name", "value", "shown"),
+    [
+        (submission, "COMMITMENT", "0" * 64, "expected 000000000000"),
+        (assets, "sha256", lambda path: "0" * 64, "git checkout -- data"),
+    ],
+)
+def test_other_data_is_refused_before_anything_runs(monkeypatch, tmp_path, where, name, value, shown):
     monkeypatch.setattr(submission, "hidden_rows", submission.hidden_rows.__wrapped__)  # read anew
-    with pytest.raises(submission.CapstoneError, match="expected 000000000000"):
+    monkeypatch.setattr(where, name, value)
+    with pytest.raises(submission.CapstoneError, match=shown):
         judge(lambda *_: 1 / 0, path=tmp_path / "x.json", **TASK)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_changed_data_is_refused(monkeypatch, tmp_path):
-    monkeypatch.setattr(assets, "sha256", lambda path: "0" * 64)
-    with pytest.raises(submission.CapstoneError, match="git checkout -- data"):
-        judge(always(0), path=tmp_path / "x.json", **TASK)
-
-
-def test_over_budget_and_under_target_is_said_and_gives_a_receipt(judged):
+def test_over_budget_and_under_target_is_said(judged):
     entry = dataclasses.replace(judged.entry, target=0.99, budget_wh=1e-9)
     assert not entry.reached and not entry.within and not entry.ranked
     said = describe(entry)
@@ -139,19 +140,12 @@ def test_what_is_wrong_with_the_code_is_said(train, shown, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    "form",
-    [
-        *(list, np.array, torch.tensor),
-        lambda got: np.array(got, dtype=bool),
-        lambda got: np.array(got, dtype=float),
-        lambda got: (answer for answer in got),
-        lambda got: tuple(np.array(got)),
-    ],
-)
-def test_answers_may_come_in_any_form(form):
-    labels = as_labels(form([0, 1, 1]), 3)
-    assert labels == [0, 1, 1] and all(type(label) is int for label in labels)
+def test_answers_may_come_in_any_form():
+    array = np.array([0, 1, 1])
+    as_they_are = [*array], tuple(array), iter([0, 1, 1]), torch.tensor([0, 1, 1])
+    for got in (*as_they_are, array, array.astype(bool), array.astype(float)):
+        labels = as_labels(got, 3)
+        assert labels == [0, 1, 1] and all(type(label) is int for label in labels)
 
 
 @pytest.mark.parametrize(

@@ -84,46 +84,35 @@ def test_tampering_shows(receipt, place, value, shown):
     assert not again.ok and "NOT EQUAL" in str(again) and shown in str(again)
 
 
-@pytest.mark.parametrize(("factor", "ok"), [(0.999, False), (1 + 1e-15, True)])
-def test_a_new_digest_hides_no_change_but_a_last_bit_which_processors_round_differently(receipt, factor, ok):
-    receipt["figures"]["fine-tuning"]["results"]["energy_wh"] *= factor
-    receipt["digest"] = receipts.digest(receipt)
-    again = receipts.replay(receipt)
-    assert again.ok == ok and ("computes to" in str(again)) != ok
+def test_a_new_digest_hides_no_change_but_a_last_bit_which_processors_round_differently(receipt):
+    for factor, ok in ((1 + 1e-15, True), (0.999, False)):
+        receipt["figures"]["fine-tuning"]["results"]["energy_wh"] *= factor
+        again = receipts.replay(receipt | {"digest": receipts.digest(receipt)})
+        assert again.ok == ok and ("computes to" in str(again)) != ok
 
 
-@pytest.mark.parametrize(
-    ("change", "shown"),
-    [
-        (lambda receipt: receipt.pop("hardware"), "hardware"),
-        (lambda receipt: receipt["inputs"].update({"x": "12"}), "inputs.x"),
-        (lambda receipt: receipt["figures"]["hit"].update(kind="guess"), "figures.hit.kind"),
-        (lambda receipt: receipt.update(details=[]), "details"),
-        (lambda receipt: receipt.update(receipt=2), "receipt"),
-    ],
-)
-def test_what_is_no_receipt_is_refused(receipt, tmp_path, change, shown):
-    change(receipt)
-    with pytest.raises(receipts.ReceiptError, match=shown):
+def test_what_is_no_receipt_is_refused(receipt, tmp_path):
+    for change, shown in (
+        ({"receipt": 2}, "receipt"),
+        ({"inputs": {"x": "12"}}, "inputs.x"),
+        ({"figures": {"hit": receipt["figures"]["hit"] | {"kind": "guess"}}}, "figures.hit.kind"),
+        ({"details": []}, "details"),
+    ):
+        with pytest.raises(receipts.ReceiptError, match=shown):
+            receipts.save(receipt | change, tmp_path / "bad.json")
+    del receipt["hardware"]
+    with pytest.raises(receipts.ReceiptError, match="hardware"):
         receipts.save(receipt, tmp_path / "bad.json")
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    ("content", "shown"),
-    [
-        (b'{"receipt": 1, ', "not JSON"),
-        (b"\xff\xfe\x00", "not JSON"),
-        (b"[" * 100_000, "not JSON"),
-        (b'{"receipt": NaN}', "holds NaN"),
-    ],
-)
-def test_a_file_that_cannot_be_read_says_so(tmp_path, content, shown):
+def test_a_file_that_cannot_be_read_says_so(tmp_path):
     with pytest.raises(receipts.ReceiptError, match=r"no receipt one.json"):
         receipts.load(tmp_path / "one.json")
-    (tmp_path / "one.json").write_bytes(content)
-    with pytest.raises(receipts.ReceiptError, match=shown):
-        receipts.load(tmp_path / "one.json")
+    for content in (b"", b'{"receipt": 1, ', b"\xff\xfe\x00", b"[" * 100_000, b'{"receipt": NaN}'):
+        (tmp_path / "one.json").write_bytes(content)
+        with pytest.raises(receipts.ReceiptError, match="holds NaN" if b"NaN" in content else "not JSON"):
+            receipts.load(tmp_path / "one.json")
     with pytest.raises(receipts.ReceiptError, match=f"{tmp_path.name} is not JSON: .*Get it anew"):
         receipts.load(tmp_path)
 

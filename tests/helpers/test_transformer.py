@@ -1,14 +1,11 @@
 """The plain network is that of Transformers, and neither padding nor saving operations changes an answer."""
 
-import subprocess
-import sys
-
 import pytest
 import torch
-from transformers import BertConfig, BertForMaskedLM, BertForSequenceClassification, set_seed
 
 from cluster import reviews
 from helpers import assets, transformer
+from tests.shared import python, tiny_bert
 
 
 @pytest.fixture(scope="module")
@@ -16,11 +13,9 @@ def sentences():
     return reviews.pad(reviews.read("validation", 12))
 
 
-def tiny(kind=BertForSequenceClassification, dropout=0.0):
-    set_seed(0)
-    shape = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 64}
+def tiny(kind="BertForSequenceClassification", dropout=0.0):
     dropouts = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
-    return kind(BertConfig(vocab_size=50, **shape, **dropouts))
+    return tiny_bert(kind, vocab_size=50, num_hidden_layers=3, **dropouts)
 
 
 def test_its_answers_are_those_of_transformers(sentences):
@@ -60,12 +55,11 @@ def test_a_worker_loads_no_large_library():
         "transformer.load(0)(*reviews.pad(reviews.read('train', 2))[:2])\n"
         "print([name for name in ('transformers', 'datasets', 'pandas', 'scipy') if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=assets.ROOT, capture_output=True, text=True)
-    assert done.stdout.strip() == "[]", done.stderr
+    assert python("-c", code).stdout.strip() == "[]"
 
 
 def test_a_classifier_of_the_mean_leaves_padding_out(tmp_path):
-    model = tiny(BertForMaskedLM).eval()
+    model = tiny("BertForMaskedLM").eval()
     model.save_pretrained(tmp_path)
     classifier = transformer.mean_classifier(tmp_path).eval()
     ids = torch.tensor([[2, 9, 11, 3]])
@@ -133,4 +127,4 @@ def test_dropout_still_drops_and_a_model_that_evaluates_goes_on_evaluating(batch
 
 def test_another_head_is_refused():
     with pytest.raises(ValueError, match=r"BertForMaskedLM: expected a BERT whose head reads the pooler"):
-        transformer.first_position_only(tiny(BertForMaskedLM))
+        transformer.first_position_only(tiny("BertForMaskedLM"))

@@ -129,7 +129,7 @@ def test_where_pip_fails_the_cell_says_so_and_stops(monkeypatch, pip):
 
 def test_what_colab_has_is_within_the_bounds(monkeypatch):
     monkeypatch.setenv("COLAB_RELEASE_TAG", "release")
-    has = dict(pin.split("==") for pin in PINS.split())
+    has = dict(re.findall(r"^(.+)==(.+)", PINS.read_text(), re.MULTILINE))
     bounds = {name: bounds for name, (_, bounds) in environment.packages().items() if name in has}
     assert len(bounds) > 10
     assert not {f"{name} {has[name]}" for name, allowed in bounds.items() if has[name] not in allowed}

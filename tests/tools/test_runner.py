@@ -4,6 +4,7 @@ import errno
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -147,8 +148,7 @@ def test_one_unknown_energy_makes_the_total_unknown_and_never_zero(tmp_path, cap
     outcomes = [kernel.Outcome("00_a", "ok", 1, 1), kernel.Outcome("01_b", "ok", 1, 1, 2.0, "modelled")]
     assert [str(outcome).split("GB")[1].strip() for outcome in outcomes] == ["unknown", "2 Wh (modelled)"]
     runner._summarise(outcomes, tmp_path)
-    total = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("total"))
-    assert total.endswith("unknown")
+    assert re.search(r"^total .*unknown$", capsys.readouterr().out, re.MULTILINE)
 
 
 @pytest.mark.parametrize(
@@ -206,9 +206,7 @@ def test_a_notebook_computes_with_a_containers_share_of_the_cores(monkeypatch, u
     monkeypatch.setattr(machine, "visible_cores", lambda: 64)
     monkeypatch.setattr(machine, "cores", lambda: usable)
     monkeypatch.setattr(sys, "path", [*sys.path])
-    monkeypatch.setenv("OMP_NUM_THREADS", asked or "")
-    if asked is None:
-        monkeypatch.delenv("OMP_NUM_THREADS")
+    monkeypatch.setattr(os, "environ", {"OMP_NUM_THREADS": asked} if asked else {})
     ready.ready()
     assert os.environ.get("OMP_NUM_THREADS") == threads
 
