@@ -201,19 +201,17 @@ def test_a_pass_sees_no_sentence_twice_and_makes_whole_batches():
     assert [len(batch) for batch in orders[0]] == [4, 4] and len({*orders[0][0], *orders[0][1]}) == 8
 
 
-def test_the_grid_leaves_a_receipt_for_each_setting(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(grid, "GRID", {"strength": [10.0], "longest": [1, 2]})
+def test_the_grid_leaves_a_receipt_for_each_setting_and_one_that_fails_says_why(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(grid, "GRID", {"strength": [10.0], "longest": [1, 2, 0]})  # two at a time
     monkeypatch.setattr(sys, "argv", ["grid.py", "--folder", str(tmp_path), "--rows", "200"])
-    grid.main()
+    with pytest.raises(RuntimeError, match="ValueError: Invalid value for ngram_range"):
+        grid.main()
     found = [receipts.load(path) for path in capsys.readouterr().out.split()]
     settings = [(receipt["settings"]["strength"], receipt["settings"]["longest"]) for receipt in found]
     assert settings == [(10.0, 1), (10.0, 2)] and len(list(tmp_path.glob("*.json"))) == 2
     assert all(receipts.replay(receipt).ok for receipt in found)
-
-
-def test_a_setting_that_fails_says_why(tmp_path):
-    with pytest.raises(RuntimeError, match="DataError: train_rows is 0"):
-        grid.run_one({"strength": 1.0, "longest": 1}, tmp_path, "USA", rows=0)
 
 
 def test_the_grid_runs_on_a_dask_cluster(tmp_path):

@@ -5,23 +5,20 @@ import os
 import re
 import sys
 import time
-import types
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from codecarbon.core import hardware_cache
 
 from helpers import energy
 from helpers.energy import sources, tracker
 
-GPUS = 2
-GPU_W, CPU_W = 100.0, 40.0
-RANGE_UJ = 262_143_328_850
+GPUS, GPU_W, CPU_W, RANGE_UJ = 2, 100.0, 40.0, 262_143_328_850
 
 
 @pytest.fixture(autouse=True)
 def fresh_hardware():
-    from codecarbon.core import hardware_cache
-
     hardware_cache.clear_cache()
     yield
     hardware_cache.clear_cache()
@@ -32,7 +29,7 @@ def clock(monkeypatch):
     """Seconds since `began` is set, 0 before; and a meter that is quick, for counters that are."""
     monkeypatch.setattr(sources, "MIN_SECONDS", 0.1)
     monkeypatch.setattr(tracker, "EVERY_S", 0.02)
-    made = types.SimpleNamespace(began=math.inf)
+    made = SimpleNamespace(began=math.inf)
     made.s = lambda: max(0.0, time.perf_counter() - made.began)
     return made
 
@@ -50,7 +47,7 @@ def rapl(tmp_path, monkeypatch):
 
     began, read, domain = time.perf_counter(), RAPLFile._get_value, tmp_path / "intel-rapl:0"
     counted = lambda: 1e6 + (time.perf_counter() - began) * CPU_W * 1e6  # noqa: E731
-    fake = types.SimpleNamespace(domain=domain, counted=counted)
+    fake = SimpleNamespace(domain=domain, counted=counted)
     domain.mkdir()
     for name, text in {"name": "package-0", "max_energy_range_uj": RANGE_UJ, "energy_uj": 1_000_000}.items():
         (domain / name).write_text(f"{text}\n")
@@ -75,7 +72,7 @@ def nvml(monkeypatch):
             raise NVMLError("not supported")
         return int(fake.joules(handle) * 1_000)
 
-    fake = types.SimpleNamespace(
+    fake = SimpleNamespace(
         counter=True,
         joules=lambda handle: time.perf_counter() * GPU_W * (handle + 1),
         others=(),
@@ -84,18 +81,17 @@ def nvml(monkeypatch):
         NVML_TEMPERATURE_GPU=0,
         nvmlInit=lambda: None,
         nvmlDeviceGetCount=lambda: GPUS,
-        nvmlDeviceGetHandleByIndex=lambda index: index,
+        nvmlDeviceGetHandleByIndex=int,
         nvmlDeviceGetTotalEnergyConsumption=energy_mj,
         nvmlDeviceGetPowerUsage=lambda handle: int(GPU_W * (handle + 1) * 1_000),
-        nvmlDeviceGetName=lambda handle: f"Made-up {handle}",
-        nvmlDeviceGetUUID=lambda handle: f"GPU-{handle}",
-        nvmlDeviceGetMemoryInfo=lambda handle: types.SimpleNamespace(free=1, total=2, used=1),
+        nvmlDeviceGetName="Made-up {}".format,
+        nvmlDeviceGetUUID="GPU-{}".format,
+        nvmlDeviceGetMemoryInfo=lambda handle: SimpleNamespace(free=1, total=2, used=1),
         nvmlDeviceGetEnforcedPowerLimit=lambda handle: 300_000,
-        nvmlDeviceGetUtilizationRates=lambda handle: types.SimpleNamespace(gpu=50),
-        nvmlDeviceGetComputeRunningProcesses=lambda handle: [
-            types.SimpleNamespace(pid=pid, usedGpuMemory=1) for pid in fake.others
-        ],
+        nvmlDeviceGetUtilizationRates=lambda handle: SimpleNamespace(gpu=50),
     )
+    ran = lambda handle: [SimpleNamespace(pid=pid, usedGpuMemory=1) for pid in fake.others]  # noqa: E731
+    fake.nvmlDeviceGetComputeRunningProcesses = ran
     for module in (gpu, gpu_nvidia):
         monkeypatch.setattr(module, "pynvml", fake)
         monkeypatch.setattr(module, "PYNVML_AVAILABLE", True)
@@ -210,7 +206,7 @@ def test_what_no_chip_of_apples_can_have_used_is_unknown(clock, monkeypatch):
 
     chip, draws = AppleSiliconChip.__new__(AppleSiliconChip), {}
     chip.chip_part, chip._model = "CPU", "Made-up"
-    chip._interface = types.SimpleNamespace(start=lambda: None, get_details=lambda: draws)
+    chip._interface = SimpleNamespace(start=lambda: None, get_details=lambda: draws)
     monkeypatch.setattr(ResourceTracker, "set_CPU_tracking", lambda self: self.tracker._hardware.append(chip))
     monkeypatch.setattr("codecarbon.core.hardware_cache._hardware_from_spec", lambda *_: chip)
     reasons = {5_000: "2,000 W is the most", -1: "went back", 0: "stood still", 30: "Apple"}

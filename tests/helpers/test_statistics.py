@@ -11,16 +11,6 @@ from helpers import statistics as ours
 from helpers.statistics import holm, mcnemar, mean_interval, median_interval, ratio_interval, same_within
 
 
-@pytest.mark.parametrize(("right", "n"), [(0, 10), (1, 1), (7, 10), (80, 100), (1_000, 1_000)])
-def test_wilson_is_its_formula_and_stays_between_0_and_1(right, n):
-    z, share = statistics.NormalDist().inv_cdf(0.975), right / n
-    center = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    low, high = ours.wilson(right, n)
-    assert (low, high) == pytest.approx((center - half, center + half), abs=1e-9)
-    assert 0 <= low <= share <= high <= 1
-
-
 def test_the_interval_of_a_median_holds_it_lies_in_the_data_and_is_the_same_everywhere():
     draw = random.Random(1)
     for size in (1, 2, 5, 30):

@@ -29,14 +29,11 @@ def archive(*names):
     return buffer.getvalue()
 
 
-@pytest.mark.parametrize(
-    ("encoding", "notes"),
-    [
-        *[(encoding, []) for encoding in ("utf-8", "utf-8-sig")],
-        *[(encoding, ["encoding UTF-16"]) for encoding in ("utf-16", "utf-16-le", "utf-16-be")],
-        ("cp1252", ["encoding Windows-1252 ('café' in line 2)"]),
-    ],
-)
+ENCODINGS = {"utf-8": [], "utf-8-sig": [], "cp1252": ["encoding Windows-1252 ('café' in line 2)"]}
+ENCODINGS |= {name: ["encoding UTF-16"] for name in ("utf-16", "utf-16-le", "utf-16-be")}
+
+
+@pytest.mark.parametrize(("encoding", "notes"), ENCODINGS.items())
 @pytest.mark.parametrize(("separator", "name"), [(",", None), (";", "semicolon"), ("\t", "tab")])
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 def test_encoding_separator_and_line_end_are_recognized(tmp_path, encoding, notes, separator, name, end):

@@ -32,8 +32,7 @@ def test_it_is_stored_as_a_run_from_a_fresh_kernel_of_any_machine(path, notebook
     assert notebooks.problems(notebook) == []
     assert notebook.metadata.kernelspec == notebooks.KERNEL
     assert (notebook.nbformat, notebook.nbformat_minor) == (4, 5)
-    assert path.read_bytes().endswith(b"}\n")
-    assert b"\r\n" not in path.read_bytes()
+    assert path.read_bytes().endswith(b"}\n") and b"\r\n" not in path.read_bytes()
 
 
 def test_it_opens_with_title_parameters_and_setup(notebook):
@@ -67,26 +66,22 @@ def test_a_cell_finds_what_it_needs_when_it_is_run_again(notebook):
     assert {name for source in cells for name in frees_what_it_needs(source)} == set()
 
 
-@pytest.mark.parametrize(
-    ("source", "found"),
-    [
-        ("print(model)\nmodel = None", {"model"}),
-        ("del model", {"model"}),
-        ("model = 1\nprint(model)\ndel model", set()),
-        ("model = None\nmodel = new(model)", set()),
-        ("for model in models:\n    print(model)\nmodel = None", set()),
-        ("def f(model):\n    return model\nmodel = f(1)\nmodel = None", set()),
-    ],
-)
-def test_cells_that_free_what_they_need_are_found(source, found):
-    assert frees_what_it_needs(source) == found
+def test_cells_that_free_what_they_need_are_found():
+    for source in ("print(model)\nmodel = None", "del model"):
+        assert frees_what_it_needs(source) == {"model"}
+    for source in (
+        "model = 1\nprint(model)\ndel model",
+        "model = None\nmodel = new(model)",
+        "for model in models:\n    print(model)\nmodel = None",
+        "def f(model):\n    return model\nmodel = f(1)\nmodel = None",
+    ):
+        assert frees_what_it_needs(source) == set()
 
 
 @and_the_extra
 def test_its_parameters_are_annotated_and_explained(notebook):
     lines = [line for line in notebook.cells[1].source.splitlines() if line and not line.startswith("#")]
-    assert lines, "a parameters cell holds at least one parameter"
-    assert [line for line in lines if not PARAMETER.match(line)] == []
+    assert lines and [line for line in lines if not PARAMETER.match(line)] == []
 
 
 def test_its_references_are_in_the_bibliography(notebook):
@@ -118,6 +113,7 @@ def test_its_solutions_are_folded_and_tagged(notebook):
             assert cell in solutions, f"a solution without its tag: {cell.source}"
 
 
+@and_the_extra
 def test_its_code_cells_are_short(notebook):
     """Imports don't count, nor blank lines, which the formatter asks for."""
     for cell in (cell for cell in notebook.cells[3:] if cell.cell_type == "code"):

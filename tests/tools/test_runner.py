@@ -1,7 +1,6 @@
 """`python -m tools run` and `store`, on notebooks made here that take a second each."""
 
 import errno
-import io
 import json
 import os
 import re
@@ -151,22 +150,19 @@ def test_one_unknown_energy_makes_the_total_unknown_and_never_zero(tmp_path, cap
     assert re.search(r"^total .*unknown$", capsys.readouterr().out, re.MULTILINE)
 
 
-@pytest.mark.parametrize(
-    ("toml", "profile", "message"),
-    [
+def test_a_bad_profile_is_refused_before_anything_runs(course):
+    write(course, "00_first", "print(rows)")
+    for toml, profile, message in (
         ("[quick.first]\nrow = 2", "quick", r"\[quick.first\] sets row, but.*cell has: rows"),
         ("[gpu.none]\nrows = 2\n[quick]", "quick", r"\[gpu.none\] is no table of a notebook.*\[gpu.first\]"),
         ("[quick]", "gpu", "no profile gpu; it has: quick"),
         ("[quick", "quick", "not valid TOML"),
         ("quick = 3", "quick", r"\[quick.3\] is no table"),
         ("[quick]\nfirst = 3", "quick", r"\[quick.first\] is no table"),
-    ],
-)
-def test_a_bad_profile_is_refused_before_anything_runs(course, toml, profile, message):
-    write(course, "00_first", "print(rows)")
-    (course / "profiles.toml").write_text(toml)
-    with pytest.raises(RunError, match=message):
-        runner.run(folder=course, profile=profile)
+    ):
+        (course / "profiles.toml").write_text(toml)
+        with pytest.raises(RunError, match=message):
+            runner.run(folder=course, profile=profile)
     assert not BUILD.exists()
 
 
@@ -209,15 +205,6 @@ def test_a_notebook_computes_with_a_containers_share_of_the_cores(monkeypatch, u
     monkeypatch.setattr(os, "environ", {"OMP_NUM_THREADS": asked} if asked else {})
     ready.ready()
     assert os.environ.get("OMP_NUM_THREADS") == threads
-
-
-def test_a_sign_that_the_terminal_does_not_have_is_escaped(monkeypatch):
-    terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii", errors="strict")
-    monkeypatch.setattr(sys, "stdout", terminal)
-    monkeypatch.setattr(links, "lint", lambda _: ["a “ü”"])
-    assert main(["lint"]) == 1
-    terminal.flush()
-    assert terminal.buffer.getvalue().split() == [b"a", rb"\u201c\xfc\u201d"]
 
 
 def test_the_command_line_says_what_is_wrong_without_a_traceback(capsys):
