@@ -69,10 +69,9 @@ def surround(folder: Path) -> None:
     }
 
 
-def versions(python: Path) -> dict[str, str]:
-    """Read the version of each package of an environment."""
-    listed = subprocess.check_output([python, "-m", "pip", "list", "--format=json"], text=True)
-    return {each["name"]: each["version"] for each in json.loads(listed)}
+def versions(python: Path) -> set[str]:
+    """List the packages of an environment, each with its version."""
+    return {*subprocess.check_output([python, "-m", "pip", "list", "--format=freeze"], text=True).split()}
 
 
 def execute(path: Path, folder: Path, parameters: dict[str, object] | None) -> str:
@@ -103,11 +102,9 @@ def main(folder: Path, names: list[str]) -> int:
         results.add(result := execute(path, folder, profile.get(topic)))
         print(f"{topic:20} {time.perf_counter() - started:4.0f} s  {result}", flush=True)
     after = versions(python)
-    added = [f"{name} {after[name]}" for name in sorted(after.keys() - before.keys())]
-    changed = [f"{name} {old} -> {after.get(name)}" for name, old in before.items() if after.get(name) != old]
-    print("added:", ", ".join(added) or "nothing")
-    print("changed:", ", ".join(changed) or "nothing")
-    return int(bool(changed) or results != {"ok"})
+    print("added:", ", ".join(sorted(after - before)) or "nothing")
+    print("gone:", ", ".join(sorted(before - after)) or "nothing")
+    return int(not before <= after or results != {"ok"})
 
 
 if __name__ == "__main__":

@@ -12,4 +12,11 @@ for user in $seats; do
         cd; git config --global --add safe.directory "$course/.git"
         git clone --quiet "$course" watt-it-takes; ln -s "$course/models" watt-it-takes/models'
 done
+cat >jupyterhub_config.py <<END
+c.JupyterHub.bind_url = "http://127.0.0.1:8000"
+c.Authenticator.allowed_users = set("$seats".split())
+c.Spawner.notebook_dir = "~/watt-it-takes"
+c.Spawner.environment = {"OMP_NUM_THREADS": "1"}
+c.Spawner.args = ["--KernelManager.transport=ipc", "--LabApp.expose_app_in_browser=True"]
+END
 exec env -u password PATH="$PWD/hub/bin:$PWD/node_modules/.bin:$PATH" jupyterhub

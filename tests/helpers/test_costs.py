@@ -22,10 +22,8 @@ PLAN = costs.Project(**USES, **WORK, **PRICES)
 
 
 def test_doubling_an_input_doubles_the_energy_or_halves_it_and_place_changes_carbon_alone():
-    once, inputs = (
-        footprint(),
-        {"parameters": 1e9, "tokens": 1e10, "mfu": costs.DEFAULT_MFU, "pue": 1, **A100},
-    )
+    inputs = {"parameters": 1e9, "tokens": 1e10, "mfu": costs.DEFAULT_MFU, "pue": 1, **A100}
+    once = footprint()
     for name, value in inputs.items():
         twice, factor = footprint(**{name: 2 * value}), 0.5 if name in ("peak_flop_per_s", "mfu") else 2
         hours = 1 if name in ("power_w", "pue") else factor
@@ -48,10 +46,8 @@ def test_what_is_missing_or_out_of_its_range_is_refused():
     for compute, change, message in (
         (footprint, {"tokens": -1}, "tokens is -1: expected a number from 0"),
         (footprint, {"parameters": None}, "parameters is None: .* Unknown is not 0"),
-        (footprint, {"parameters": math.nan}, "parameters is nan"),
         (footprint, {"power_w": "400"}, "power_w is '400': expected a number"),
         (footprint, {"peak_flop_per_s": 0}, "peak_flop_per_s is 0: expected a number above 0"),
-        (footprint, {"mfu": 0}, "mfu is 0: expected a number above 0, at most 1"),
         (footprint, {"mfu": 33}, "mfu is 33: expected a number above 0, at most 1"),
         (footprint, {"pue": 0.9}, "pue is 0.9: expected a number from 1"),
         (footprint, {"country": "ZZZ"}, "no country 'ZZZ'"),
@@ -75,11 +71,6 @@ def test_published_energies_are_met_within_a_factor_of_two_berts_by_the_larger_b
     size, tokens, energy_kwh = (VALUE[f"bert_{name}"] for name in ("large_parameters", "tokens", "energy"))
     card = {"peak_flop_per_s": VALUE["v100_peak"], "power_w": VALUE["v100_power"], "pue": VALUE["bert_pue"]}
     assert 0.5 < costs.footprint(size, tokens, **card).energy_kwh / energy_kwh < 2
-
-
-def test_the_default_efficiency_is_the_mean_of_the_published_ones():
-    shares = [value for name, value in VALUE.items() if name.startswith("mfu_")]
-    assert len(shares) == 4 and statistics.mean(shares) == pytest.approx(costs.DEFAULT_MFU, abs=0.005)
 
 
 def test_costs_add_up_by_hand_and_overhead_counts_for_energy_and_carbon():
@@ -176,7 +167,7 @@ def test_every_fact_has_its_source_and_its_basis():
         assert math.isfinite(fact.value) and 2010 < fact.year < 2030, fact
 
 
-def test_derived_facts_are_what_they_are_derived_from():
+def test_derived_facts_and_the_default_efficiency_are_what_they_are_derived_from():
     for model in ("llama3", "llama31"):
         derived = VALUE[f"{model}_hours"] * VALUE["h100_power"] / 1_000
         assert VALUE[f"{model}_energy"] == pytest.approx(derived, rel=0.005)
@@ -194,6 +185,8 @@ def test_derived_facts_are_what_they_are_derived_from():
     parts = VALUE["bloom_carbon_dynamic"] + VALUE["bloom_carbon_idle"] + VALUE["bloom_carbon_embodied"]
     assert VALUE["bloom_carbon_all"] == pytest.approx(parts)
     assert VALUE["llama2_parameters"] == (7 + 13 + 34 + 70) * 1e9
+    shares = [value for name, value in VALUE.items() if name.startswith("mfu_")]
+    assert len(shares) == 4 and statistics.mean(shares) == pytest.approx(costs.DEFAULT_MFU, abs=0.005)
     assert VALUE["gpt3_flop"] == pytest.approx(6 * VALUE["gpt3_parameters"] * VALUE["gpt3_tokens"], rel=0.01)
 
 

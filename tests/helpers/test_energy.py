@@ -13,6 +13,9 @@ from unittest.mock import Mock
 
 import psutil
 import pytest
+from codecarbon import lock
+from codecarbon.core import hardware_cache
+from codecarbon.emissions_tracker import BaseEmissionsTracker, OfflineEmissionsTracker
 
 from helpers import energy
 from helpers.energy import meter as meter_module
@@ -76,11 +79,10 @@ UNREAD = [  # since when, what, the reason that is given, and what is known in s
     ("start later", "psutil.Process.children", "it started cannot be read here (OSErr", "energy cpu"),
     ("start later", "os.times", "the CPU time of this process cannot be read here (OSErr", "energy"),
 ]
+UNREAD = [(since, *row) for times, *row in UNREAD for since in times.split()]
 
 
-@pytest.mark.parametrize(
-    ("since", "name", "reason", "known"), [(since, *row) for times, *row in UNREAD for since in times.split()]
-)
+@pytest.mark.parametrize(("since", "name", "reason", "known"), UNREAD)
 def test_what_cannot_be_read_is_unknown_and_stops_nothing(monkeypatch, tmp_path, since, name, reason, known):
     (tmp_path / "stat").touch()  # all that there is in this /proc
     value = str(tmp_path) if name.endswith("PATH") else Mock(side_effect=OSError("no sensor today"))
@@ -108,7 +110,6 @@ def test_a_thread_that_ends_is_seen(monkeypatch):
 @pytest.fixture
 def look(monkeypatch, tmp_path):
     """What the tracker is set to and which parts it finds, looked at anew."""
-    from codecarbon.core import hardware_cache
 
     def at():
         hardware_cache.clear_cache()
@@ -127,14 +128,12 @@ def look(monkeypatch, tmp_path):
     hardware_cache.clear_cache()
 
 
-BAD = [b"[codecarbon]\noutput_dir = nowhere\n", b"output_dir = x\n", b"[codecarbon]\noutput_dir = %\n"]
-BAD += [b"\xef\xbb\xbf[codecarbon]\npue = 2\n", b"[codecarbon]\n[codecarbon]\n", b"\xff\xfe[\x00"]
-
-
 @pytest.mark.parametrize("where", ["home", "here"])
 def test_a_bad_config_file_is_not_read(look, tmp_path, where):
+    bad = [b"[codecarbon]\noutput_dir = nowhere\n", b"output_dir = x\n", b"[codecarbon]\noutput_dir = %\n"]
+    bad += [b"\xef\xbb\xbf[codecarbon]\npue = 2\n", b"[codecarbon]\n[codecarbon]\n", b"\xff\xfe[\x00"]
     plain = look()
-    for text in BAD:
+    for text in bad:
         (tmp_path / where / ".codecarbon.config").write_bytes(text)
         assert look() == plain, text
 
@@ -142,8 +141,6 @@ def test_a_bad_config_file_is_not_read(look, tmp_path, where):
 @pytest.mark.parametrize("value", ["7", "true", "process"])
 def test_nothing_around_the_tracker_sets_it_or_bends_a_figure(look, monkeypatch, tmp_path, value):
     """Every parameter that CodeCarbon has, those of a later version too, as a variable and in a file."""
-    from codecarbon.emissions_tracker import BaseEmissionsTracker, OfflineEmissionsTracker
-
     plain, kinds = look(), (BaseEmissionsTracker, OfflineEmissionsTracker)
     keys = {key for kind in kinds for key in inspect.signature(kind.__init__).parameters}
     assert {"pue", "force_ram_power", "country_iso_code"} <= keys
@@ -162,8 +159,6 @@ def test_nothing_around_the_tracker_sets_it_or_bends_a_figure(look, monkeypatch,
 
 def test_neither_a_lock_left_behind_nor_a_clock_that_jumps_changes_anything(tmp_path, monkeypatch):
     """A process was killed; daylight saving, or a laptop that asks the network for the time."""
-    from codecarbon import lock
-
     stale = tmp_path / ".codecarbon.lock"
     stale.touch()
     monkeypatch.setattr(lock, "LOCKFILE", str(stale))
@@ -219,7 +214,7 @@ def test_blocks_may_nest_and_the_breakdown_sums_to_the_total():
     assert [phase.label for phase in result.phases] == ["inner", "inner", "short"]
     assert [phase.label for phase in result.phases[0].phases] == ["innermost"]
     assert innermost.result.country == "DEU"
-    rows = {label: (seconds, energy_wh) for label, seconds, energy_wh in result.breakdown()}
+    rows = {label: figures for label, *figures in result.breakdown()}
     assert list(rows) == ["inner", "short", "other"]
     assert rows["short"][1] is brief.energy_wh is brief.method is brief.co2e_g is None, "and not 0"
     assert "too short to tell" in str(brief) and "unknown" in brief._repr_html_()
@@ -324,8 +319,8 @@ def test_a_machine_that_shows_less_than_this_process_used_hides_the_others(monke
 
 @pytest.mark.parametrize(("share", "disturbed"), [(0.05, False), (0.4, True)])
 def test_foreign_load_is_reported(monkeypatch, share, disturbed):
-    began, own = time.perf_counter(), sources.CPU_READINGS["CPU time of this process"]
-    load = lambda: share * psutil.cpu_count() * (time.perf_counter() - began) + own()  # noqa: E731
+    own = sources.CPU_READINGS["CPU time of this process"]
+    load = lambda: share * psutil.cpu_count() * time.perf_counter() + own()  # noqa: E731
     monkeypatch.setitem(sources.CPU_READINGS, "load of other processes", load)
     with energy.measure("beside a neighbor", country="USA") as meter:
         time.sleep(1)
@@ -344,15 +339,9 @@ def test_what_a_measurement_prints_with_three_digits_and_no_exponent():
     assert str(result) == repr(result) == line
     idle = "idle: 1,080 W assumed (CPU 360 modelled, RAM 720 assumed), over 10.0 s."
     assert str(energy.Idle(result)) == idle
-    rows = [
-        ["time", "10.0 s on the clock, 1.0 s of CPU", "", "clock", ""],
-        ["CPU", "1.00 Wh", "0.500 to 2.00", "modelled", "a source"],
-        ["RAM", "2.00 Wh", "0 to 4.00", "assumed", "a source"],
-        ["total", "3.00 Wh", "0.500 to 6.00", "assumed", "as good as its weakest part"],
-        ["net of idle", "2.00 Wh", "", "assumed", "the total without 360 W of the idle machine"],
-        ["carbon", "1.20 g CO2e", "0.200 to 2.40", "assumed", "a table"],
-        ["· load", "0.5 s, 1.00 Wh", "", "assumed", "part of the total"],
-        ["· other", "9.5 s, 2.00 Wh", "", "assumed", "part of the total"],
-        ["note", "a", "", "", ""],
-    ]
-    assert re.findall("<td>(.*?)</td>", result._repr_html_()) == [cell for row in rows for cell in row]
+    cells = re.findall("<td>(.*?)</td>", result._repr_html_())
+    names = ["time", "CPU", "RAM", "total", "net of idle", "carbon", "· load", "· other", "note"]
+    values = ["10.0 s on the clock, 1.0 s of CPU", "1.00 Wh", "2.00 Wh", "3.00 Wh", "2.00 Wh", "1.20 g CO2e"]
+    assert cells[::5] == names and cells[1::5] == [*values, "0.5 s, 1.00 Wh", "9.5 s, 2.00 Wh", "a"]
+    ranges = ["", "0.500 to 2.00", "0 to 4.00", "0.500 to 6.00", "", "0.200 to 2.40", "", "", ""]
+    assert cells[2::5] == ranges and cells[3::5] == ["clock", "modelled", *["assumed"] * 6, ""]

@@ -53,12 +53,6 @@ def test_stable_where_the_naive_form_is_not_and_equal_logits_cost_log_of_their_n
     assert loss.item() == pytest.approx(math.log(30_522))
 
 
-def test_gradient_flows_through_the_stable_form(formulas):
-    z, y = torch.randn(6, 4, dtype=torch.float64, requires_grad=True), classes(6, 4)
-    ours, theirs = (torch.autograd.grad(each(z, y), z) for each in (formulas.cross_entropy, F.cross_entropy))
-    torch.testing.assert_close(ours, theirs)
-
-
 @pytest.mark.parametrize("share", [0.15, 1.0])
 def test_masked_lm(formulas, share):
     logits, labels = torch.randn(4, 9, 20), torch.randint(0, 20, (4, 9))

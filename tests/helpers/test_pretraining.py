@@ -3,16 +3,19 @@
 import json
 import math
 import re
-import signal
 
 import numpy as np
 import pytest
 import torch
-from scipy.stats import binomtest
+import yaml
+from scipy.stats import binomtest, entropy
 from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import BertForMaskedLM, BertTokenizer, pipeline
 
 from helpers import assets, data, pretraining
 from helpers.training import TrainingError
+from tests.shared import interrupt_at
 
 SHAPE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
 LENGTH = 16
@@ -109,8 +112,7 @@ def test_the_fractions_of_masking_and_the_seed_that_decides_the_first_batch(toke
     batch = pretraining.masker(tokenizer, seed=0)(list(original))
     special = torch.isin(original, torch.tensor(tokenizer.all_special_ids))
     chosen = batch["labels"] != -100
-    assert not (chosen & special).any()
-    assert torch.equal(batch["input_ids"][~chosen], original[~chosen])
+    assert not (chosen & special).any() and torch.equal(batch["input_ids"][~chosen], original[~chosen])
     assert torch.equal(batch["labels"][chosen], original[chosen])
     to_mask = batch["input_ids"][chosen] == tokenizer.mask_token_id
     kept = batch["input_ids"][chosen] == original[chosen]
@@ -167,18 +169,15 @@ def test_it_starts_at_the_logarithm_of_the_vocabulary_with_near_positions_alike(
     assert set(alike.topk(5).indices.tolist()) == {6, 7, 8, 9, 10}
     score = pretraining.evaluate_masked(model, sequences, tokenizer)
     assert score.loss == pytest.approx(math.log(800), abs=0.1)
-    assert score.top1 < 0.02 < 0.1 > score.top5 >= score.top1
-    assert str(score).startswith("loss 6.")
+    assert score.top1 < 0.02 < 0.1 > score.top5 >= score.top1 and str(score).startswith("loss 6.")
 
 
 def test_it_learns_beyond_the_frequencies(model, tokenizer, sequences):
     two = sequences[:2].repeat(100, 1)
-    counts = torch.bincount(two.flatten()).float()
+    counts = torch.bincount(two.flatten())
     counts[tokenizer.all_special_ids] = 0
-    frequencies = counts[counts > 0] / counts.sum()
-    unigram = -(frequencies * frequencies.log()).sum().item()
     run(model, two, tokenizer, steps=150, learning_rate=5e-3, warmup_steps=10, decay_steps=50)
-    assert pretraining.evaluate_masked(model, two, tokenizer).loss < unigram - 1
+    assert pretraining.evaluate_masked(model, two, tokenizer).loss < entropy(counts) - 1
 
 
 def test_a_second_call_goes_on_with_the_optimizer_and_another_models_is_refused(tokenizer, sequences):
@@ -195,18 +194,12 @@ def test_a_second_call_goes_on_with_the_optimizer_and_another_models_is_refused(
 
 
 def test_an_interrupt_keeps_what_was_learned(tokenizer, sequences, model):
-    calls = iter(range(100))
-    interrupt = lambda *_: signal.raise_signal(signal.SIGINT) if next(calls) == 3 else None  # noqa: E731
-    model.bert.register_forward_pre_hook(interrupt)
-    history = run(model, sequences, tokenizer)
-    assert history.stopped == "interrupted" and len(history.loss) == 3
-    whole = run(tiny(tokenizer), sequences, tokenizer)
-    assert history.loss == whole.loss[:3]
+    interrupt_at(model.bert, 3)
+    history, whole = run(model, sequences, tokenizer), run(tiny(tokenizer), sequences, tokenizer)
+    assert history.stopped == "interrupted" and history.loss == whole.loss[:3]
 
 
 def test_operations_are_counted_as_pytorch_counts_them(model):
-    from torch.utils.flop_counter import FlopCounterMode
-
     input_ids = torch.randint(5, 800, (40, LENGTH))
     labels = torch.full_like(input_ids, -100)
     masked = round(pretraining.MASKED_FRACTION * labels.numel())
@@ -243,20 +236,14 @@ def test_what_does_not_fit_is_refused(model, tokenizer, texts, sequences):
         pretraining.evaluate_masked(model, sequences, other)
 
 
-WRONG = {"steps": [0, 1.5], "batch_size": [0, 10**6], "learning_rate": [0]}
-WRONG |= {"warmup_steps": [7], "decay_steps": [-1], "precision": ["fp8"]}
-
-
 def test_settings_out_of_range_are_refused(model, tokenizer, sequences):
-    for setting, value in ((name, value) for name, values in WRONG.items() for value in values):
+    wrong = [("steps", 0), ("steps", 1.5), ("batch_size", 0), ("batch_size", 10**6), ("learning_rate", 0)]
+    for setting, value in (*wrong, ("warmup_steps", 7), ("decay_steps", -1), ("precision", "fp8")):
         with refused(f"{setting} is {value!r}: expected"):
             run(model, sequences, tokenizer, **{setting: value})
 
 
 def test_pocket_bert_is_as_good_as_its_receipt_says_and_cost_what_its_card_says():
-    import yaml
-    from transformers import BertForMaskedLM, BertTokenizer
-
     path = assets.resolve_model("pocket-bert")
     model, tokenizer = BertForMaskedLM.from_pretrained(path), BertTokenizer.from_pretrained(path)
     folder = assets.DATA / "models/pocket-bert"
@@ -271,14 +258,11 @@ def test_pocket_bert_is_as_good_as_its_receipt_says_and_cost_what_its_card_says(
     losses = [loss for sitting in sittings for loss in sitting["loss"]]
     assert losses[0] > losses[len(losses) // 2] > losses[-1]
 
-    def five(sentence):
-        batch = tokenizer(sentence, return_tensors="pt")
-        place = batch["input_ids"][0].tolist().index(tokenizer.mask_token_id)
-        with torch.inference_mode():
-            best = model.eval()(**batch).logits[0, place].topk(5).indices
-        return set(tokenizer.convert_ids_to_tokens(best))
-
-    assert "states" in five("united [MASK] of america")
-    assert "who" in five("a person [MASK] writes books")
-    assert "to" in five("of or relating [MASK] the heart")
-    assert {"atlantic", "pacific"} < five("a small island in the [MASK] ocean")
+    fill = pipeline("fill-mask", model, tokenizer=tokenizer, top_k=5)
+    for words, sentence in (
+        ({"states"}, "united [MASK] of america"),
+        ({"who"}, "a person [MASK] writes books"),
+        ({"to"}, "of or relating [MASK] the heart"),
+        ({"atlantic", "pacific"}, "a small island in the [MASK] ocean"),
+    ):
+        assert words < {guess["token_str"] for guess in fill(sentence)}

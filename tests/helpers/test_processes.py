@@ -45,10 +45,8 @@ def gone(pids, seconds=10):
 
 
 def runs(pid):
-    try:
+    with contextlib.suppress(psutil.NoSuchProcess):
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def started(job):
@@ -71,15 +69,15 @@ def test_lines_of_two_processes_do_not_mix():
     assert processes.run(launcher(worker, ["-u"])) == 20_000 * ["a line"]  # unbuffered, as torchrun does
 
 
-@pytest.mark.parametrize("followed", [False, True])
-def test_a_failed_job_says_what_it_wrote_last(followed):
+def test_a_failed_job_says_what_it_wrote_last_and_a_program_that_is_not_there_is_named():
+    with pytest.raises(processes.JobError, match=r"no-such-program can't be started: No such file"):
+        processes.Job(["no-such-program"]).__enter__()
     words = command("print('first'); print('last words'); raise SystemExit(3)")
-    if followed:
-        with processes.Job(words) as job:
-            assert "first" in iter(job)
-            list(job)
-    with pytest.raises(processes.JobError, match=r"status 3(.|\n)*first\nlast words"):
-        job.check() if followed else processes.run(words)
+    with processes.Job(words) as job:
+        assert "first" in iter(job) and list(job) == ["last words"]
+    for check in (job.check, lambda: processes.run(words)):
+        with pytest.raises(processes.JobError, match=r"status 3(.|\n)*first\nlast words"):
+            check()
 
 
 def test_processes_find_helpers_and_share_the_cores_and_errors_are_among_the_lines():
@@ -147,8 +145,3 @@ def test_the_loopback_counts():
             client.sendall(bytes(10_000))
             assert len(accepted.recv(10_000, socket.MSG_WAITALL)) == 10_000
     assert processes.bytes_sent() - before >= 1_000_000
-
-
-def test_a_program_that_is_not_there_is_named():
-    with pytest.raises(processes.JobError, match=r"no-such-program can't be started: No such file"):
-        processes.Job(["no-such-program"]).__enter__()

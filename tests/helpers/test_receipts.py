@@ -1,10 +1,14 @@
 """A receipt gives back what was put in, computes to the same figures, and shows any change."""
 
+import copy
+import functools
 import json
+import operator
 import re
 
 import jsonschema
 import pytest
+from huggingface_hub import ModelCard
 
 from helpers import assets, energy, receipts
 
@@ -61,9 +65,8 @@ def test_it_says_what_it_rests_on_and_the_table_where_and_when(receipt):
     assert table["figure"]["predictions"].endswith("J per 1,000")
 
 
-@pytest.mark.parametrize(
-    ("place", "value", "shown"),
-    [
+def test_tampering_shows(receipt):
+    for (*place, last), value, shown in (
         (("figures", "fine-tuning", "results", "energy_wh"), 1.0, "fine-tuning: energy_wh is stored as 1.0"),
         (("figures", "fine-tuning", "raw", "wall_s"), 1.0, "digest does not fit"),
         (("figures", "predictions", "raw", "count"), 5_000, "joules_per_1000"),
@@ -73,15 +76,11 @@ def test_it_says_what_it_rests_on_and_the_table_where_and_when(receipt):
         (("details", "target"), 0.7, "digest does not fit"),
         (("details", "runs", 0, "cost", "results", "pue"), 1.0, "details.runs[0].cost: pue is stored as 1.0"),
         (("method", "CPU"), "measured: a counter", "The methods are"),
-    ],
-)
-def test_tampering_shows(receipt, place, value, shown):
-    inner = receipt
-    for name in place[:-1]:
-        inner = inner[name]
-    inner[place[-1]] = value
-    again = receipts.replay(receipt)
-    assert not again.ok and "NOT EQUAL" in str(again) and shown in str(again)
+    ):
+        changed = copy.deepcopy(receipt)
+        functools.reduce(operator.getitem, place, changed)[last] = value
+        again = receipts.replay(changed)
+        assert not again.ok and "NOT EQUAL" in str(again) and shown in str(again)
 
 
 def test_a_new_digest_hides_no_change_but_a_last_bit_which_processors_round_differently(receipt):
@@ -148,15 +147,12 @@ def test_unknown_stays_unknown():
     receipt = receipts.make("a test", {}, made_by="a test", details={"runs": [cost(), unknown]})
     assert receipt["method"]["CPU"] == "modelled: 8 W at most" and receipts.replay(receipt).ok
     receipt = receipts.make("a test", {"x": unknown}, made_by="a test")
-    assert receipts.replay(receipt).ok
-    assert receipts.table(receipt).loc["x", "figure"] == "unknown"
+    assert receipts.replay(receipt).ok and receipts.table(receipt).loc["x", "figure"] == "unknown"
     with pytest.raises(receipts.ReceiptError, match="unknown, which is not 0"):
         receipts.card(receipt, "x")
 
 
 def test_the_model_card_takes_the_block(receipt):
-    from huggingface_hub import ModelCard
-
     block = receipts.card(receipt, "fine-tuning")
     card = ModelCard(f"---\n{block}\n---\n# A model\n")
     emissions = card.data.to_dict()["co2_eq_emissions"]

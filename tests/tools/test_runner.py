@@ -80,8 +80,7 @@ def test_a_failed_notebook_is_named_the_rest_goes_on_and_nothing_is_left(course,
     assert "00_breaks: cell [3], `1 / 0`: ZeroDivisionError: division by zero" in shown.err
     assert "01_dies: cell [3], `import os; os._exit(9)`: DeadKernelError" in shown.err
     assert "`import subprocess; sleep = sub" in shown.err and "choose --profile quick" in shown.err
-    assert "1 of 4 ok" in shown.out
-    assert texts(BUILD / "00_breaks.ipynb").split() == ["so", "far"]
+    assert "1 of 4 ok" in shown.out and texts(BUILD / "00_breaks.ipynb").split() == ["so", "far"]
     assert "still here" in texts(BUILD / "02_works.ipynb")
     pids = (course / "left").read_text().split()
     assert len(pids) == 2 and not environments.kernels(psutil.Process())
@@ -145,7 +144,6 @@ def test_files_are_written_whole_and_together_or_not_at_all(tmp_path, capsys, mo
 
 def test_one_unknown_energy_makes_the_total_unknown_and_never_zero(tmp_path, capsys):
     outcomes = [kernel.Outcome("00_a", "ok", 1, 1), kernel.Outcome("01_b", "ok", 1, 1, 2.0, "modelled")]
-    assert [str(outcome).split("GB")[1].strip() for outcome in outcomes] == ["unknown", "2 Wh (modelled)"]
     runner._summarise(outcomes, tmp_path)
     assert re.search(r"^total .*unknown$", capsys.readouterr().out, re.MULTILINE)
 
@@ -243,8 +241,7 @@ def test_store_writes_outputs_and_costs(course):
     ids = [cell.id for cell in notebooks.read(path).cells]
     assert store.store(folder=course, readme=README) == 0
     notebook = notebooks.read(path)
-    assert notebooks.problems(notebook) == []
-    assert [cell.id for cell in notebook.cells] == ids
+    assert notebooks.problems(notebook) == [] and [cell.id for cell in notebook.cells] == ids
     assert [dict(cell.metadata) for cell in notebook.cells] == [{}, {"tags": ["parameters"]}, {}, {}]
     assert [cell.execution_count for cell in notebook.cells[1:]] == [1, 2, 3]
     assert [[output.text for output in cell.outputs] for cell in notebook.cells[2:]] == [["1\n"], ["a\nb\n"]]
@@ -283,10 +280,8 @@ def test_store_keeps_the_rows_of_notebooks_it_did_not_run(course):
 def test_store_refuses_and_leaves_the_notebook_as_it_was(course, capsys, source, message):
     path = write(course, "00_first", source)
     before = path.read_bytes()
-    assert store.store(folder=course, readme=README) == 1
-    assert message in capsys.readouterr().err
-    assert path.read_bytes() == before
-    assert "old" in README.read_text()
+    assert store.store(folder=course, readme=README) == 1 and message in capsys.readouterr().err
+    assert path.read_bytes() == before and "old" in README.read_text()
     assert [item.name for item in course.iterdir()] == ["00_first.ipynb"]
 
 
@@ -299,14 +294,12 @@ def test_store_refuses_to_start_without_a_place_for_the_cost(course):
 
 
 def test_problems_of_form():
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1", id="a", execution_count=4)])
-    assert "expected 1 to 1" in notebooks.problems(notebook)[0]
-    notebook.cells[0].execution_count = 1
-    notebook.metadata["papermill"] = {}
-    notebook.cells[0].metadata["execution"] = {}
-    assert "holds papermill" in notebooks.problems(notebook)[0]
-    assert "keeps execution metadata" in notebooks.problems(notebook)[1]
+    cell = nbformat.v4.new_code_cell("1", execution_count=4, metadata={"execution": {}})
+    notebook = nbformat.v4.new_notebook(cells=[cell], metadata={"papermill": {}})
+    found = "\n".join(notebooks.problems(notebook))
+    assert all(each in found for each in ("expected 1 to 1", "holds papermill", "keeps execution metadata"))
     notebooks.tidy(notebook)
+    notebook.cells[0].execution_count = 1
     assert notebooks.problems(notebook) == []
 
 
