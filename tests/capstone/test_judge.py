@@ -52,8 +52,7 @@ def test_the_job_is_one_of_the_trainings_and_ten_thousand_predictions(judged):
 
 
 def test_it_says_what_it_found(judged):
-    shown = str(judged)
-    assert repr(judged) == shown
+    assert (shown := str(judged)) == repr(judged)
     assert "accuracy 50.9% (95 % interval" in shown and "target 40.0% reached" in shown
     assert "budget 1000 Wh kept" in shown and f"Wh {judged.entry.method} (" in shown
     assert "predictions looked at for 0." in shown, "a short window is said"

@@ -24,8 +24,7 @@ import helpers, onnxruntime
 from huggingface_hub.utils import build_hf_headers
 from onnx import parser
 text = '<ir_version: 9, opset_import: ["": 17]> relu (float[1] x) => (float[1] y) {y = Relu(x)}'
-model = parser.parse_model(text)
-onnxruntime.InferenceSession(model.SerializeToString())
+onnxruntime.InferenceSession(parser.parse_model(text).SerializeToString())
 build_hf_headers()
 print(asked)
 """

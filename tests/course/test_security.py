@@ -47,8 +47,7 @@ def test_each_fault_is_seen_and_nothing_else():
         "table.to_html(escape=False)",
     ):
         assert len(list(faults(code))) == 1, code
-    right = "torch.load(path, weights_only=True); np.load(path); subprocess.run(['ls', name])"
-    assert list(faults(right)) == []
+    assert not [*faults("torch.load(path, weights_only=True); np.load(path); subprocess.run(['ls', name])")]
 
 
 def test_no_pickle_is_loaded_and_no_text_runs_in_a_shell():

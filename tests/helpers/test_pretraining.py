@@ -1,5 +1,6 @@
 """Pretraining: vocabulary, packing, masks, the loop of “Pretrain a BERT”, and what is refused."""
 
+import functools
 import json
 import math
 import re
@@ -19,12 +20,13 @@ from tests.shared import interrupt_at
 
 SHAPE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
 LENGTH = 16
+corpus = functools.cache(data.load_corpus)
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
 def texts():
-    return data.load_corpus("held_out")["text"][:600]
+    return corpus("held_out")["text"][:600]
 
 
 @pytest.fixture(scope="module")
@@ -61,12 +63,12 @@ def plain(text):
 
 
 def sentences(split):
-    parts = (plain(part) for text in data.load_corpus(split)["text"][:] for part in re.split(r"[.!?;]", text))
-    return {part for part in parts if len(part.split()) >= 4}
+    """Each text of the corpus, sentence by sentence."""
+    return [[plain(part) for part in re.split(r"[.!?;]", text)] for text in corpus(split)["text"][:]]
 
 
 def test_the_corpus_is_what_its_card_says():
-    train, held_out = data.load_corpus("train"), data.load_corpus("held_out")
+    train, held_out = corpus("train"), corpus("held_out")
     sources = ["wordnet", "factbook", "austen", "wikipedia", "reviews"]
     for split, low, high in ((train, 3.0e6, 3.5e6), (held_out, 5e4, 8e4)):
         assert list(dict.fromkeys(split["source"][:])) == sources
@@ -78,11 +80,13 @@ def test_the_corpus_is_what_its_card_says():
 
 
 def test_neither_a_held_out_sentence_nor_a_review_that_is_tested_on_is_in_training():
-    assert len(sentences("held_out")) > 3_000 and not sentences("train") & sentences("held_out")
-    corpus = {plain(text) for split in ("train", "held_out") for text in data.load_corpus(split)["text"][:]}
+    splits = sentences("train"), sentences("held_out")
+    train, held_out = ({part for text in some for part in text if part.count(" ") > 2} for some in splits)
+    assert len(held_out) > 3_000 and not train & held_out
+    whole = {" ".join(filter(None, text)) for some in splits for text in some}
     tested = {plain(text) for split in ("validation", "test") for text in data.load_reviews(split)["text"][:]}
-    assert not tested & corpus
-    own = [row["text"] for row in data.load_corpus("held_out") if row["source"] == "reviews"]
+    assert not tested & whole
+    own = [row["text"] for row in corpus("held_out") if row["source"] == "reviews"]
     assert own and set(own) <= {" ".join(text.split()) for text in data.load_reviews("train")["text"][:]}
 
 
@@ -248,7 +252,7 @@ def test_pocket_bert_is_as_good_as_its_receipt_says_and_cost_what_its_card_says(
     model, tokenizer = BertForMaskedLM.from_pretrained(path), BertTokenizer.from_pretrained(path)
     folder = assets.DATA / "models/pocket-bert"
     sittings = json.loads((folder / "receipt.json").read_text())["details"]["sittings"]
-    held = pretraining.pack(data.load_corpus("held_out")["text"][:], tokenizer, 64)
+    held = pretraining.pack(corpus("held_out")["text"][:], tokenizer, 64)
     score = pretraining.evaluate_masked(model, held[::4], tokenizer)
     assert score.loss == pytest.approx(sittings[-1]["held_out_loss"], abs=0.15)
     assert score.loss < 3.8 and score.top5 > 0.5

@@ -131,8 +131,7 @@ def refused(message, model, rows, tokenizer, checkpoint, **others):
 
 
 def test_a_checkpoint_of_other_settings_is_refused_and_another_target_is_none(state, rows, tokenizer):
-    message = "was made with epochs 3: (?=.*folder, or del)"
-    refused(message, tiny(tokenizer), rows, tokenizer, state, epochs=5)
+    refused("made with epochs 3: (?=.*folder, or del)", tiny(tokenizer), rows, tokenizer, state, epochs=5)
     assert (state / "settings.json").exists()
     assert fit(tiny(tokenizer), rows, tokenizer, checkpoint=state, target=0.0).stopped == "target"
 

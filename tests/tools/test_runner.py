@@ -125,8 +125,7 @@ def test_a_full_disk_fails_one_notebook_and_the_rest_goes_on(course, capsys, mon
     shown = capsys.readouterr()
     assert f"00_large: its copy in {BUILD.resolve()} could not be written: OSError: [Errno 28]" in shown.err
     assert "the disk is full: free some space" in shown.err and "1 of 2 ok" in shown.out
-    results = [line["result"] for line in json.loads((BUILD / "summary.json").read_text())["notebooks"]]
-    assert results == ["failed", "ok"]
+    assert re.findall(r'"result": "(\w+)"', (BUILD / "summary.json").read_text()) == ["failed", "ok"]
     assert sorted(path.name for path in BUILD.iterdir()) == ["01_small.ipynb", "summary.json"]
 
 
