@@ -12,6 +12,7 @@ from helpers import statistics
 from tools import notebooks
 
 NOTEBOOK = notebooks.course()["losses"]
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
