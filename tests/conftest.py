@@ -9,7 +9,6 @@ import pytest
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-
 LONG = ("test_quick.py", "test_browser.py", "benchmarks")  # begun first, so that none is left for the end
 
 

@@ -1,7 +1,8 @@
-"""What several test files do: start a program, call make, read the Python of a file."""
+"""What several test files do: start a program, call make, make a model, read the Python of a file."""
 
 import re
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -28,6 +29,26 @@ def make(course, *arguments, script="exit 1"):
     (course / "python").chmod(0o755)
     command = ["make", *arguments, f"PYTHON={course / 'python'}"]
     return subprocess.run(command, cwd=course, capture_output=True, text=True, timeout=60)
+
+
+def tiny_bert(kind="BertForSequenceClassification", seed=0, **shape):
+    """Make a BERT with random weights, as small as it comes; `shape` is what is different from that."""
+    import transformers
+
+    transformers.set_seed(seed)
+    usual = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    return getattr(transformers, kind)(transformers.BertConfig(**usual | shape))
+
+
+def interrupt_at(model, step):
+    """Make the model raise a real SIGINT at the given training step, once; `remove` undoes that."""
+    steps = iter(range(10_000))
+
+    def interrupting(model, _):
+        if model.training and next(steps) == step:
+            signal.raise_signal(signal.SIGINT)
+
+    return model.register_forward_pre_hook(interrupting)
 
 
 def code(path):

@@ -37,11 +37,9 @@ def test_the_receipt_holds_what_was_measured(judged, monkeypatch):
     monkeypatch.setattr(submission, "TRAIN_WINDOW_S", 0.7)
     negative = sum(label == 0 for label in submission.hidden_rows()["label"][:])
     entry = submission.read(judged.path)
-    assert entry == judged.entry and entry.problems == ()
-    assert entry.accuracy == negative / 1_000
+    assert entry == judged.entry and entry.problems == () and entry.accuracy == negative / 1_000
     assert entry.interval[0] < entry.accuracy < entry.interval[1]
-    assert entry.receipt["settings"]["answers"] == "0" * 1_000
-    assert receipts.replay(judged.path).ok
+    assert entry.receipt["settings"]["answers"] == "0" * 1_000 and receipts.replay(judged.path).ok
     assert [each.name for each in judged.path.parent.iterdir()] == ["one.json"]
 
 
@@ -50,47 +48,39 @@ def test_the_job_is_one_of_the_trainings_and_ten_thousand_predictions(judged):
     assert calls > 1, "a short training is repeated"
     assert entry.train_wh == pytest.approx(entry.training.energy_wh / calls)
     assert entry.job_wh == pytest.approx(entry.train_wh + entry.predictions.joules / 3_600 * 10)
-    low, high = entry.job_range_wh
-    assert low < entry.job_wh < high
+    assert entry.job_range_wh[0] < entry.job_wh < entry.job_range_wh[1]
 
 
 def test_it_says_what_it_found(judged):
-    shown = str(judged)
-    assert repr(judged) == shown
+    assert (shown := str(judged)) == repr(judged)
     assert "accuracy 50.9% (95 % interval" in shown and "target 40.0% reached" in shown
     assert "budget 1000 Wh kept" in shown and f"Wh {judged.entry.method} (" in shown
     assert "predictions looked at for 0." in shown, "a short window is said"
     assert "No other entry on this hardware" in shown and shown.endswith("receipt: one.json")
+    entry = dataclasses.replace(judged.entry, target=0.99, budget_wh=1e-9)
+    assert not entry.reached and not entry.within and not entry.ranked
+    said = describe(entry)
+    assert "target 99.0% MISSED" in said and "budget 1e-09 Wh EXCEEDED" in said
 
 
 def test_the_hidden_rows_are_as_committed_and_in_no_other_split():
     hidden = submission.hidden_rows()
     assert len(hidden) == submission.HIDDEN_ROWS
     assert set(hidden["id"]) < set(data.load_reviews("test")["id"])
-    for split in ("train", "validation"):
-        assert not set(hidden["text"]) & set(data.load_reviews(split)["text"])
-    assert 0.4 < np.mean(hidden["label"]) < 0.6
+    others = {text for split in ("train", "validation") for text in data.load_reviews(split)["text"]}
+    assert not set(hidden["text"]) & others and 0.4 < np.mean(hidden["label"]) < 0.6
 
 
-def test_other_rows_are_refused_before_anything_runs(monkeypatch, tmp_path):
-    monkeypatch.setattr(submission, "COMMITMENT", "0" * 64)
+def test_other_data_is_refused_before_anything_runs(monkeypatch, tmp_path):
     monkeypatch.setattr(submission, "hidden_rows", submission.hidden_rows.__wrapped__)  # read anew
-    with pytest.raises(submission.CapstoneError, match="expected 000000000000"):
-        judge(lambda *_: 1 / 0, path=tmp_path / "x.json", **TASK)
+    for where, name, value, shown in (
+        (submission, "COMMITMENT", "0" * 64, "expected 000000000000"),
+        (assets, "sha256", lambda path: "0" * 64, "git checkout -- data"),
+    ):
+        with monkeypatch.context() as patch, pytest.raises(submission.CapstoneError, match=shown):
+            patch.setattr(where, name, value)
+            judge(pytest.fail, path=tmp_path / "x.json", **TASK)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_changed_data_is_refused(monkeypatch, tmp_path):
-    monkeypatch.setattr(assets, "sha256", lambda path: "0" * 64)
-    with pytest.raises(submission.CapstoneError, match="git checkout -- data"):
-        judge(always(0), path=tmp_path / "x.json", **TASK)
-
-
-def test_over_budget_and_under_target_is_said_and_gives_a_receipt(judged):
-    entry = dataclasses.replace(judged.entry, target=0.99, budget_wh=1e-9)
-    assert not entry.reached and not entry.within and not entry.ranked
-    said = describe(entry)
-    assert "target 99.0% MISSED" in said and "budget 1e-09 Wh EXCEEDED" in said
 
 
 def test_the_code_may_measure_its_own_parts(tmp_path):
@@ -109,13 +99,11 @@ def test_an_unknown_energy_is_no_zero(tmp_path):
     assert found.entry.job_wh is None and found.entry.train_wh is None and found.entry.method is None
     assert not found.entry.within
     assert "energy unknown" in str(found) and "too short to tell" in str(found)
-    assert "No place on the Pareto front" in str(found)
-    assert submission.read(found.path).problems == ()
+    assert "No place on the Pareto front" in str(found) and submission.read(found.path).problems == ()
 
 
-@pytest.mark.parametrize(
-    ("train", "shown"),
-    [
+def test_what_is_wrong_with_the_code_is_said(tmp_path):
+    for train, shown in (
         ("a pipeline", r"train is a str, not a function"),
         (lambda train_set: None, r"train raised TypeError: .*takes 1 positional argument"),
         (lambda train_set, validation_set: {}["gone"], r"train raised KeyError: 'gone'"),
@@ -129,34 +117,24 @@ def test_an_unknown_energy_is_no_zero(tmp_path):
         (lambda *_: lambda texts: np.zeros((100, 2)), r"answer \[0\.0, 0\.0\]\. Scores .*argmax"),
         (lambda *_: lambda texts: [float("nan")] * 100, r"returned the answer nan"),
         (lambda *_: lambda texts: np.array(1), r"predict returned a int"),
-    ],
-)
-def test_what_is_wrong_with_the_code_is_said(train, shown, tmp_path):
-    with pytest.raises(submission.CapstoneError, match=shown) as caught:
-        judge(train, path=tmp_path / "x.json", **TASK)
-    assert "Expected: train(train_set, validation_set)" in str(caught.value)
-    assert ("raised" in shown) == (caught.value.__cause__ is not None), "the line that failed is shown"
+    ):
+        with pytest.raises(submission.CapstoneError, match=shown) as caught:
+            judge(train, path=tmp_path / "x.json", **TASK)
+        assert "Expected: train(train_set, validation_set)" in str(caught.value)
+        assert ("raised" in shown) == (caught.value.__cause__ is not None), "the line that failed is shown"
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    "form",
-    [
-        *(list, np.array, torch.tensor),
-        lambda got: np.array(got, dtype=bool),
-        lambda got: np.array(got, dtype=float),
-        lambda got: (answer for answer in got),
-        lambda got: tuple(np.array(got)),
-    ],
-)
-def test_answers_may_come_in_any_form(form):
-    labels = as_labels(form([0, 1, 1]), 3)
-    assert labels == [0, 1, 1] and all(type(label) is int for label in labels)
+def test_answers_may_come_in_any_form():
+    array = np.array([0, 1, 1])
+    as_they_are = [*array], tuple(array), iter([0, 1, 1]), torch.tensor([0, 1, 1])
+    for got in (*as_they_are, array, array.astype(bool), array.astype(float)):
+        labels = as_labels(got, 3)
+        assert labels == [0, 1, 1] and all(type(label) is int for label in labels)
 
 
-@pytest.mark.parametrize(
-    ("setting", "shown"),
-    [
+def test_settings_are_checked_before_training(tmp_path):
+    for setting, shown in (
         *(({"name": name}, "1 to 40 printable") for name in ("", "x" * 41, "two\nlines", "a\u202eb", 7)),
         ({"path": "receipt.txt"}, "ends in .json"),
         ({"target": 0}, "target is 0"),
@@ -164,14 +142,9 @@ def test_answers_may_come_in_any_form(form):
         ({"budget_wh": float("nan")}, "budget_wh is nan"),
         ({"budget_wh": None}, "budget_wh is None"),
         ({"window_s": -1}, "window_s is -1"),
-    ],
-)
-def test_settings_are_checked_before_training(setting, shown, tmp_path):
-    def train(*_):
-        raise AssertionError("nothing should run")
-
-    with pytest.raises(submission.CapstoneError, match=shown):
-        judge(train, **({"path": tmp_path / "x.json"} | TASK | setting))
+    ):
+        with pytest.raises(submission.CapstoneError, match=shown):
+            judge(pytest.fail, **({"path": tmp_path / "x.json"} | TASK | setting))
 
 
 @pytest.mark.parametrize("where", ["train", "predict"])

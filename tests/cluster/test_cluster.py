@@ -45,18 +45,15 @@ def losses(lines):
 
 
 @pytest.fixture(scope="module")
-def kept(tmp_path_factory):
-    return tmp_path_factory.mktemp("kept")
-
-
-@pytest.fixture(scope="module")
-def alone(kept):
-    return losses(processes.run([sys.executable, TRAIN, *SMALL, "--checkpoint", kept, "--every", "4"]))
+def alone(tmp_path_factory):
+    """The losses of a run in one process, and where its checkpoint is."""
+    kept = tmp_path_factory.mktemp("kept")
+    return losses(processes.run([sys.executable, TRAIN, *SMALL, "--checkpoint", kept, "--every", "4"])), kept
 
 
 def test_two_processes_under_accelerate_take_the_same_steps(alone, tmp_path):
     lines = processes.run([*ACCELERATE, "--multi_gpu", TRAIN, *SMALL, "--result", tmp_path / "result.json"])
-    assert losses(lines) == pytest.approx(alone, abs=1e-4)
+    assert losses(lines) == pytest.approx(alone[0], abs=1e-4)
     seen = json.loads((tmp_path / "result.json").read_text())
     assert seen["processes"] == 2 and len(seen["losses"]) == 12
 
@@ -102,15 +99,14 @@ def test_a_killed_worker_ends_the_job_and_it_resumes(alone, tmp_path):
 
     resumed = processes.run(command)
     first = min(losses(resumed))
-    assert reached - (first - 1) <= 4, "more than one interval was lost"
-    assert (first - 1) % 4 == 0 and first > 1
+    assert reached - first < 4 and first in (5, 9), "it went on from the last whole interval"
     both = losses(lines) | losses(resumed)
-    assert both == pytest.approx(alone, abs=1e-4), "the run is the one that nobody killed"
+    assert both == pytest.approx(alone[0], abs=1e-4), "the run is the one that nobody killed"
     assert [path.name for path in (tmp_path / "state").iterdir()] == ["step-12"]
 
 
-def test_a_checkpoint_of_another_run_or_a_damaged_one_is_refused(alone, kept, tmp_path, monkeypatch):
-    def refused(message, *arguments, folder=kept):
+def test_a_checkpoint_of_another_run_or_a_damaged_one_is_refused(alone, tmp_path, monkeypatch):
+    def refused(message, *arguments, folder=alone[1]):
         chosen = train.options([*SMALL, *arguments])
         with pytest.raises(SystemExit, match=f"error: .*{message}.*Give another folder, or delete that one"):
             train.load(None, folder, train.of_this_run(chosen, transformer.load(chosen.seed)))
@@ -118,7 +114,7 @@ def test_a_checkpoint_of_another_run_or_a_damaged_one_is_refused(alone, kept, tm
     refused("step-12 was made with batch_size 8:", "--batch-size", "9")
     refused("step-12 was made with seed 0, another starting weights:", "--seed", "1")
     for name in ("model.safetensors", "random_states_0.pkl"):
-        folder = shutil.copytree(kept, tmp_path / name)
+        folder = shutil.copytree(alone[1], tmp_path / name)
         (folder / "step-old").mkdir()
         (folder / "step-12" / name).write_bytes((folder / "step-12" / name).read_bytes()[:100])
         refused(f"step-12 is damaged: {name} has SHA-256", folder=folder)
@@ -201,19 +197,15 @@ def test_a_pass_sees_no_sentence_twice_and_makes_whole_batches():
     assert [len(batch) for batch in orders[0]] == [4, 4] and len({*orders[0][0], *orders[0][1]}) == 8
 
 
-def test_the_grid_leaves_a_receipt_for_each_setting(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(grid, "GRID", {"strength": [10.0], "longest": [1, 2]})
+def test_the_grid_leaves_a_receipt_a_setting_and_one_that_fails_says_why(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(grid, "GRID", {"strength": [10.0], "longest": [1, 2, 0]})  # two at a time
     monkeypatch.setattr(sys, "argv", ["grid.py", "--folder", str(tmp_path), "--rows", "200"])
-    grid.main()
+    with pytest.raises(RuntimeError, match="ValueError: Invalid value for ngram_range"):
+        grid.main()
     found = [receipts.load(path) for path in capsys.readouterr().out.split()]
     settings = [(receipt["settings"]["strength"], receipt["settings"]["longest"]) for receipt in found]
     assert settings == [(10.0, 1), (10.0, 2)] and len(list(tmp_path.glob("*.json"))) == 2
     assert all(receipts.replay(receipt).ok for receipt in found)
-
-
-def test_a_setting_that_fails_says_why(tmp_path):
-    with pytest.raises(RuntimeError, match="DataError: train_rows is 0"):
-        grid.run_one({"strength": 1.0, "longest": 1}, tmp_path, "USA", rows=0)
 
 
 def test_the_grid_runs_on_a_dask_cluster(tmp_path):

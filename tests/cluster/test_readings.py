@@ -17,12 +17,8 @@ needs_signals = pytest.mark.skipif(sys.platform == "win32", reason="Windows has 
 SLEEP = "import time; print('asleep', flush=True); time.sleep({})"
 
 
-def command(folder, *words):
-    return ["cluster/metered.py", "--country", "USA", "--folder", folder, "--", *words]
-
-
 def metered(folder, *words, **settings):
-    return python(*command(folder, *words), **settings)
+    return python("cluster/metered.py", "--country", "USA", "--folder", folder, "--", *words, **settings)
 
 
 def total(folder):
@@ -31,7 +27,8 @@ def total(folder):
 
 def asleep(folder):
     """Start a metered command, and wait until it works."""
-    words = [sys.executable, *command(folder, sys.executable, "-c", SLEEP.format(60))]
+    words = [sys.executable, "cluster/metered.py", "--country", "USA", "--folder", folder, "--"]
+    words += [sys.executable, "-c", SLEEP.format(60)]
     process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "asleep\n"
     return process, psutil.Process(process.pid).children()
@@ -44,8 +41,7 @@ def test_a_meter_that_is_asked_to_end_leaves_its_reading(request_to_end, tmp_pat
     process.send_signal(request_to_end)
     assert process.wait(timeout=30) == 128 + signal.SIGTERM
     assert not any(child.is_running() for child in children)
-    assert [path.suffix for path in tmp_path.iterdir()] == [".json"]
-    assert total(tmp_path).returncode == 0
+    assert [path.suffix for path in tmp_path.iterdir()] == [".json"] and total(tmp_path).returncode == 0
 
 
 @needs_signals

@@ -2,6 +2,7 @@
 
 import ast
 from graphlib import TopologicalSorter
+from importlib.util import resolve_name
 from pathlib import Path
 
 import pytest
@@ -28,9 +29,8 @@ def imports(name: str, path: Path, at_once: bool = False) -> set[str]:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            package = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
-            base = package[: len(package) - node.level + 1] if node.level else []
-            module = ".".join([*base, *filter(None, [node.module])])
+            package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+            module = resolve_name("." * node.level + (node.module or ""), package)
             found |= {f"{module}.{alias.name}" for alias in node.names}
     known = {each if each in FILES else each.rpartition(".")[0] for each in found}
     return {each for each in known if each.split(".")[0] in HOUSES} - {name}

@@ -42,9 +42,8 @@ def test_a_schedule_adds_up_and_leaves_twice_the_machine_time(name, minutes):
 
 
 def test_every_notebook_has_its_notes():
-    assert re.findall(r"^## .+/\d\d_(\w+)", PAGES["teaching/notes.md"], re.MULTILINE) == list(
-        notebooks.course()
-    )
+    headings = re.findall(r"^## .+/\d\d_(\w+)", PAGES["teaching/notes.md"], re.MULTILINE)
+    assert headings == [*notebooks.course()]
 
 
 def replayed(name):

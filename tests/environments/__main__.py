@@ -158,9 +158,8 @@ def attempts(snmp: str) -> int:
 
 def problems(run: Run, work: Path, output: str) -> Iterator[str]:
     """Say what did not come as it should."""
-    log, errors, status = (
-        (work / f"{output}.{kind}").read_text("utf-8") for kind in ("log", "err", "status")
-    )
+    read = lambda kind: (work / f"{output}.{kind}").read_text("utf-8")  # noqa: E731
+    log, errors, status = map(read, ("log", "err", "status"))
     found = re.findall(r"^(\d\d_\w+) +(ok|failed|interrupted|not run)\b", log, re.MULTILINE)
     for place, (notebook, result) in enumerate(found):
         if result != (expected := run.results[min(place, len(run.results) - 1)]):
@@ -243,11 +242,9 @@ def write(rows: dict[str, str]) -> None:
 def main() -> int:
     """Do the runs that are named, or all; return 1 if one did not come as it should."""
     parser = argparse.ArgumentParser(prog="python -m tests.environments", description=__doc__.split("\n")[0])
-    parser.add_argument("runs", nargs="*", metavar="run", help=f"{', '.join(RUNS)} (all)")
+    parser.add_argument("runs", nargs="*", metavar="run", choices=RUNS, help=f"{', '.join(RUNS)} (all)")
     parser.add_argument("--notebook", nargs="+", metavar="topic", help="these instead of a run's own")
     chosen = parser.parse_args()
-    if unknown := [name for name in chosen.runs if name not in RUNS]:
-        parser.error(f"no run is called {', '.join(unknown)}; there is: {', '.join(RUNS)}")
     for number in (signal.SIGINT, signal.SIGTERM):  # a background job ignores Ctrl-C, and so would its runs
         signal.signal(number, signal.default_int_handler)
     all_good = True

@@ -19,28 +19,13 @@ from pathlib import Path
 from tools import notebooks, runner
 from tools.notebooks import ADDRESS, ROOT, TAG
 
-# From https://github.com/googlecolab/backend-info, June to August 2026, for Python 3.13: what the course and
-# what it installs need, and Jupyter. Most of Colab's other 600 packages have nothing to do with either.
-PINS = """
-torch==2.11.0 numpy==2.1.3 pandas==2.2.3 scipy==1.16.3 scikit-learn==1.6.1 matplotlib==3.10.0 pillow==11.3.0
-transformers==5.15.1 tokenizers==0.22.2 datasets==4.0.0 accelerate==1.13.0 peft==0.19.1 pyarrow==18.1.0
-dill==0.3.8 multiprocess==0.70.16 fsspec==2025.3.0 psutil==5.9.5 protobuf==5.29.6 flatbuffers==25.12.19
-ml_dtypes==0.5.4 sympy==1.14.0 networkx==3.6.1 opt_einsum==3.4.0 packaging==26.2 tqdm==4.67.3 arrow==1.4.0
-nvidia-ml-py==13.610.43 requests==2.32.4 urllib3==2.5.0 rich==13.9.4 typer==0.25.1 click==8.4.1
-pydantic==2.12.3 cryptography==48.0.0 Authlib==1.7.2 joserfc==1.7.0 prometheus_client==0.25.0
-py-cpuinfo==9.0.0 ipykernel==6.17.1 ipython==7.34.0 ipython-genutils==0.2.0 ipywidgets==7.7.1
-widgetsnbextension==3.6.10 jupyterlab_widgets==3.0.16 notebook==6.5.7 traitlets==5.7.1 jupyter_client==7.4.9
-jupyter_core==5.9.1 jupyter_server==2.14.0 nbformat==5.10.4 nbclient==0.10.4 nbconvert==7.17.1 pyzmq==26.2.1
-tornado==6.5.1 prompt_toolkit==3.0.52 jsonschema==4.26.0 setuptools==75.2.0 wheel==0.47.0 pip==24.1.2
-"""
+PINS = Path(__file__).with_name("colab.txt")  # what Colab has
 SHELL = '''"""A stand-in for Colab's kernel: a notebook knows Colab by the name of its shell."""
 
 from ipykernel import ipkernel, zmqshell
 from traitlets import Type
 
-
 Shell = type("Shell", (zmqshell.ZMQInteractiveShell,), {"__module__": __name__})
-
 
 class Kernel(ipkernel.IPythonKernel):
     shell_class = Type(Shell)
@@ -53,7 +38,7 @@ def make(folder: Path) -> Path:
     if not python.exists():
         newest = shutil.which("python3.13") or sys.executable
         subprocess.run([newest, "-m", "venv", folder / "venv"], check=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", *PINS.split()], check=True)
+        subprocess.run([python, "-m", "pip", "install", "--quiet", "-r", PINS], check=True)
     colab = next(folder.glob("venv/lib/python3*/site-packages")) / "google" / "colab"
     kernel, origin = folder / "jupyter" / "kernels" / "python3", folder / "origin"
     for needed in (colab, kernel, folder / "home", folder / "opened", folder / "executed"):
@@ -84,10 +69,9 @@ def surround(folder: Path) -> None:
     }
 
 
-def versions(python: Path) -> dict[str, str]:
-    """Read the version of each package of an environment."""
-    listed = subprocess.check_output([python, "-m", "pip", "list", "--format=json"], text=True)
-    return {each["name"]: each["version"] for each in json.loads(listed)}
+def versions(python: Path) -> set[str]:
+    """List the packages of an environment, each with its version."""
+    return {*subprocess.check_output([python, "-m", "pip", "list", "--format=freeze"], text=True).split()}
 
 
 def execute(path: Path, folder: Path, parameters: dict[str, object] | None) -> str:
@@ -118,11 +102,9 @@ def main(folder: Path, names: list[str]) -> int:
         results.add(result := execute(path, folder, profile.get(topic)))
         print(f"{topic:20} {time.perf_counter() - started:4.0f} s  {result}", flush=True)
     after = versions(python)
-    added = [f"{name} {after[name]}" for name in sorted(after.keys() - before.keys())]
-    changed = [f"{name} {old} -> {after.get(name)}" for name, old in before.items() if after.get(name) != old]
-    print("added:", ", ".join(added) or "nothing")
-    print("changed:", ", ".join(changed) or "nothing")
-    return int(bool(changed) or results != {"ok"})
+    print("added:", ", ".join(sorted(after - before)) or "nothing")
+    print("gone:", ", ".join(sorted(before - after)) or "nothing")
+    return int(not before <= after or results != {"ok"})
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ needs Linux, Chromium, npm, a network for JupyterHub and its proxy, and root to 
 
 import asyncio
 import json
+import os
 import secrets
 import subprocess
 import sys
@@ -25,39 +26,8 @@ from tools.notebooks import ROOT, course
 SEATS = ["hub-seat-1", "hub-seat-2", "hub-seat-3"]
 PASSWORD = secrets.token_urlsafe()
 OUTPUT = ROOT / "build" / "hub"  # a picture of each seat, and the hub's log
-# The hub's environment is layered on the course's, and prefers the system's Python: users can't reach /root.
-SETUP = f"""
-PATH=/usr/bin:$PATH $(basename $(realpath "{sys.executable}")) -m venv --without-pip hub
-echo 'import site; site.addsitedir("{sysconfig.get_path("purelib")}")' \\
-    > $(echo hub/lib/*)/site-packages/course.pth
-"{sys.executable}" -m pip --python hub/bin/python install -c '{ROOT}/requirements.txt' 'jupyterhub==5.*'
-for each in share etc; do mkdir -p hub/$each; ln -s "{sys.prefix}/$each/jupyter" hub/$each/; done
-npm install configurable-http-proxy
-for user in {" ".join(SEATS)}; do
-    useradd --create-home --base-dir "$PWD" $user; echo "$user:{PASSWORD}" | chpasswd
-    runuser -u $user -- env HOME="$PWD/$user" sh -ec '
-        cd; git config --global --add safe.directory "{ROOT}/.git"
-        git clone --quiet "{ROOT}" watt-it-takes; ln -s "{ROOT}/models" watt-it-takes/models'
-done
-exec env PATH="$PWD/hub/bin:$PWD/node_modules/.bin:$PATH" jupyterhub
-"""
-CONFIG = f"""
-c.JupyterHub.bind_url = "http://127.0.0.1:8000"
-c.Authenticator.allowed_users = {set(SEATS)}
-c.Spawner.notebook_dir = "~/watt-it-takes"
-c.Spawner.environment = {{"OMP_NUM_THREADS": "1"}}
-c.Spawner.args = ["--KernelManager.transport=ipc", "--LabApp.expose_app_in_browser=True"]
-"""
 READY = "window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'"
-RUN = """async code => {
-    const {commands, shell} = jupyterapp, book = shell.currentWidget.content
-    book.activeCellIndex = book.widgets.length - 1
-    if (code) await commands.execute("notebook:insert-cell-below")
-    if (code) book.activeCell.model.sharedModel.setSource(code)
-    await commands.execute(code ? "notebook:run-cell" : "notebook:run-all-cells")
-    await book.scrollToItem(book.activeCellIndex, "end")
-    return (code ? [book.activeCell] : book.widgets).flatMap(cell => cell.model.outputs?.toJSON() ?? [])
-}"""
+RUN = Path(__file__).with_suffix(".js").read_text()
 MEASURE = """
 import dataclasses, json, psutil
 busy = lambda: sum((t := psutil.cpu_times())[:8]) - t.idle - t.iowait
@@ -116,11 +86,9 @@ def judge(seats):
     """The meters' arithmetic: own and others' seconds are the machine's, and neighbors are others."""
     for seat in seats:
         total, own, busy = psutil.cpu_count() * seat["wall_s"], seat["cpu_s"], seat["busy_s"]
-        others, neighbors = seat["foreign_load"] * total, sum(each["cpu_s"] for each in seats) - own
-        print(
-            f"{own:.2f} s own + {others:.2f} others' = {busy:.2f} of {total:.2f}; neighbors {neighbors:.2f}"
-        )
-        assert abs(own + others - busy) < 0.05 * total and others > 0.95 * neighbors
+        others, beside = seat["foreign_load"] * total, sum(each["cpu_s"] for each in seats) - own
+        print(f"{own:.2f} s own + {others:.2f} others' = {busy:.2f} of {total:.2f}; neighbors {beside:.2f}")
+        assert abs(own + others - busy) < 0.05 * total and others > 0.95 * beside
         assert any(f"other processes used {seat['foreign_load']:.0%}" in note for note in seat["notes"])
 
 
@@ -128,8 +96,10 @@ def main():
     OUTPUT.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, (OUTPUT / "hub.log").open("w") as log:
         Path(folder).chmod(0o755)
-        Path(folder, "jupyterhub_config.py").write_text(CONFIG)
-        process = subprocess.Popen(["bash", "-ec", SETUP], cwd=folder, stdout=log, stderr=log)
+        own = {"python": sys.executable, "packages": sysconfig.get_path("purelib"), "prefix": sys.prefix}
+        own |= {"course": str(ROOT), "seats": " ".join(SEATS), "password": PASSWORD}
+        setup = ["bash", Path(__file__).with_suffix(".sh")]
+        process = subprocess.Popen(setup, cwd=folder, env=os.environ | own, stdout=log, stderr=log)
         try:
             while "JupyterHub is now running" not in Path(log.name).read_text():
                 assert process.poll() is None, f"JupyterHub did not start: {log.name} says why"

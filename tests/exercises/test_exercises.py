@@ -14,6 +14,7 @@ from tests.shared import code
 from tools import notebooks
 
 EXERCISES = notebooks.ROOT / "exercises"
+QUIZZES = {path.stem: json.loads(path.read_text("utf-8")) for path in EXERCISES.glob("quiz/*.json")}
 COURSE = {topic: notebooks.read(path) for topic, path in notebooks.course().items()}
 CHECKS = {
     (topic, name): check
@@ -114,31 +115,23 @@ def test_each_slip_has_a_value_of_its_own(topic, name):
         assert not any(near(one, other, 1e-4) for one in some for other in others), (some, others)
 
 
-@pytest.mark.parametrize(
-    ("topic", "name", "answer", "says"),
-    [
+def test_a_slip_is_called_by_its_name():
+    for topic, name, answer, says in (
         ("scale_out", "hours", "lambda *_: (120 + 260 + 90) / 3", "the cleanest stretch without a pause"),
         ("train_with_less", "halving", "8 + 4 + 4", "is the last round in your sum?"),
         ("train_with_less", "halving", "4 + 4 + 4", "the eight take 8 epochs at the start"),
         ("capstone", "job", "lambda *_: 0.9", "right for 20,000 predictions, but not for none."),
         ("measure_energy", "cpu_model", "lambda *_: 0.425", "but not for 20 W at no load."),
-    ],
-)
-def test_a_slip_is_called_by_its_name(topic, name, answer, says):
-    assert says in verdict_on(topic, name, f"answer = {answer}").message
+    ):
+        assert says in verdict_on(topic, name, f"answer = {answer}").message
 
 
 @each_check
-def test_check_never_raises(topic, name):
+def test_check_never_raises_and_names_a_function_instead_of_a_value_and_a_value_instead(topic, name):
     fails = [print, lambda *args: 1 / 0, lambda *args: None, lambda *args: "text"]
     for answer in [object(), "text", [], {}, float("nan"), -1, b"", *fails]:
         verdict = CHECKS[topic, name](answer)
         assert not verdict.ok and verdict.message.startswith(("Not yet: ", "Not answered yet: ")), answer
-
-
-@each_check
-def test_check_names_an_answer_of_the_wrong_kind(topic, name):
-    """A function where a value is asked for, or the other way around."""
     function, number = (CHECKS[topic, name](answer).message for answer in (print, 0.5))
     refused = function.startswith("Not yet: your answer is a function. Expected: ")
     assert refused != number.startswith("Not yet: your answer is of type float. Expected: a function")
@@ -163,16 +156,14 @@ def test_every_notebook_has_its_file_and_every_file_its_notebook(pattern):
 @each_topic
 def test_quiz_explains_every_choice(topic):
     assert any(f"exercises/quiz/{topic}.json" in cell.source for cell in COURSE[topic].cells)
-    questions = json.loads((EXERCISES / "quiz" / f"{topic}.json").read_text(encoding="utf-8"))
-    assert 3 <= len(questions) <= 5
-    for question in questions:
+    assert 3 <= len(QUIZZES[topic]) <= 5
+    for question in QUIZZES[topic]:
         assert any(answer["correct"] for answer in question["answers"]), question["question"]
         assert all(answer["feedback"].strip() for answer in question["answers"]), question["question"]
 
 
 def test_the_longest_answer_is_seldom_the_right_one():
     """Else who knows nothing scores by length; a tie counts as the longest."""
-    quizzes = [json.loads(path.read_text(encoding="utf-8")) for path in EXERCISES.glob("quiz/*.json")]
-    answers = [question["answers"] for questions in quizzes for question in questions]
+    answers = [question["answers"] for questions in QUIZZES.values() for question in questions]
     longest = [max((len(each["answer"]), each["correct"]) for each in some)[1] for some in answers]
     assert sum(longest) <= len(longest) / 3

@@ -12,23 +12,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from tests.shared import make, python
+from helpers import receipts
+from tests.shared import code, make, python
 from tools import notebooks
 from tools.notebooks import ROOT
 
 EXTRA = ROOT / "extras" / "tensorflow"
-NOTEBOOK = EXTRA / "tensorflow.ipynb"
-
-
-@pytest.fixture(scope="module")
-def notebook():
-    return notebooks.read(NOTEBOOK)
-
-
-@pytest.fixture(scope="module")
-def printed(notebook) -> str:
-    """Everything that the stored notebook prints."""
-    return notebooks.printed(notebook)
+NOTEBOOK = notebooks.read(EXTRA / "tensorflow.ipynb")
+PRINTED = notebooks.printed(NOTEBOOK)
 
 
 @pytest.fixture(scope="module")
@@ -52,41 +43,36 @@ def arrays() -> dict[str, np.ndarray]:
     return made
 
 
-def test_its_cells_are_short(notebook):
-    assert not [c.source for c in notebook.cells if c.cell_type == "code" and c.source.count("\n") >= 25]
-
-
-def test_both_frameworks_have_the_network_of_losses(side, printed):
+def test_both_frameworks_have_the_network_of_losses(side):
     weights = sum(weight.numel() for weight in side.digits_network().parameters())
-    assert f"{weights:,} weights in Keras, {weights:,} in PyTorch" in printed
+    assert f"{weights:,} weights in Keras, {weights:,} in PyTorch" in PRINTED
     assert f"{weights:,} weights" in notebooks.printed(notebooks.read(notebooks.course()["losses"]))
 
 
-def test_written_alike_the_two_compute_the_same(printed):
+def test_written_alike_the_two_compute_the_same():
     """First with the same settings, then with the same formula: on digits, and on reviews."""
-    apart = [float(value) for value in re.findall(r"the losses differ by up to ([\d.e+-]+)", printed)]
+    apart = [float(value) for value in re.findall(r"the losses differ by up to ([\d.e+-]+)", PRINTED)]
     assert len(apart) == 4
     for same_settings, same_formula in (apart[:2], apart[2:]):
-        assert same_formula < 1e-3
-        assert same_formula < same_settings / 10
+        assert same_formula < 1e-3 and same_formula < same_settings / 10
 
 
-def test_orders_name_what_the_notebook_asks_for(side, notebook):
-    """A misspelt setting would be ignored, and the default used instead."""
-    asked = set()
-    for cell in notebook.cells[3:]:
-        for node in ast.walk(ast.parse(cell.source)) if cell.cell_type == "code" else ():
-            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "ask_pytorch":
-                asked |= {keyword.arg for keyword in node.keywords if keyword.arg}
+def test_orders_name_what_the_notebook_asks_for_and_nothing_else_is_taken(side):
+    asked, nodes = set(), ast.walk(ast.parse(code(EXTRA / "tensorflow.ipynb")))
+    for call in (node for node in nodes if isinstance(node, ast.Call)):
+        if getattr(call.func, "id", "") == "ask_pytorch":
+            asked |= {keyword.arg for keyword in call.keywords if keyword.arg}
     assert {"task", "epochs", "vector_range", "start"} <= asked <= side.ORDER.keys()
+    with pytest.raises(ValueError, match=r"'epoch'.*epochs"):
+        side.complete({"task": "digits", "epoch": 1})
 
 
+@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("task", ["digits", "reviews"])
 def test_pytorch_learns_what_is_easy(side, arrays, task):
     order = side.ORDER | {"task": task, "epochs": 40, "learning_rate": 0.05, "batch_size": 16}
     found = side.answer(order, arrays)
-    assert found["accuracy"] == 1
-    assert len(found["losses"]) == 40 * 4 and len(found["epoch_s"]) == 40
+    assert found["accuracy"] == 1 and len(found["losses"]) == 40 * 4 and len(found["epoch_s"]) == 40
     assert found["losses"][-1] < found["losses"][0]
 
 
@@ -104,9 +90,7 @@ def test_pytorch_starts_from_weights_as_keras_lists_them(side, arrays, task, tmp
     else:
         means = np.stack([start[0][row[row > 0]].mean(axis=0) for row in x])
         expected = means @ start[1] + start[2]
-    import torch
-
-    np.testing.assert_allclose(network(torch.from_numpy(x)).detach(), expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(network(side.torch.tensor(x)).detach(), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_pytorch_s_process_answers_line_by_line_and_ends_with_its_input(side, arrays, tmp_path):
@@ -122,15 +106,10 @@ def test_pytorch_s_process_answers_line_by_line_and_ends_with_its_input(side, ar
     np.testing.assert_allclose(answers[1]["losses"], again["losses"], rtol=1e-5)
 
 
-def test_an_unknown_setting_is_refused(side, arrays):
-    with pytest.raises(ValueError, match=r"'epoch'.*epochs"):
-        side.answer(side.complete({"task": "digits", "epoch": 1}), arrays)
-
-
-def test_a_kernel_without_tensorflow_is_told_what_to_do(notebook):
-    setup = notebooks.tagged(notebook, "setup")[0].source
-    code = f"import sys; sys.modules['tensorflow'] = None\n{setup}"
-    assert "has no TensorFlow. Run `make extras`" in python("-c", code, cwd=EXTRA).stderr
+def test_a_kernel_without_tensorflow_is_told_what_to_do():
+    [setup] = notebooks.tagged(NOTEBOOK, "setup")
+    without = f"import sys; sys.modules['tensorflow'] = None\n{setup.source}"
+    assert "has no TensorFlow. Run `make extras`" in python("-c", without, cwd=EXTRA).stderr
 
 
 def test_make_extras_without_a_network_says_so_and_leaves_no_stamp(tmp_path):
@@ -163,6 +142,4 @@ def test_it_runs_where_tensorflow_is_installed(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(re.findall(r"(?:digits|reviews) +(?:Keras|PyTorch) ", done.stdout)) == 4
-    from helpers import receipts
-
     assert receipts.replay(tmp_path / "artifacts/tensorflow/receipt.json").ok

@@ -1,6 +1,7 @@
 """`python -m helpers check`: a line for everything, a fix for what is wrong, and the exit status."""
 
 import importlib.metadata
+import re
 from types import SimpleNamespace
 from unittest.mock import Mock
 
@@ -54,14 +55,14 @@ def test_the_trial_says_how_each_part_will_be_known(ready, monkeypatch, capsys):
         assert f"{part.name} {part.method} (" in line and part.method in energy.METHODS
 
 
-@pytest.mark.parametrize(
-    ("name", "reason"),
-    [
-        ("codecarbon.OfflineEmissionsTracker._measure_power_and_energy", "unknown (CodeCarbon failed: Perm"),
-        ("psutil.cpu_times", "the load of other processes cannot be read here (PermissionError: closed)"),
-        ("helpers.energy.idle", "unknown (PermissionError: closed)"),
-    ],
-)
+UNKNOWN = {
+    "codecarbon.OfflineEmissionsTracker._measure_power_and_energy": "unknown (CodeCarbon failed: Perm",
+    "psutil.cpu_times": "the load of other processes cannot be read here (PermissionError: closed)",
+    "helpers.energy.idle": "unknown (PermissionError: closed)",
+}
+
+
+@pytest.mark.parametrize(("name", "reason"), UNKNOWN.items())
 def test_what_stays_unknown_is_no_failure_and_not_hidden(ready, monkeypatch, capsys, name, reason):
     monkeypatch.setattr(energy, "idle", MEASURE)
     monkeypatch.setattr(name, Mock(side_effect=PermissionError("closed")))
@@ -74,10 +75,8 @@ def test_what_stays_unknown_is_no_failure_and_not_hidden(ready, monkeypatch, cap
 @pytest.mark.parametrize("version", [(3, 10, 4), (3, 15, 0)])
 def test_python_outside_the_bounds_stops_the_check(ready, monkeypatch, capsys, version):
     monkeypatch.setattr(environment.sys, "version_info", version)
-    monkeypatch.setattr(environment.platform, "python_version", lambda: ".".join(map(str, version)))
     status, lines = checked(capsys)
-    assert status == 1 and list(lines) == ["python"]
-    assert "3.11 to 3.14 expected -> " in lines["python"]
+    assert status == 1 and list(lines) == ["python"] and "3.11 to 3.14 expected -> " in lines["python"]
 
 
 def test_a_package_that_is_absent_or_out_of_bounds(ready, monkeypatch, capsys):
@@ -127,13 +126,6 @@ def test_a_quota_below_the_cores_is_told(monkeypatch):
         assert environment.check_threads() == environment.Finding(True, "threads", text, fix)
 
 
-def test_require_names_what_the_kernel_lacks(monkeypatch):
-    environment.require()
-    monkeypatch.setattr(environment, "packages", lambda: {"torch": (None, ""), "numpy": ("2.4", "")})
-    with pytest.raises(ModuleNotFoundError, match=r"has no torch;.*requirements\.txt.*make lab"):
-        environment.require()
-
-
 def test_fetch_reports_an_error_without_a_traceback_and_help_names_every_command(monkeypatch, capsys):
     error = assets.AssetError("no source answered; connect and try again")
     monkeypatch.setattr(assets, "fetch_model", Mock(side_effect=error))
@@ -141,8 +133,7 @@ def test_fetch_reports_an_error_without_a_traceback_and_help_names_every_command
     assert capsys.readouterr().err == "error: no source answered; connect and try again\n"
     with pytest.raises(SystemExit, match=r"^0$"):
         main(["--help"])
-    shown = capsys.readouterr().out
-    assert all(word in shown for word in ("check", "fetch"))
+    assert re.search(r"^ +check .*^ +fetch ", capsys.readouterr().out, re.MULTILINE | re.DOTALL)
 
 
 def test_colab_is_not_asked_for_what_only_the_command_line_uses(monkeypatch):

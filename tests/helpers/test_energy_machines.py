@@ -23,8 +23,7 @@ def test_two_machines_add_up_and_so_does_one_after_the_other():
     assert total.energy_wh == energy.across(two[::-1]).energy_wh == pytest.approx(2 + 1 + 3 + 1)
     assert total.cpu_s == 100 and total.work == {"samples": 20}
     assert total.wall_s == 90, "from the first start to the last end"
-    assert total.label == "2 readings of 2 machines"
-    assert total.co2e_g == pytest.approx(7 / 1_000 * 400)
+    assert total.label == "2 readings of 2 machines" and total.co2e_g == pytest.approx(7 / 1_000 * 400)
     assert total.rescaled(cpu=2, ram=0).energy_wh == 10 and total.net_wh is None
     # A run that was killed, and the one that went on: the lost steps are paid for too.
     total = energy.across([reading("a", 1_100.0, label="resumed"), reading("a", 1_000.0, label="killed")])
@@ -51,15 +50,11 @@ def test_what_does_not_add_up_is_refused():
             energy.across(readings)
 
 
-def test_a_reading_survives_its_file_and_a_machine_keeps_its_name(monkeypatch, tmp_path):
-    assert energy.Reading.from_raw(json.loads(json.dumps(reading().raw()))) == reading()
-    assert energy.machine_id() == energy.machine_id() != ""
-    monkeypatch.setattr(machines, "BOOT", tmp_path / "none")
-    assert energy.machine_id() == machines.platform.node()
-
-
-def test_the_work_is_done_once_and_measured():
+def test_the_work_is_done_once_and_its_reading_survives_its_file(monkeypatch, tmp_path):
     calls = []
     seen = energy.on_this_machine("work", lambda: calls.append(1), country="USA")
-    assert calls == [1]
-    assert seen.machine == energy.machine_id() and seen.cost.label == "work"
+    assert calls == [1] and seen.machine == energy.machine_id() != "" and seen.cost.label == "work"
+    for each in (seen, reading()):
+        assert energy.Reading.from_raw(json.loads(json.dumps(each.raw()))) == each
+    monkeypatch.setattr(machines, "BOOT", tmp_path / "none")
+    assert energy.machine_id() == machines.platform.node()

@@ -1,27 +1,19 @@
 """Importing the package loads nothing heavy, and where packages are missing it says what to do."""
 
-import subprocess
-import sys
-
 import pytest
 
-from helpers.assets import ROOT
+from tests.shared import python
 
 HEAVY = ("torch", "transformers", "datasets", "codecarbon", "matplotlib", "pandas", "sklearn", "papermill")
-
-
-def python(code, *options):
-    """Run code, or a module with its arguments, in a Python of its own, in the course's folder."""
-    command = [sys.executable, *options] + (["-c", code] if code else [])
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
 
 
 @pytest.mark.parametrize("names", ["__version__", "environment, assets, processes"])
 def test_importing_loads_nothing_heavy_and_takes_no_time(names):
     heavy = f"[name for name in {HEAVY} if name in sys.modules]"
-    code = f"import sys, time; from helpers import {names}; print({heavy})"
-    loaded, seconds = python(f"{code}; print(time.process_time())").stdout.splitlines()
-    assert loaded == "[]" and float(seconds) < 0.2
+    code = f"import sys, time; from helpers import {names}; print({heavy}, time.process_time())"
+    shown = [python("-c", code).stdout.rpartition(" ") for _ in range(3)]  # a busy neighbor slows some
+    assert {loaded for loaded, *_ in shown} == {"[]"}
+    assert min(float(seconds) for *_, seconds in shown) < 0.2
 
 
 def test_an_accuracy_alone_needs_no_statistics():
@@ -31,22 +23,21 @@ def test_an_accuracy_alone_needs_no_statistics():
         "assert training.score(np.array([0, 1]), np.array([[0.9, 0.1], [0.8, 0.2]])).accuracy == 0.5\n"
         "print([name for name in ('sklearn', 'scipy.stats') if name in sys.modules])"
     )
-    assert python(code).stdout.strip() == "[]"
+    assert python("-c", code).stdout.strip() == "[]"
 
 
 def test_check_starts_without_torch():
     missing = "import sys; sys.modules['torch'] = None"  # what an import of a missing package meets
-    done = python(f"{missing}; from helpers.__main__ import main; main(['check'])")
-    assert "Traceback" not in done.stderr
-    assert "python" in done.stdout
+    done = python("-c", f"{missing}; from helpers.__main__ import main; main(['check'])")
+    assert "Traceback" not in done.stderr and "python" in done.stdout
 
 
 def test_check_and_require_without_any_package_say_what_to_do():
     """The system's Python instead of the environment's; `-S` leaves out what is installed."""
-    done = python("", "-S", "-m", "helpers", "check")
+    done = python("-S", "-m", "helpers", "check")
     assert done.returncode == 1 and done.stderr == ""
     assert "FAIL packages" in done.stdout and "make setup" in done.stdout
     assert "FAIL memory" in done.stdout and "can't be read without psutil" in done.stdout
-    done = python("from helpers import environment; environment.require()", "-S")
+    done = python("-S", "-c", "from helpers import environment; environment.require()")
     assert "ModuleNotFoundError" in done.stderr.splitlines()[-1]
     assert "has no packaging" in done.stderr and "make run" in done.stderr

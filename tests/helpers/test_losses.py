@@ -1,16 +1,18 @@
 """The formulas of the notebook “Losses”, from its own cells tagged `formula`, against PyTorch and SciPy."""
 
 import math
+from statistics import NormalDist
 from types import SimpleNamespace
 
 import pytest
+import torch
+from torch.nn import functional as F
 
+from helpers import statistics
 from tools import notebooks
 
-torch = pytest.importorskip("torch")
-F = torch.nn.functional
 NOTEBOOK = notebooks.course()["losses"]
-LOGITS = [(1, 2), (5, 3), (64, 10), (2, 30_522)]
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +35,7 @@ def classes(rows, count):
     return torch.randint(0, count, (rows,))
 
 
-@pytest.mark.parametrize("shape", LOGITS)
+@pytest.mark.parametrize("shape", [(1, 2), (5, 3), (64, 10), (2, 30_522)])
 def test_softmax_and_cross_entropy(formulas, shape):
     z, y = 3 * torch.randn(shape), classes(*shape)
     torch.testing.assert_close(formulas.softmax_naive(z), torch.softmax(z, -1))
@@ -50,13 +52,6 @@ def test_stable_where_the_naive_form_is_not_and_equal_logits_cost_log_of_their_n
         assert not torch.isfinite(formulas.cross_entropy_naive(z, y))
     loss = formulas.cross_entropy(torch.zeros(4, 30_522), classes(4, 30_522))
     assert loss.item() == pytest.approx(math.log(30_522))
-
-
-def test_gradient_flows_through_the_stable_form(formulas):
-    z, y = torch.randn(6, 4, dtype=torch.float64, requires_grad=True), classes(6, 4)
-    (ours,) = torch.autograd.grad(formulas.cross_entropy(z, y), z)
-    (theirs,) = torch.autograd.grad(F.cross_entropy(z, y), z)
-    torch.testing.assert_close(ours, theirs)
 
 
 @pytest.mark.parametrize("share", [0.15, 1.0])
@@ -154,10 +149,7 @@ def test_l2_penalty_in_adam_is_adams_weight_decay_and_not_adamws(formulas):
     assert (ours - adamw).abs().max() > 0.01
 
 
-@pytest.mark.parametrize(("k", "n"), [(0, 10), (10, 10), (1_893, 2_000), (1, 1)])
+@pytest.mark.parametrize(("k", "n"), [(0, 10), (7, 10), (10, 10), (1_893, 2_000), (1, 1)])
 def test_wilson_interval(formulas, k, n):
-    from scipy.stats import binomtest, norm
-
-    expected = binomtest(k, n).proportion_ci(0.95, method="wilson")
-    low, high = formulas.wilson_interval(k, n, q=norm.ppf(0.975))
-    assert (low, high) == pytest.approx((expected.low, expected.high), abs=1e-12)
+    found, (low, high) = formulas.wilson_interval(k, n, NormalDist().inv_cdf(0.975)), statistics.wilson(k, n)
+    assert found == pytest.approx((low, high), abs=1e-12) and 0 <= low <= k / n <= high <= 1

@@ -10,6 +10,7 @@ import psutil
 import pytest
 
 from helpers import processes
+from tests.shared import python
 
 # A launcher with two workers, as small as they come: each is known by its number.
 WORKER = """
@@ -27,17 +28,12 @@ sys.exit(any([worker.wait() for worker in workers]))
 """
 
 
-def python(code):
+def command(code):
     return [sys.executable, "-c", code]
 
 
 def launcher(worker=WORKER, options=()):
-    return python(LAUNCHER.format(worker=worker, options=list(options)))
-
-
-def alone(code):
-    """Run code in the course's folder, but not as a job."""
-    return subprocess.run(python(code), cwd=processes.ROOT, capture_output=True, text=True)
+    return command(LAUNCHER.format(worker=worker, options=list(options)))
 
 
 def gone(pids, seconds=10):
@@ -49,10 +45,8 @@ def gone(pids, seconds=10):
 
 
 def runs(pid):
-    try:
+    with contextlib.suppress(psutil.NoSuchProcess):
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def started(job):
@@ -66,7 +60,7 @@ def started(job):
 
 def test_lines_come_while_it_runs():
     code = "import time\nfor n in range(2):\n    print(n, flush=True)\n    time.sleep(30 * n)"
-    with processes.Job(python(code)) as job:
+    with processes.Job(command(code)) as job:
         assert next(iter(job)) == "0" and job.returncode is None
 
 
@@ -75,20 +69,20 @@ def test_lines_of_two_processes_do_not_mix():
     assert processes.run(launcher(worker, ["-u"])) == 20_000 * ["a line"]  # unbuffered, as torchrun does
 
 
-@pytest.mark.parametrize("followed", [False, True])
-def test_a_failed_job_says_what_it_wrote_last(followed):
-    command = python("print('first'); print('last words'); raise SystemExit(3)")
-    if followed:
-        with processes.Job(command) as job:
-            assert "first" in iter(job)
-            list(job)
-    with pytest.raises(processes.JobError, match=r"status 3(.|\n)*first\nlast words"):
-        job.check() if followed else processes.run(command)
+def test_a_failed_job_says_what_it_wrote_last_and_a_program_that_is_not_there_is_named():
+    with pytest.raises(processes.JobError, match=r"no-such-program can't be started: No such file"):
+        processes.Job(["no-such-program"]).__enter__()
+    words = command("print('first'); print('last words'); raise SystemExit(3)")
+    with processes.Job(words) as job:
+        assert "first" in iter(job) and list(job) == ["last words"]
+    for check in (job.check, lambda: processes.run(words)):
+        with pytest.raises(processes.JobError, match=r"status 3(.|\n)*first\nlast words"):
+            check()
 
 
 def test_processes_find_helpers_and_share_the_cores_and_errors_are_among_the_lines():
     code = "import os, sys, helpers; print(os.environ['OMP_NUM_THREADS']); print('seen', file=sys.stderr)"
-    assert sorted(processes.run(python(code), threads=2)) == ["2", "seen"]
+    assert sorted(processes.run(command(code), threads=2)) == ["2", "seen"]
 
 
 @pytest.mark.parametrize("error", [None, KeyboardInterrupt, ValueError])
@@ -115,7 +109,7 @@ with processes.Job({launcher()!r}) as job:
     for line in job:
         print(*[process.pid for process in job.processes()], flush=True)
 """
-    owner = subprocess.Popen(python(code), stdout=subprocess.PIPE, text=True, cwd=processes.ROOT)
+    owner = subprocess.Popen(command(code), stdout=subprocess.PIPE, text=True, cwd=processes.ROOT)
     owner.stdout.readline()
     pids = [int(pid) for pid in owner.stdout.readline().split()]
     assert len(pids) == 3
@@ -127,14 +121,15 @@ with processes.Job({launcher()!r}) as job:
 def test_without_an_owner_a_process_goes_on(monkeypatch):
     monkeypatch.delenv(processes.OWNER, raising=False)
     code = "import threading; from cluster import worker; worker.end_with_owner()"
-    assert alone(f"{code}; print(threading.active_count())").stdout.strip() == "1"
+    assert python("-c", f"{code}; print(threading.active_count())").stdout.strip() == "1"
 
 
 def test_a_worker_leaves_with_all_its_lines_and_before_python_is_taken_down():
-    done = alone(
+    done = python(
+        "-c",
         "import atexit; from cluster import worker\n"
         "atexit.register(print, 'taken down')\n"
-        "print('last line', end=''); worker.leave()"
+        "print('last line', end=''); worker.leave()",
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "last line", "")
 
@@ -150,8 +145,3 @@ def test_the_loopback_counts():
             client.sendall(bytes(10_000))
             assert len(accepted.recv(10_000, socket.MSG_WAITALL)) == 10_000
     assert processes.bytes_sent() - before >= 1_000_000
-
-
-def test_a_program_that_is_not_there_is_named():
-    with pytest.raises(processes.JobError, match=r"no-such-program can't be started: No such file"):
-        processes.Job(["no-such-program"]).__enter__()

@@ -1,11 +1,15 @@
 """A receipt gives back what was put in, computes to the same figures, and shows any change."""
 
+import copy
+import functools
 import json
+import operator
 import re
 from dataclasses import replace
 
 import jsonschema
 import pytest
+from huggingface_hub import ModelCard
 
 from helpers import assets, energy, receipts
 
@@ -62,9 +66,8 @@ def test_it_says_what_it_rests_on_and_the_table_where_and_when(receipt):
     assert table["figure"]["predictions"].endswith("J per 1,000")
 
 
-@pytest.mark.parametrize(
-    ("place", "value", "shown"),
-    [
+def test_tampering_shows(receipt):
+    for (*place, last), value, shown in (
         (("figures", "fine-tuning", "results", "energy_wh"), 1.0, "fine-tuning: energy_wh is stored as 1.0"),
         (("figures", "fine-tuning", "raw", "wall_s"), 1.0, "digest does not fit"),
         (("figures", "predictions", "raw", "count"), 5_000, "joules_per_1000"),
@@ -74,57 +77,42 @@ def test_it_says_what_it_rests_on_and_the_table_where_and_when(receipt):
         (("details", "target"), 0.7, "digest does not fit"),
         (("details", "runs", 0, "cost", "results", "pue"), 1.0, "details.runs[0].cost: pue is stored as 1.0"),
         (("method", "CPU"), "measured: a counter", "The methods are"),
-    ],
-)
-def test_tampering_shows(receipt, place, value, shown):
-    inner = receipt
-    for name in place[:-1]:
-        inner = inner[name]
-    inner[place[-1]] = value
-    again = receipts.replay(receipt)
-    assert not again.ok and "NOT EQUAL" in str(again) and shown in str(again)
+    ):
+        changed = copy.deepcopy(receipt)
+        functools.reduce(operator.getitem, place, changed)[last] = value
+        again = receipts.replay(changed)
+        assert not again.ok and "NOT EQUAL" in str(again) and shown in str(again)
 
 
-@pytest.mark.parametrize(("factor", "ok"), [(0.999, False), (1 + 1e-15, True)])
-def test_a_new_digest_hides_no_change_but_a_last_bit_which_processors_round_differently(receipt, factor, ok):
-    receipt["figures"]["fine-tuning"]["results"]["energy_wh"] *= factor
-    receipt["digest"] = receipts.digest(receipt)
-    again = receipts.replay(receipt)
-    assert again.ok == ok and ("computes to" in str(again)) != ok
+def test_a_new_digest_hides_no_change_but_a_last_bit_which_processors_round_differently(receipt):
+    for factor, ok in ((1 + 1e-15, True), (0.999, False)):
+        receipt["figures"]["fine-tuning"]["results"]["energy_wh"] *= factor
+        again = receipts.replay(receipt | {"digest": receipts.digest(receipt)})
+        assert again.ok == ok and ("computes to" in str(again)) != ok
 
 
-@pytest.mark.parametrize(
-    ("change", "shown"),
-    [
-        (lambda receipt: receipt.pop("hardware"), "hardware"),
-        (lambda receipt: receipt["inputs"].update({"x": "12"}), "inputs.x"),
-        (lambda receipt: receipt["figures"]["hit"].update(kind="guess"), "figures.hit.kind"),
-        (lambda receipt: receipt.update(details=[]), "details"),
-        (lambda receipt: receipt.update(receipt=2), "receipt"),
-    ],
-)
-def test_what_is_no_receipt_is_refused(receipt, tmp_path, change, shown):
-    change(receipt)
-    with pytest.raises(receipts.ReceiptError, match=shown):
+def test_what_is_no_receipt_is_refused(receipt, tmp_path):
+    for change, shown in (
+        ({"receipt": 2}, "receipt"),
+        ({"inputs": {"x": "12"}}, "inputs.x"),
+        ({"figures": {"hit": receipt["figures"]["hit"] | {"kind": "guess"}}}, "figures.hit.kind"),
+        ({"details": []}, "details"),
+    ):
+        with pytest.raises(receipts.ReceiptError, match=shown):
+            receipts.save(receipt | change, tmp_path / "bad.json")
+    del receipt["hardware"]
+    with pytest.raises(receipts.ReceiptError, match="hardware"):
         receipts.save(receipt, tmp_path / "bad.json")
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    ("content", "shown"),
-    [
-        (b'{"receipt": 1, ', "not JSON"),
-        (b"\xff\xfe\x00", "not JSON"),
-        (b"[" * 100_000, "not JSON"),
-        (b'{"receipt": NaN}', "holds NaN"),
-    ],
-)
-def test_a_file_that_cannot_be_read_says_so(tmp_path, content, shown):
+def test_a_file_that_cannot_be_read_says_so(tmp_path):
     with pytest.raises(receipts.ReceiptError, match=r"no receipt one.json"):
         receipts.load(tmp_path / "one.json")
-    (tmp_path / "one.json").write_bytes(content)
-    with pytest.raises(receipts.ReceiptError, match=shown):
-        receipts.load(tmp_path / "one.json")
+    for content in (b"", b'{"receipt": 1, ', b"\xff\xfe\x00", b"[" * 100_000, b'{"receipt": NaN}'):
+        (tmp_path / "one.json").write_bytes(content)
+        with pytest.raises(receipts.ReceiptError, match="holds NaN" if b"NaN" in content else "not JSON"):
+            receipts.load(tmp_path / "one.json")
     with pytest.raises(receipts.ReceiptError, match=f"{tmp_path.name} is not JSON: .*Get it anew"):
         receipts.load(tmp_path)
 
@@ -160,15 +148,12 @@ def test_unknown_stays_unknown():
     receipt = receipts.make("a test", {}, made_by="a test", details={"runs": [cost(), unknown]})
     assert receipt["method"]["CPU"] == "modelled: 800 W at most" and receipts.replay(receipt).ok
     receipt = receipts.make("a test", {"x": unknown}, made_by="a test")
-    assert receipts.replay(receipt).ok
-    assert receipts.table(receipt).loc["x", "figure"] == "unknown"
+    assert receipts.replay(receipt).ok and receipts.table(receipt).loc["x", "figure"] == "unknown"
     with pytest.raises(receipts.ReceiptError, match="unknown, which is not 0"):
         receipts.card(receipt, "x")
 
 
 def test_the_model_card_takes_the_block(receipt):
-    from huggingface_hub import ModelCard
-
     block = receipts.card(receipt, "fine-tuning")
     card = ModelCard(f"---\n{block}\n---\n# A model\n")
     emissions = card.data.to_dict()["co2_eq_emissions"]

@@ -1,23 +1,12 @@
 """Intervals hold what they promise."""
 
 import math
-import statistics
 
 import numpy as np
 import pytest
 
 from helpers import statistics as ours
 from helpers.statistics import holm, mcnemar, mean_interval, ratio_interval, same_within
-
-
-@pytest.mark.parametrize(("right", "n"), [(0, 10), (1, 1), (7, 10), (80, 100), (1_000, 1_000)])
-def test_wilson_is_its_formula_and_stays_between_0_and_1(right, n):
-    z, share = statistics.NormalDist().inv_cdf(0.975), right / n
-    center = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    low, high = ours.wilson(right, n)
-    assert (low, high) == pytest.approx((center - half, center + half), abs=1e-9)
-    assert 0 <= low <= share <= high <= 1
 
 
 @pytest.mark.parametrize("size", [3, 5, 8, 20])

@@ -3,16 +3,13 @@
 import io
 import zipfile
 from pathlib import Path
+from statistics import StatisticsError as OwnError  # any that is not the room's
 
 import pytest
 
 from helpers.tables import read_table
 
 PLAIN = "time,note,W\n0,café,31\n1,naïve,29\n"
-
-
-class OwnError(ValueError):
-    pass
 
 
 def read(folder, content):
@@ -29,21 +26,17 @@ def archive(*names):
     return buffer.getvalue()
 
 
-@pytest.mark.parametrize(
-    ("encoding", "notes"),
-    [
-        *[(encoding, []) for encoding in ("utf-8", "utf-8-sig")],
-        *[(encoding, ["encoding UTF-16"]) for encoding in ("utf-16", "utf-16-le", "utf-16-be")],
-        ("cp1252", ["encoding Windows-1252 ('café' in line 2)"]),
-    ],
-)
+ENCODINGS = {"utf-8": [], "utf-8-sig": [], "cp1252": ["encoding Windows-1252 ('café' in line 2)"]}
+ENCODINGS |= {name: ["encoding UTF-16"] for name in ("utf-16", "utf-16-le", "utf-16-be")}
+
+
+@pytest.mark.parametrize(("encoding", "notes"), ENCODINGS.items())
 @pytest.mark.parametrize(("separator", "name"), [(",", None), (";", "semicolon"), ("\t", "tab")])
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 def test_encoding_separator_and_line_end_are_recognized(tmp_path, encoding, notes, separator, name, end):
     table = read(tmp_path, PLAIN.replace(",", separator).replace("\n", end).encode(encoding))
     assert table.columns == {"time": ("0", "1"), "note": ("café", "naïve"), "W": ("31", "29")}
-    assert table.lines == (2, 3)
-    assert table.notes == notes + ([f"separator {name}"] if name else [])
+    assert table.lines == (2, 3) and table.notes == notes + ([f"separator {name}"] if name else [])
 
 
 def test_the_separator_is_the_one_that_fits_header_and_rows(tmp_path):
@@ -63,8 +56,7 @@ def test_every_character_and_every_line_is_counted(tmp_path):
     rows = "\n\n".join(f'{n},"{text}"' for n, text in enumerate(values))
     table = read(tmp_path, f"n,text\n{rows}\n,\n")
     assert table.columns["text"] == tuple(text.replace('""', '"') for text in values)
-    assert table.columns["n"] == ("0", "1", "2", "3", "4")
-    assert table.lines == (2, 5, 9, 11, 13)
+    assert table.columns["n"] == ("0", "1", "2", "3", "4") and table.lines == (2, 5, 9, 11, 13)
     assert table.notes == ["2 rows over several lines (line 2)", "1 row without any value left out"]
 
 
@@ -75,10 +67,7 @@ def test_what_is_no_table_is_named_with_its_line_and_a_way_out(tmp_path):
         ("time,W\n", "has the columns time, W, and no row: write some below line 1"),
         ('\na,b\n"x\ny",1\nz\n', r"has 1 value in line 5 for 2 columns: a, b\. A comma begins a new value"),
         ("a;b\n1;2;3\n", r"has 3 values in line 2 for 2 columns: a, b\. A semicolon"),
-        (
-            'a,b\n"x\ny",1\n"z, 1\nw,2\n',
-            "has a quote that opens in line 4 and is not closed rightly up to line 5",
-        ),
+        ('a,b\n"x\ny",1\n"z, 1\nw,2\n', "has a quote that opens in line 4 and is not closed .* up to line 5"),
         ('a,b\n"so" he said,1\n', "has a quote that opens in line 2 .* line 2: close it, and write a quote"),
         ("a,b, A\n1,2,3\n", "has two columns 'a' in line 1: rename one"),
         ("a,b\n1,2\n1,\0\n", "has a NUL byte in line 3: it is damaged"),

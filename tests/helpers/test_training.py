@@ -13,10 +13,12 @@ import psutil
 import pytest
 import tokenizers
 import torch
-from transformers import BertConfig, BertForSequenceClassification
+from peft import LoraConfig, get_peft_model
+from transformers import get_linear_schedule_with_warmup
 from transformers import set_seed as seed_everything
 
 from helpers import checkpoints, data, statistics, training
+from tests.shared import interrupt_at, tiny_bert
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -27,26 +29,12 @@ def model(tokenizer):
 
 
 def tiny(tokenizer, **shape):
-    seed_everything(0)
-    usual = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
-    config = BertConfig(vocab_size=len(tokenizer), **usual | shape)
-    return BertForSequenceClassification(config)
+    return tiny_bert(vocab_size=len(tokenizer), **shape)
 
 
 def fit(model, rows, tokenizer, **settings):
     settings = {"epochs": 3, "batch_size": 8, "learning_rate": 1e-3, "precision": "no", **settings}
     return training.fine_tune(model, rows, rows, tokenizer, **settings)
-
-
-def interrupt_at(model, step):
-    """Make the model raise a real SIGINT at the given training step, once; `remove` undoes that."""
-    steps = iter(range(10_000))
-
-    def interrupting(model, _):
-        if model.training and next(steps) == step:
-            signal.raise_signal(signal.SIGINT)
-
-    return model.register_forward_pre_hook(interrupting)
 
 
 def test_it_learns(model, rows, tokenizer):
@@ -62,8 +50,6 @@ def test_it_learns(model, rows, tokenizer):
 
 
 def test_it_is_the_loop_that_the_notebook_writes_out_and_the_seed_decides(rows, tokenizer):
-    from transformers import get_linear_schedule_with_warmup
-
     model = tiny(tokenizer)
     seed_everything(5)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
@@ -99,17 +85,14 @@ def test_another_loss_takes_the_place_of_the_models_own(rows, tokenizer):
 
 def test_it_stops_at_the_target(model, rows, tokenizer):
     history = fit(model, rows, tokenizer, epochs=10, target=0.9)
-    assert history.stopped == "target" and len(history.epochs) < 10
-    assert [epoch["accuracy"] >= 0.9 for epoch in history.epochs] == [False] * (len(history.epochs) - 1) + [
-        True
-    ]
+    *before, last = (epoch["accuracy"] >= 0.9 for epoch in history.epochs)
+    assert history.stopped == "target" and len(before) < 9 and last and not any(before)
 
 
 @pytest.mark.parametrize("step", [3, 11, 16])
 def test_an_interrupt_keeps_everything_and_the_next_call_goes_on(rows, tokenizer, tmp_path, step, capfd):
     whole = fit(tiny(tokenizer), rows, tokenizer)
-    model = tiny(tokenizer)
-    interrupt_at(model, step)
+    interrupt_at(model := tiny(tokenizer), step)
     cut = fit(model, rows, tokenizer, checkpoint=tmp_path / "state")
     assert (cut.stopped, cut.loss) == ("interrupted", whole.loss[:step])
     assert f"Interrupted after step {step} of 24" in "".join(capfd.readouterr())
@@ -131,28 +114,12 @@ def test_an_interrupt_in_validation_and_one_without_checkpoint(rows, tokenizer, 
     assert history.stopped == "interrupted" and history.loss == cut.loss[:5]
 
 
-def test_a_checkpoint_of_other_settings_is_refused(model, rows, tokenizer, tmp_path):
-    interrupt_at(model, 3)
-    state, message = tmp_path / "state", "was made with epochs 3: (?=.*folder, or del)"
-    fit(model, rows, tokenizer, checkpoint=state)
-    refused(message, tiny(tokenizer), rows, tokenizer, state, epochs=5)
-    assert (state / "settings.json").exists()
-    other = fit(tiny(tokenizer), rows, tokenizer, checkpoint=state, target=0.0)
-    assert other.stopped == "target", "another target is no other run"
-
-
-@pytest.fixture(scope="module")
-def interrupted(rows, tokenizer, tmp_path_factory):
-    model, folder = tiny(tokenizer), tmp_path_factory.mktemp("interrupted") / "state"
-    interrupt_at(model, 11)
-    fit(model, rows, tokenizer, checkpoint=folder)
-    return folder
-
-
 @pytest.fixture
-def state(interrupted, tmp_path):
+def state(rows, tokenizer, tmp_path):
     """The checkpoint of a run that was interrupted at step 11."""
-    return shutil.copytree(interrupted, tmp_path / "state")
+    interrupt_at(model := tiny(tokenizer), 11)
+    fit(model, rows, tokenizer, checkpoint=tmp_path / "state")
+    return tmp_path / "state"
 
 
 def refused(message, model, rows, tokenizer, checkpoint, **others):
@@ -161,6 +128,12 @@ def refused(message, model, rows, tokenizer, checkpoint, **others):
     with pytest.raises(training.TrainingError, match=f"{message}.*Give another"):
         fit(model, rows, tokenizer, checkpoint=checkpoint, **others)
     assert checkpoints.weights_digest(model) == before
+
+
+def test_a_checkpoint_of_other_settings_is_refused_and_another_target_is_none(state, rows, tokenizer):
+    refused("made with epochs 3: (?=.*folder, or del)", tiny(tokenizer), rows, tokenizer, state, epochs=5)
+    assert (state / "settings.json").exists()
+    assert fit(tiny(tokenizer), rows, tokenizer, checkpoint=state, target=0.0).stopped == "target"
 
 
 def scaled_loss(factor):
@@ -194,8 +167,6 @@ def test_a_checkpoint_of_anything_else_is_refused(state, rows, tokenizer):
 
 
 def test_an_adapter_of_another_rank_and_a_loss_with_another_number_are_others(tokenizer):
-    from peft import LoraConfig, get_peft_model
-
     configs = [LoraConfig(r=rank, target_modules=["query"]) for rank in (2, 2, 4)]
     two, again, four = (get_peft_model(tiny(tokenizer), config) for config in configs)
     for digest in (checkpoints.model_digest, checkpoints.weights_digest):
@@ -297,8 +268,6 @@ def test_training_leaves_the_model_as_a_plain_model(model, rows, tokenizer):
 @pytest.mark.parametrize("peft", [False, True], ids=["bare", "LoRA"])
 def test_the_head_is_what_training_starts_anew(model, peft):
     if peft:
-        from peft import LoraConfig, get_peft_model
-
         anew = {"modules_to_save": ["pooler", "classifier"]}
         model = get_peft_model(model, LoraConfig(r=2, target_modules=["query", "value"], **anew))
     names = {id(weight): name for name, weight in model.named_parameters()}
@@ -327,14 +296,11 @@ def test_evaluation_depends_on_no_batches_and_leaves_the_mode(model, rows, token
 
 
 def test_score_by_hand_and_when_one_class_is_never_predicted():
-    labels = np.array([1, 1, 1, 0, 0])
     chances = np.array([0.9, 0.8, 0.2, 0.7, 0.1])
-    result = training.score(labels, np.stack([1 - chances, chances], axis=1))
-    assert result.accuracy == pytest.approx(3 / 5)
+    result = training.score(np.array([1, 1, 1, 0, 0]), np.stack([1 - chances, chances], axis=1))
+    assert result.accuracy == pytest.approx(3 / 5) and result.interval == statistics.wilson(3, 5)
     assert result.f1 == pytest.approx(2 * 2 / (2 * 2 + 1 + 1))  # 2 TP, 1 FP, 1 FN
-    assert result.confusion.tolist() == [[1, 1], [1, 2]]
-    assert result.interval == statistics.wilson(3, 5)
-    assert str(result).endswith("F1 0.667, 5 rows")
+    assert result.confusion.tolist() == [[1, 1], [1, 2]] and str(result).endswith("F1 0.667, 5 rows")
     result = training.score(np.array([0, 1, 0]), np.array([[0.9, 0.1]] * 3))
     assert result.f1 == 0 and result.confusion.tolist() == [[2, 0], [1, 0]]
 

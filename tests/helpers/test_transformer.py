@@ -1,35 +1,25 @@
 """The plain network is that of Transformers, and neither padding nor saving operations changes an answer."""
 
-import subprocess
-import sys
-
 import pytest
 import torch
-from transformers import BertConfig, BertForMaskedLM, BertForSequenceClassification, set_seed
+from torch.utils.flop_counter import FlopCounterMode
 
 from cluster import reviews
 from helpers import assets, transformer
+from tests.shared import python, tiny_bert
 
 
-@pytest.fixture(scope="module")
-def sentences():
-    return reviews.pad(reviews.read("validation", 12))
-
-
-def tiny(kind=BertForSequenceClassification, dropout=0.0):
-    set_seed(0)
-    shape = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 64}
+def tiny(kind="BertForSequenceClassification", dropout=0.0):
     dropouts = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
-    return kind(BertConfig(vocab_size=50, **shape, **dropouts))
+    return tiny_bert(kind, vocab_size=50, num_hidden_layers=3, **dropouts)
 
 
-def test_its_answers_are_those_of_transformers(sentences):
-    input_ids, attention_mask, labels = sentences
+def test_its_answers_are_those_of_transformers():
+    input_ids, attention_mask, labels = reviews.pad(reviews.read("validation", 12))
     ours = transformer.load(seed=0)
     theirs = transformer.mean_classifier(assets.resolve_model("pocket-bert"))
     theirs.classifier.load_state_dict(ours.classifier.state_dict())
-    expected = theirs(input_ids, attention_mask, labels)
-    logits = ours(input_ids, attention_mask)
+    expected, logits = theirs(input_ids, attention_mask, labels), ours(input_ids, attention_mask)
     assert logits.std() > 0.01
     torch.testing.assert_close(logits, expected.logits, rtol=1e-4, atol=1e-5)
     expected.loss.backward()
@@ -46,26 +36,17 @@ def test_the_head_follows_the_seed_and_the_rest_does_not():
     assert differing == {"classifier.weight", "classifier.bias"}
 
 
-def test_padding_changes_no_answer():
-    two, model = reviews.read("train", 2), transformer.load(seed=0).eval()
-    with torch.inference_mode():
-        together = model(*reviews.pad(two)[:2])
-        alone = torch.cat([model(*reviews.pad([one])[:2]) for one in two])
-    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
-
-
 def test_a_worker_loads_no_large_library():
     code = (
         "import sys; from cluster import reviews; from helpers import transformer\n"
         "transformer.load(0)(*reviews.pad(reviews.read('train', 2))[:2])\n"
         "print([name for name in ('transformers', 'datasets', 'pandas', 'scipy') if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=assets.ROOT, capture_output=True, text=True)
-    assert done.stdout.strip() == "[]", done.stderr
+    assert python("-c", code).stdout.strip() == "[]"
 
 
 def test_a_classifier_of_the_mean_leaves_padding_out(tmp_path):
-    model = tiny(BertForMaskedLM).eval()
+    model = tiny("BertForMaskedLM").eval()
     model.save_pretrained(tmp_path)
     classifier = transformer.mean_classifier(tmp_path).eval()
     ids = torch.tensor([[2, 9, 11, 3]])
@@ -110,8 +91,6 @@ def test_logits_and_gradients_stay(batch, attention, masked):
 
 
 def test_it_computes_less(batch):
-    from torch.utils.flop_counter import FlopCounterMode
-
     def operations(model):
         with FlopCounterMode(display=False) as counter:
             model(**batch).loss.backward()
@@ -133,4 +112,4 @@ def test_dropout_still_drops_and_a_model_that_evaluates_goes_on_evaluating(batch
 
 def test_another_head_is_refused():
     with pytest.raises(ValueError, match=r"BertForMaskedLM: expected a BERT whose head reads the pooler"):
-        transformer.first_position_only(tiny(BertForMaskedLM))
+        transformer.first_position_only(tiny("BertForMaskedLM"))

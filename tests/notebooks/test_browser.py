@@ -1,6 +1,5 @@
 """A notebook in a real browser: a slider moves and the picture follows; nothing comes from the web."""
 
-import json
 import os
 import re
 import secrets
@@ -8,10 +7,11 @@ import shutil
 import subprocess
 import sys
 import time
-import urllib.request
+from contextlib import suppress
 
 import nbformat
 import pytest
+from jupyter_server.serverapp import list_running_servers
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from tools.notebooks import KERNEL, ROOT
@@ -24,16 +24,10 @@ pytestmark = [
 ]
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 CELL = """
-import ipywidgets, matplotlib.pyplot as plt
+import ipywidgets
 from helpers import widgets
-
-def draw(height):
-    figure, axes = plt.subplots(figsize=(2, height))
-    axes.plot([0, height])
-    return figure
-
-slider = ipywidgets.FloatSlider(value=2, min=1, max=5, step=1)
-widgets.explore(draw, alt="A line that rises.", height=slider)
+from tests.helpers.test_widgets import draw
+widgets.explore(draw, alt="A line that rises.", height=ipywidgets.FloatSlider(value=2, min=1, max=5, step=1))
 """
 QUIZ = f"from helpers.quiz import display_quiz\ndisplay_quiz({str(ROOT / 'exercises/quiz/losses.json')!r})"
 
@@ -41,10 +35,8 @@ QUIZ = f"from helpers.quiz import display_quiz\ndisplay_quiz({str(ROOT / 'exerci
 @pytest.fixture
 def lab(tmp_path):
     """JupyterLab on a free port, in a folder with one notebook; its address with its token."""
-    notebook = new_notebook(
-        cells=[new_code_cell(CELL), new_markdown_cell("$E = mc^2$"), new_code_cell(QUIZ)],
-        metadata={"kernelspec": KERNEL},
-    )
+    cells = [new_code_cell(CELL), new_markdown_cell("$E = mc^2$"), new_code_cell(QUIZ)]
+    notebook = new_notebook(cells=cells, metadata={"kernelspec": KERNEL})
     nbformat.write(notebook, tmp_path / "widget.ipynb")
     token = secrets.token_hex()
     environment = {key: value for key, value in os.environ.items() if key != "COURSE_STATIC"}
@@ -56,25 +48,16 @@ def lab(tmp_path):
     nowhere = subprocess.DEVNULL
     server = subprocess.Popen(command, env=environment, stdout=nowhere, stderr=nowhere)
     try:
-        yield f"{_address(server, tmp_path / 'JUPYTER_RUNTIME')}lab/tree/widget.ipynb?token={token}"
+        running = []
+        while not running:
+            assert server.poll() is None, "JupyterLab ended before it began to listen"
+            time.sleep(0.2)
+            with suppress(ValueError):  # of a file that is half-written
+                running += list_running_servers(tmp_path / "JUPYTER_RUNTIME")
+        yield f"{running[0]['url']}lab/tree/widget.ipynb?token={token}"
     finally:
         server.terminate()
         server.wait(timeout=30)
-
-
-def _address(server, runtime):
-    """Where the server listens: it writes that to a file once it does."""
-    for _ in range(300):
-        assert server.poll() is None, "JupyterLab ended before it began to listen"
-        for path in runtime.glob("jpserver-*.json"):
-            try:
-                address = json.loads(path.read_text())["url"]
-                urllib.request.urlopen(f"{address}api", timeout=5)
-            except (OSError, ValueError):
-                continue
-            return address
-        time.sleep(0.2)
-    raise TimeoutError("JupyterLab did not listen within a minute")
 
 
 def test_a_slider_redraws_the_picture_and_nothing_comes_from_the_web(lab):
@@ -102,9 +85,8 @@ def test_a_slider_redraws_the_picture_and_nothing_comes_from_the_web(lab):
         for _ in range(2):
             page.keyboard.press("ArrowRight")
         expect(picture).not_to_have_attribute("src", first, timeout=30_000)
-        page.wait_for_function(
-            "height => document.querySelector('.jp-OutputArea img').naturalHeight > height", arg=height
-        )
+        higher = "height => document.querySelector('.jp-OutputArea img').naturalHeight > height"
+        page.wait_for_function(higher, arg=height)
         page.wait_for_function("window.MathJax && MathJax.version")  # of the formula
         page.locator(".jp-Notebook .jp-CodeCell .cm-content").nth(1).click()
         page.keyboard.press("Control+Enter")

@@ -11,8 +11,6 @@ from tools.notebooks import ROOT
 
 PATHS = [*notebooks.course().values()]
 PARAMETER = re.compile(r"^\w+: [\w.\[\], |]+ = .+  # \S")
-COMPARED = 120  # cells whose output is the same on every machine, of all notebooks, at least
-NO_COUNTER = "No energy counter can be read here"
 FIGURE = re.compile(r"\d[\d.,]*\s*(?:m?Wh|kWh|J|W|joules|watts?)\b")
 # A ratio of energies, in what a notebook prints or writes at a chart; and a time beside it. What is told of
 # rebound and of the job's parts is computed from given energies, not read off a meter.
@@ -36,11 +34,9 @@ def notebook(path):
 
 @and_the_extra
 def test_it_is_stored_as_a_run_from_a_fresh_kernel_of_any_machine(path, notebook):
-    assert notebooks.problems(notebook) == []
-    assert notebook.metadata.kernelspec == notebooks.KERNEL
+    assert notebooks.problems(notebook) == [] and notebook.metadata.kernelspec == notebooks.KERNEL
     assert (notebook.nbformat, notebook.nbformat_minor) == (4, 5)
-    assert path.read_bytes().endswith(b"}\n")
-    assert b"\r\n" not in path.read_bytes()
+    assert path.read_bytes().endswith(b"}\n") and b"\r\n" not in path.read_bytes()
 
 
 def test_it_opens_with_title_parameters_and_setup(notebook):
@@ -74,26 +70,22 @@ def test_a_cell_finds_what_it_needs_when_it_is_run_again(notebook):
     assert {name for source in cells for name in frees_what_it_needs(source)} == set()
 
 
-@pytest.mark.parametrize(
-    ("source", "found"),
-    [
-        ("print(model)\nmodel = None", {"model"}),
-        ("del model", {"model"}),
-        ("model = 1\nprint(model)\ndel model", set()),
-        ("model = None\nmodel = new(model)", set()),
-        ("for model in models:\n    print(model)\nmodel = None", set()),
-        ("def f(model):\n    return model\nmodel = f(1)\nmodel = None", set()),
-    ],
-)
-def test_cells_that_free_what_they_need_are_found(source, found):
-    assert frees_what_it_needs(source) == found
+def test_cells_that_free_what_they_need_are_found():
+    for source in ("print(model)\nmodel = None", "del model"):
+        assert frees_what_it_needs(source) == {"model"}
+    for source in (
+        "model = 1\nprint(model)\ndel model",
+        "model = None\nmodel = new(model)",
+        "for model in models:\n    print(model)\nmodel = None",
+        "def f(model):\n    return model\nmodel = f(1)\nmodel = None",
+    ):
+        assert frees_what_it_needs(source) == set()
 
 
 @and_the_extra
 def test_its_parameters_are_annotated_and_explained(notebook):
     lines = [line for line in notebook.cells[1].source.splitlines() if line and not line.startswith("#")]
-    assert lines, "a parameters cell holds at least one parameter"
-    assert [line for line in lines if not PARAMETER.match(line)] == []
+    assert lines and [line for line in lines if not PARAMETER.match(line)] == []
 
 
 def test_its_references_are_in_the_bibliography(notebook):
@@ -125,6 +117,7 @@ def test_its_solutions_are_folded_and_tagged(notebook):
             assert cell in solutions, f"a solution without its tag: {cell.source}"
 
 
+@and_the_extra
 def test_its_code_cells_are_short(notebook):
     """Imports don't count, nor blank lines, which the formatter asks for."""
     for cell in (cell for cell in notebook.cells[3:] if cell.cell_type == "code"):
@@ -144,7 +137,7 @@ def test_it_installs_nothing_hides_no_figure_and_expects_no_error(notebook):
 def test_enough_cells_are_compared_when_they_run_again():
     """Those tagged are, and one without an output compares next to nothing."""
     tagged = [cell for path in PATHS for cell in notebooks.tagged(notebooks.read(path), "nbval-check-output")]
-    assert sum(bool(cell.outputs) for cell in tagged) >= COMPARED
+    assert sum(bool(cell.outputs) for cell in tagged) >= 120
 
 
 def test_every_energy_line_carries_its_method(notebook):
@@ -155,7 +148,7 @@ def test_every_energy_line_carries_its_method(notebook):
 def test_nothing_is_called_measured_without_a_counter():
     notebook = notebooks.read(notebooks.course()["measure_energy"])
     shown = notebooks.printed(notebook)
-    if NO_COUNTER not in shown:
+    if "No energy counter can be read here" not in shown:
         pytest.skip("it was stored on a machine with a counter")
     assert not [line for line in shown.splitlines() if re.search(r"\bmeasured\b", line)]
     for cell in notebook.cells:

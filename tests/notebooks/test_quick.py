@@ -15,7 +15,6 @@ BINDER_GB = 2.0  # what Binder gives; a kernel above it is killed without a word
 COSTS = json.loads((notebooks.NOTEBOOKS / "costs.json").read_text())
 LONGEST_FIRST = sorted(notebooks.course(), key=lambda topic: -COSTS.get(topic, {}).get("wall_s", 0))
 
-
 # In a network namespace that has nothing but loopback; the kernel counts what looks for a way out.
 NOWHERE = ["unshare", "--net"]
 ALONE = 'ip link set lo up; "$@"; cat /proc/net/snmp /proc/net/snmp6 >"$0"'

@@ -39,10 +39,9 @@ def test_it_finds_the_course_that_it_is_in_and_leaves_no_name_behind():
     assert shown.splitlines() == [f"[] {ROOT / 'notebooks'}", f"{ROOT} {ROOT / 'helpers/__init__.py'}"]
 
 
-def test_elsewhere_it_names_what_it_looked_for(tmp_path):
+def test_elsewhere_it_names_what_it_looked_for_and_the_readme_says_what_to_do(tmp_path):
     seen = "File `'../tools/ready.py'` not found"
-    assert seen in run_cell(tmp_path)
-    assert seen in (ROOT / "README.md").read_text(), "the README says what to do"
+    assert seen in run_cell(tmp_path) and seen in (ROOT / "README.md").read_text()
 
 
 def test_a_package_that_is_absent_is_named():
@@ -74,14 +73,9 @@ InteractiveShell = type("Shell", (InteractiveShell,), {"__module__": "google.col
     assert shown.splitlines()[-2:] == [f"[] {clone}/notebooks", f"{clone} {clone}/helpers/__init__.py"]
 
 
-COLAB = [  # name and version of what is there; the system's packages come second
-    ("torch", "2.11.0+cu128"),
-    ("psutil", "5.9.5"),
-    ("Py.JWT", "2.13.0"),
-    ("py-jwt", "2.3.0"),
-    ("distro-info", "1.1build1"),
-    (None, None),  # the rest of one that was removed
-]
+# Name and version of what is there; the system's packages come second, and the rest of one that was removed.
+COLAB = [("torch", "2.11.0+cu128"), ("psutil", "5.9.5"), ("Py.JWT", "2.13.0")]
+COLAB += [("py-jwt", "2.3.0"), ("distro-info", "1.1build1"), (None, None)]
 CODECARBON = ["psutil>=6.0.0", "rapidfuzz", 'pandas>=2; python_version >= "3.99"', "black; extra == 'dev'"]
 
 
@@ -113,8 +107,7 @@ def test_colab_gets_only_what_is_absent_and_keeps_all_that_is_its_own(monkeypatc
     ready.add_missing()  # where the second pip failed, or was interrupted
     assert pip[2:] == [["--constraint", kept, "rapidfuzz"]]
     monkeypatch.setattr(machine, "installed_version", lambda name: "1.0")
-    assert ready.add_missing() == 0
-    assert len(pip) == 3, "nothing is absent"
+    assert ready.add_missing() == 0 and len(pip) == 3, "nothing is absent"
 
 
 def test_where_pip_fails_the_cell_says_so_and_stops(monkeypatch, pip):
@@ -129,7 +122,7 @@ def test_where_pip_fails_the_cell_says_so_and_stops(monkeypatch, pip):
 
 def test_what_colab_has_is_within_the_bounds(monkeypatch):
     monkeypatch.setenv("COLAB_RELEASE_TAG", "release")
-    has = dict(pin.split("==") for pin in PINS.split())
+    has = dict(re.findall(r"^(.+)==(.+)", PINS.read_text(), re.MULTILINE))
     bounds = {name: bounds for name, (_, bounds) in environment.packages().items() if name in has}
     assert len(bounds) > 10
     assert not {f"{name} {has[name]}" for name, allowed in bounds.items() if has[name] not in allowed}

@@ -1,9 +1,9 @@
 """`python -m tools run` and `store`, on notebooks made here that take a second each."""
 
 import errno
-import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -80,8 +80,7 @@ def test_a_failed_notebook_is_named_the_rest_goes_on_and_nothing_is_left(course,
     assert "00_breaks: cell [3], `1 / 0`: ZeroDivisionError: division by zero" in shown.err
     assert "01_dies: cell [3], `import os; os._exit(9)`: DeadKernelError" in shown.err
     assert "`import subprocess; sleep = sub" in shown.err and "choose --profile quick" in shown.err
-    assert "1 of 4 ok" in shown.out
-    assert texts(BUILD / "00_breaks.ipynb").split() == ["so", "far"]
+    assert "1 of 4 ok" in shown.out and texts(BUILD / "00_breaks.ipynb").split() == ["so", "far"]
     assert "still here" in texts(BUILD / "02_works.ipynb")
     pids = (course / "left").read_text().split()
     assert len(pids) == 2 and not environments.kernels(psutil.Process())
@@ -126,8 +125,7 @@ def test_a_full_disk_fails_one_notebook_and_the_rest_goes_on(course, capsys, mon
     shown = capsys.readouterr()
     assert f"00_large: its copy in {BUILD.resolve()} could not be written: OSError: [Errno 28]" in shown.err
     assert "the disk is full: free some space" in shown.err and "1 of 2 ok" in shown.out
-    results = [line["result"] for line in json.loads((BUILD / "summary.json").read_text())["notebooks"]]
-    assert results == ["failed", "ok"]
+    assert re.findall(r'"result": "(\w+)"', (BUILD / "summary.json").read_text()) == ["failed", "ok"]
     assert sorted(path.name for path in BUILD.iterdir()) == ["01_small.ipynb", "summary.json"]
 
 
@@ -145,28 +143,23 @@ def test_files_are_written_whole_and_together_or_not_at_all(tmp_path, capsys, mo
 
 def test_one_unknown_energy_makes_the_total_unknown_and_never_zero(tmp_path, capsys):
     outcomes = [kernel.Outcome("00_a", "ok", 1, 1), kernel.Outcome("01_b", "ok", 1, 1, 2.0, "modelled")]
-    assert [str(outcome).split("GB")[1].strip() for outcome in outcomes] == ["unknown", "2 Wh (modelled)"]
     runner._summarise(outcomes, tmp_path)
-    total = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("total"))
-    assert total.endswith("unknown")
+    assert re.search(r"^total .*unknown$", capsys.readouterr().out, re.MULTILINE)
 
 
-@pytest.mark.parametrize(
-    ("toml", "profile", "message"),
-    [
+def test_a_bad_profile_is_refused_before_anything_runs(course):
+    write(course, "00_first", "print(rows)")
+    for toml, profile, message in (
         ("[quick.first]\nrow = 2", "quick", r"\[quick.first\] sets row, but.*cell has: rows"),
         ("[gpu.none]\nrows = 2\n[quick]", "quick", r"\[gpu.none\] is no table of a notebook.*\[gpu.first\]"),
         ("[quick]", "gpu", "no profile gpu; it has: quick"),
         ("[quick", "quick", "not valid TOML"),
         ("quick = 3", "quick", r"\[quick.3\] is no table"),
         ("[quick]\nfirst = 3", "quick", r"\[quick.first\] is no table"),
-    ],
-)
-def test_a_bad_profile_is_refused_before_anything_runs(course, toml, profile, message):
-    write(course, "00_first", "print(rows)")
-    (course / "profiles.toml").write_text(toml)
-    with pytest.raises(RunError, match=message):
-        runner.run(folder=course, profile=profile)
+    ):
+        (course / "profiles.toml").write_text(toml)
+        with pytest.raises(RunError, match=message):
+            runner.run(folder=course, profile=profile)
     assert not BUILD.exists()
 
 
@@ -206,20 +199,9 @@ def test_a_notebook_computes_with_a_containers_share_of_the_cores(monkeypatch, u
     monkeypatch.setattr(machine, "visible_cores", lambda: 64)
     monkeypatch.setattr(machine, "cores", lambda: usable)
     monkeypatch.setattr(sys, "path", [*sys.path])
-    monkeypatch.setenv("OMP_NUM_THREADS", asked or "")
-    if asked is None:
-        monkeypatch.delenv("OMP_NUM_THREADS")
+    monkeypatch.setattr(os, "environ", {"OMP_NUM_THREADS": asked} if asked else {})
     ready.ready()
     assert os.environ.get("OMP_NUM_THREADS") == threads
-
-
-def test_a_sign_that_the_terminal_does_not_have_is_escaped(monkeypatch):
-    terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii", errors="strict")
-    monkeypatch.setattr(sys, "stdout", terminal)
-    monkeypatch.setattr(links, "lint", lambda _: ["a “ü”"])
-    assert main(["lint"]) == 1
-    terminal.flush()
-    assert terminal.buffer.getvalue().split() == [b"a", rb"\u201c\xfc\u201d"]
 
 
 def test_the_command_line_says_what_is_wrong_without_a_traceback(capsys):
@@ -258,8 +240,7 @@ def test_store_writes_outputs_and_costs(course):
     ids = [cell.id for cell in notebooks.read(path).cells]
     assert store.store(folder=course, readme=README) == 0
     notebook = notebooks.read(path)
-    assert notebooks.problems(notebook) == []
-    assert [cell.id for cell in notebook.cells] == ids
+    assert notebooks.problems(notebook) == [] and [cell.id for cell in notebook.cells] == ids
     assert [dict(cell.metadata) for cell in notebook.cells] == [{}, {"tags": ["parameters"]}, {}, {}]
     assert [cell.execution_count for cell in notebook.cells[1:]] == [1, 2, 3]
     assert [[output.text for output in cell.outputs] for cell in notebook.cells[2:]] == [["1\n"], ["a\nb\n"]]
@@ -298,10 +279,8 @@ def test_store_keeps_the_rows_of_notebooks_it_did_not_run(course):
 def test_store_refuses_and_leaves_the_notebook_as_it_was(course, capsys, source, message):
     path = write(course, "00_first", source)
     before = path.read_bytes()
-    assert store.store(folder=course, readme=README) == 1
-    assert message in capsys.readouterr().err
-    assert path.read_bytes() == before
-    assert "old" in README.read_text()
+    assert store.store(folder=course, readme=README) == 1 and message in capsys.readouterr().err
+    assert path.read_bytes() == before and "old" in README.read_text()
     assert [item.name for item in course.iterdir()] == ["00_first.ipynb"]
 
 
@@ -314,14 +293,12 @@ def test_store_refuses_to_start_without_a_place_for_the_cost(course):
 
 
 def test_problems_of_form():
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1", id="a", execution_count=4)])
-    assert "expected 1 to 1" in notebooks.problems(notebook)[0]
-    notebook.cells[0].execution_count = 1
-    notebook.metadata["papermill"] = {}
-    notebook.cells[0].metadata["execution"] = {}
-    assert "holds papermill" in notebooks.problems(notebook)[0]
-    assert "keeps execution metadata" in notebooks.problems(notebook)[1]
+    cell = nbformat.v4.new_code_cell("1", execution_count=4, metadata={"execution": {}})
+    notebook = nbformat.v4.new_notebook(cells=[cell], metadata={"papermill": {}})
+    found = "\n".join(notebooks.problems(notebook))
+    assert all(each in found for each in ("expected 1 to 1", "holds papermill", "keeps execution metadata"))
     notebooks.tidy(notebook)
+    notebook.cells[0].execution_count = 1
     assert notebooks.problems(notebook) == []
 
 
