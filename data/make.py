@@ -5,7 +5,7 @@
 
 It needs a package index (five downloads, about 50 MB), Debian's (two, 8 MB) and numpy. Why each rule
 is as it is stands in README.md beside this file. Not made here, but listed too, are the pretrained
-model in models/, by `python -m benchmarks.pocket_bert`, and wall_meter.csv, which others measured.
+model in models/, by `python -m benchmarks.pocket_bert`, and OTHERS, which others measured.
 """
 
 import argparse
@@ -37,6 +37,7 @@ DOMAINS = {
     "products": "amazonReviewSnippets_GroundTruth.txt",
     "editorials": "nytEditorialSnippets_GroundTruth.txt",
 }
+OTHERS = ("gpu_serving.csv", "wall_meter.csv")
 MADE = ("corpus/*.txt.bz2", "digits/*.npz", "grid/*.csv", "reviews/*.csv")
 
 
@@ -141,7 +142,10 @@ def made_files(folder: Path) -> list[Path]:
 def sums(made: Path) -> str:
     """One line a file, as `sha256sum` prints it: what was made, and what ships beside it."""
     found = [(path, path.relative_to(made)) for path in made_files(made)]
-    found += [(path, path.relative_to(DATA)) for path in (*DATA.glob("models/*/*"), DATA / "wall_meter.csv")]
+    found += [
+        (path, path.relative_to(DATA))
+        for path in (*DATA.glob("models/*/*"), *(DATA / name for name in OTHERS))
+    ]
     return "".join(
         f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {name.as_posix()}\n"
         for path, name in sorted(found, key=lambda pair: pair[1].as_posix())
