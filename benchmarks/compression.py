@@ -24,6 +24,7 @@ import numpy as np
 import torch
 import transformers
 from accelerate.utils import set_seed
+from safetensors.torch import load_model
 
 from benchmarks import COUNTRY, RECEIPTS, TODAY, begin, recipes, recorded, remaining, save, serving
 from helpers import assets, compression, data, energy, training, transformer
@@ -89,7 +90,17 @@ class Work:
         """The model from its file, computing what its head reads and no more."""
         if "of" in MODELS[name]:
             return compression.OnnxClassifier(self.path(name, seed, ".onnx"))
-        return transformer.first_position_only(compression.load(self.path(name, seed)))
+        return transformer.first_position_only(self.whole(name, seed))
+
+    def whole(self, name: str, seed: int):
+        """The model from its file, as it was saved."""
+        folder = self.path(name, seed)
+        config = transformers.BertConfig.from_pretrained(folder)
+        model = transformers.BertForSequenceClassification(config)
+        if MODELS[name].get("trimmed"):
+            model = compression.trim(model, self.rows["train"], self.tokenizer)
+        load_model(model, folder / "model.safetensors")
+        return model.eval()
 
     def answers(self, name: str, seed: int) -> dict[str, np.ndarray]:
         """Probabilities by split, as `ask` kept them."""
@@ -250,7 +261,7 @@ def made(work: Work, name: str, seed: int) -> dict:
     model, found, more = make(work, name, seed)
     file = work.path(name, seed, ".onnx")
     if make is not quantized:
-        compression.save(model, work.path(name, seed))
+        model.save_pretrained(work.path(name, seed))
         file = work.path(name, seed) / "model.safetensors"
     weights = sum(weight.numel() for weight in model.parameters())
     size = {"weights": weights, "file_bytes": file.stat().st_size}

@@ -80,7 +80,7 @@ def student(teacher: "BertPreTrainedModel", layers: Sequence[int]) -> "BertPreTr
 
 def distil(
     student: "torch.nn.Module",
-    teacher: "torch.nn.Module | np.ndarray",
+    answers: "np.ndarray",
     train: "Dataset",
     validation: "Dataset",
     tokenizer: "PreTrainedTokenizerBase",
@@ -91,30 +91,24 @@ def distil(
 ) -> training.History:
     """Train the student in place with `distillation_loss`, in the loop of `training.fine_tune`.
 
-    The teacher predicts the training rows once, before the first step, without dropout: its answers do
-    not change from epoch to epoch. The history's seconds leave that out; measure around this call. Classes or
-    rows of the teacher that are not those of student and data raise `CompressionError`.
+    A teacher is asked once, without dropout: its answers do not change from epoch to epoch. Classes or rows
+    of the answers that are not those of student and data raise `CompressionError`.
 
     Parameters
     ----------
     student : torch.nn.Module
         From `student`, or any classifier that the tokenizer fits.
-    teacher : torch.nn.Module or array of float, shape (rows, classes)
-        What `training.evaluate` takes; it stays as it was. Or its probabilities for the training rows,
-        in their order, if it was asked before: one teacher can have several students.
+    answers : array of float, shape (rows, classes)
+        The teacher's probabilities for the training rows, in their order, such as those that
+        `training.evaluate` finds. One teacher can have several students.
     temperature, alpha, **settings
         Of `distillation_loss`, and of `training.fine_tune`, but no checkpoint.
     """
-    import numpy as np
     import torch
 
-    require_range("temperature", temperature, 0.1, 100, error=CompressionError)
-    require_range("alpha", alpha, 0, 1, error=CompressionError)
     if "checkpoint" in settings:
         raise CompressionError("distil keeps no checkpoint: leave it out, and save the student at the end.")
-    if not isinstance(teacher, np.ndarray):
-        teacher = training.evaluate(teacher, train, tokenizer).probabilities
-    probabilities = torch.as_tensor(teacher, dtype=torch.float32)
+    probabilities = torch.as_tensor(answers, dtype=torch.float32)
     if probabilities.ndim != 2 or len(probabilities) != len(train):
         raise CompressionError(
             f"The teacher's probabilities have the shape {tuple(probabilities.shape)}: expected "

@@ -1,10 +1,9 @@
 """Quantization: numbers of 8 bits or fewer, by hand for one tensor, with ONNX Runtime for a model."""
 
-import contextlib
 import logging
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,32 +21,28 @@ TOLERANCE = 1e-4  # between PyTorch's logits and ONNX Runtime's, which adds in a
 
 @dataclass(frozen=True)
 class Quantized:
-    """A tensor as whole numbers: weight ≈ scale (values − zero_point)."""
+    """A tensor as whole numbers: weight ≈ scale · values."""
 
-    values: "torch.Tensor"  # int8 if symmetric, else uint8
+    values: "torch.Tensor"  # int8
     scale: float  # how much one step is
-    zero_point: int  # the value that stands for 0; 0 if symmetric
-    error: float  # the largest difference from the weight, no more than half a step
 
     def dequantize(self) -> "torch.Tensor":
-        """The weight as the values give it back, float32."""
-        return self.scale * (self.values.float() - self.zero_point)
+        """The weight as the values give it back, float32: no more than half a step off."""
+        return self.scale * self.values.float()
 
 
-def quantize_tensor(weight: "torch.Tensor", bits: int = 8, symmetric: bool = True) -> Quantized:
-    """Round a tensor to whole numbers of a few bits: values = round(weight / scale) + zero_point.
+def quantize_tensor(weight: "torch.Tensor", bits: int = 8) -> Quantized:
+    """Round a tensor to whole numbers of a few bits, the symmetric way: values = round(weight / scale).
 
-    Symmetric, the values go from −(2^(bits−1) − 1) to 2^(bits−1) − 1 and scale is the largest |weight|
-    over that. Else they go from 0 to 2^bits − 1, and the range of the weight, with 0 in it, is laid
-    over all of them: finer steps where the weight, of any shape, is mostly of one sign. Other bits than 2 to
-    8, and a weight that is empty or not finite, raise `CompressionError`.
+    They go from −(2^(bits−1) − 1) to 2^(bits−1) − 1, and scale is the largest |weight| over that. Other bits
+    than 2 to 8, and a weight that is empty or not finite, raise `CompressionError`.
 
     Examples
     --------
     >>> import torch
     >>> small = quantize_tensor(torch.tensor([-1.0, 0.2, 0.6]), bits=3)
-    >>> small.values.tolist(), round(small.scale, 3), round(small.error, 3)
-    ([-3, 1, 2], 0.333, 0.133)
+    >>> small.values.tolist(), round(small.scale, 3)
+    ([-3, 1, 2], 0.333)
     """
     import torch
 
@@ -55,18 +50,9 @@ def quantize_tensor(weight: "torch.Tensor", bits: int = 8, symmetric: bool = Tru
     weight = weight.detach().float()
     if not weight.numel() or not weight.isfinite().all():
         raise CompressionError("The weight is empty or holds inf or nan: expected finite numbers.")
-    if symmetric:
-        high = 2 ** (bits - 1) - 1
-        low, dtype = -high, torch.int8
-        scale = weight.abs().max().item() / high
-    else:
-        low, high, dtype = 0, 2**bits - 1, torch.uint8
-        scale = (weight.max().clamp_min(0) - weight.min().clamp_max(0)).item() / high
-    scale = scale or 1.0  # all zeros: any scale will do
-    zero_point = 0 if symmetric else round(-min(weight.min().item(), 0) / scale)
-    values = ((weight / scale).round() + zero_point).clamp(low, high).to(dtype)
-    small = Quantized(values, scale, zero_point, error=0.0)
-    return replace(small, error=(weight - small.dequantize()).abs().max().item())
+    high = 2 ** (bits - 1) - 1
+    scale = weight.abs().max().item() / high or 1.0  # all zeros: any scale will do
+    return Quantized((weight / scale).round().clamp(-high, high).to(torch.int8), scale)
 
 
 class OnnxClassifier:
@@ -101,21 +87,18 @@ class OnnxClassifier:
     def __call__(
         self,
         input_ids: "torch.Tensor",
-        attention_mask: "torch.Tensor | None" = None,
+        attention_mask: "torch.Tensor",
         token_type_ids: "torch.Tensor | None" = None,
     ) -> "SequenceClassifierOutput":
         """The logits (float32, batch x classes) of token ids and their mask (int64, batch x length).
 
-        All tokens count if no mask is given. BERT's tokenizer makes `token_type_ids`, too, but they may be
-        zeros alone: the file knows no pairs of texts.
+        BERT's tokenizer makes `token_type_ids`, too, but they may be zeros alone: the file knows no pairs.
         """
         import torch
         from transformers.modeling_outputs import SequenceClassifierOutput
 
         if token_type_ids is not None and token_type_ids.any():
             raise CompressionError("token_type_ids has ones: expected single texts, not pairs.")
-        if attention_mask is None:
-            attention_mask = torch.ones_like(input_ids)
         arrays = (tensor.cpu().numpy() for tensor in (input_ids, attention_mask))
         (logits,) = self._session.run(["logits"], dict(zip(INPUTS, arrays, strict=True)))
         return SequenceClassifierOutput(logits=torch.from_numpy(logits))
@@ -147,11 +130,12 @@ def export(model: "BertPreTrainedModel", path: str | Path) -> OnnxClassifier:
             f"{type(model).__name__} has no classifier: expected BertForSequenceClassification."
         )
 
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it has much to say of names of axes
     copied.config.return_dict = False  # ONNX knows tensors alone, the logits first
     rows = torch.export.Dim("rows")
     length = torch.export.Dim("length", max=copied.config.max_position_embeddings)
     with replacing(path) as new:
-        with _quiet_exporter():
+        with warnings.catch_warnings(action="ignore"):  # of packages that it does without
             torch.onnx.export(
                 copied,
                 _sample(copied, length=7),
@@ -204,16 +188,3 @@ def _sample(model: "BertPreTrainedModel", length: int) -> tuple["torch.Tensor", 
     attention_mask = torch.ones_like(input_ids)
     attention_mask[1, length // 2 :] = 0
     return input_ids, attention_mask
-
-
-@contextlib.contextmanager
-def _quiet_exporter() -> Iterator[None]:
-    """Leave out what the exporter says of packages that it does without, and of names of axes."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            yield
-    finally:
-        logger.setLevel(level)
