@@ -11,7 +11,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 PROC = Path("/proc/self")  # where Linux tells a process its control groups, and where they are mounted
@@ -98,18 +98,6 @@ def installed_version(name: str) -> str | None:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
         return None
-
-
-def versions(names: Iterable[str]) -> dict[str, str]:
-    """Give the versions of Python and of those packages that are installed, by name.
-
-    Examples
-    --------
-    >>> list(versions(["numpy", "no-such-package"]))
-    ['python', 'numpy']
-    """
-    found = {name: version for name in names if (version := installed_version(name))}
-    return {"python": platform.python_version()} | found
 
 
 def escape_unprintable() -> None:

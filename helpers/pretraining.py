@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from helpers.memory import RETURN_MEMORY_STEPS, release_memory
-from helpers.training import TrainingError, best_precision, choose, quiet, require_precision
+from helpers.training import TrainingError, choose, new_accelerator, quiet
 from helpers.values import require_range
 
 if TYPE_CHECKING:
@@ -57,7 +57,6 @@ class PretrainingSettings:
         require_range("learning_rate", self.learning_rate, 1e-8, 1, error=TrainingError)
         require_range("warmup_steps", self.warmup_steps, 0, self.steps, whole=True, error=TrainingError)
         require_range("decay_steps", self.decay_steps, 0, self.steps, whole=True, error=TrainingError)
-        require_precision(self.precision)
 
 
 @dataclass(frozen=True)
@@ -131,24 +130,6 @@ def pack(texts: Iterable[str], tokenizer: PreTrainedTokenizerBase, length: int) 
     return torch.cat([torch.full((count, 1), tokenizer.cls_token_id), body], dim=1)
 
 
-def new_model(tokenizer: PreTrainedTokenizerBase, *, length: int, **shape: int) -> BertForMaskedLM:
-    """Make a BERT with random weights for this vocabulary and sequences of up to `length` tokens.
-
-    Without dropout: a short run sees each text a few times, and has more to fear from learning too little.
-    Positions start as `sinusoids` and are learned from there. The `shape` is `BertConfig`'s: hidden_size,
-    num_hidden_layers, num_attention_heads, intermediate_size.
-    """
-    import torch
-    from transformers import BertConfig, BertForMaskedLM
-
-    dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-    config = BertConfig(vocab_size=len(tokenizer), max_position_embeddings=length, **shape, **dropout)
-    model = BertForMaskedLM(config)
-    with torch.no_grad():
-        model.bert.embeddings.position_embeddings.weight.copy_(sinusoids(length, config.hidden_size))
-    return model
-
-
 def sinusoids(length: int, hidden_size: int) -> torch.Tensor:
     """Vectors for positions that are alike where positions are near (Vaswani et al., 2017).
 
@@ -205,13 +186,13 @@ def _masked_logits_and_loss(model: BertForMaskedLM, input_ids: torch.Tensor, lab
 
 
 def evaluate_masked(
-    model: BertForMaskedLM, sequences: torch.Tensor, tokenizer: PreTrainedTokenizerBase, seed: int = 0
+    model: BertForMaskedLM, sequences: torch.Tensor, tokenizer: PreTrainedTokenizerBase
 ) -> MaskedScore:
-    """Score a model on held-out sequences; with one seed, the same tokens are masked every time."""
+    """Score a model on held-out sequences; the same tokens are masked every time."""
     import torch
 
     _require_fit(model, sequences, tokenizer)
-    mask, was_training, device = masker(tokenizer, seed), model.training, next(model.parameters()).device
+    mask, was_training, device = masker(tokenizer, seed=0), model.training, next(model.parameters()).device
     model.eval()
     loss = top1 = top5 = tokens = 0.0
     with torch.inference_mode():
@@ -265,16 +246,13 @@ def pretrain(
         An unknown setting raises `TrainingError`, as do model, optimizer, tokenizer and data that do not fit.
     """
     import torch
-    from accelerate import Accelerator
-    from accelerate.state import AcceleratorState
     from tqdm.auto import tqdm
 
     chosen = choose(PretrainingSettings, {"steps": steps, **settings})
     _require_fit(model, sequences, tokenizer)
     require_range("batch_size", chosen.batch_size, 1, len(sequences), whole=True, error=TrainingError)
     _require_own(optimizer, model)
-    AcceleratorState._reset_state()  # else the precision of the first call in this process would stay
-    accelerator = Accelerator(mixed_precision=chosen.precision or best_precision())
+    accelerator = new_accelerator(chosen.precision)
     model.to(accelerator.device).train()
     optimizer = optimizer or torch.optim.AdamW(model.parameters(), betas=BETAS, fused=True)
     history = PretrainingHistory(optimizer=optimizer)

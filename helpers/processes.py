@@ -72,7 +72,7 @@ class Job:
 
     def __enter__(self) -> Job:
         try:
-            self._process = subprocess.Popen(
+            self._process = psutil.Popen(
                 self.command,
                 cwd=ROOT,
                 env=os.environ | self._variables,
@@ -84,33 +84,23 @@ class Job:
             )
         except OSError as error:  # such as a program that is not there
             raise JobError(f"{self.command[0]} can't be started: {error.strerror}.") from None
-        assert self._process.stdout is not None  # it is a pipe
-        self._lines = self._process.stdout
         return self
 
     def __iter__(self) -> Iterator[str]:
-        for line in self._lines:
+        for line in self._process.stdout:
             self._last.append(line.rstrip("\n"))
             yield self._last[-1]
         self._process.wait()
 
     def __exit__(self, *_: object) -> None:
-        others = set(self.processes()[1:])
-        if self.returncode is None:
-            self._process.terminate()
-        end(others)
-        try:
-            self._process.wait(timeout=3)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._lines.close()
+        end(set(self.processes()))
+        self._process.wait()
+        self._process.stdout.close()
 
     def processes(self) -> list[psutil.Process]:
         """The command's process and all that it has started, as far as they run."""
         try:
-            first = psutil.Process(self._process.pid)
-            return [first, *first.children(recursive=True)]
+            return [self._process, *self._process.children(recursive=True)]
         except psutil.NoSuchProcess:
             return []
 

@@ -23,6 +23,7 @@ from helpers.values import replacing, require_range
 
 if TYPE_CHECKING:
     import torch
+    from accelerate import Accelerator
     from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
 
@@ -55,7 +56,6 @@ class Settings:
         require_range("warmup_fraction", self.warmup_fraction, 0, 1, error=TrainingError)
         if self.target is not None:
             require_range("target", self.target, 0, 1, error=TrainingError)
-        require_precision(self.precision)
 
 
 @dataclass
@@ -142,8 +142,6 @@ class _Run:
 
     def __init__(self, model: torch.nn.Module, train: Dataset, tokenizer: Any, settings: Settings) -> None:
         import torch
-        from accelerate import Accelerator
-        from accelerate.state import AcceleratorState
         from accelerate.utils import set_seed
         from tqdm.auto import tqdm
         from transformers import get_linear_schedule_with_warmup
@@ -153,8 +151,7 @@ class _Run:
         self.batches = functools.partial(batches, train, tokenizer, settings.batch_size, shuffle=True)
         self.steps_per_epoch = len(self.batches())
         self.steps = settings.epochs * self.steps_per_epoch
-        AcceleratorState._reset_state()  # else the precision of the first call in this process would stay
-        self.accelerator = Accelerator(mixed_precision=settings.precision or best_precision())
+        self.accelerator = new_accelerator(settings.precision)
         set_seed(settings.seed)
         head, body = split_head(model)
         self.parameters = head + body
@@ -306,12 +303,17 @@ def choose(kind: type[Kind], given: dict[str, Any]) -> Kind:
     return kind(**given)
 
 
-def require_precision(precision: str | None) -> None:
-    """Refuse what is no precision."""
+def new_accelerator(precision: str | None) -> Accelerator:
+    """Accelerate's accelerator in "bf16" or "no" (fp32), the faster of the two if None."""
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
+
     if precision not in (None, "bf16", "no"):
         raise TrainingError(
             f"precision is {precision!r}: expected 'bf16', 'no' (fp32) or None, the faster one."
         )
+    AcceleratorState._reset_state()  # else the precision of the first call in this process would stay
+    return Accelerator(mixed_precision=precision or best_precision())
 
 
 def quiet() -> bool:
