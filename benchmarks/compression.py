@@ -32,6 +32,7 @@ from helpers import assets, compression, data, energy, training, transformer
 RECEIPT = RECEIPTS / "compression.json"
 FOLDER = assets.ROOT / "artifacts" / "compress"
 DOMAIN_ROWS, IMPORTANCE_ROWS = 400, 512
+SMALLEST_PROBABILITY = 1e-37  # near float32's smallest: a probability that became 0 has no logarithm
 
 STUDENT = {
     "layers": [0, 2, 5],  # of the teacher's six
@@ -146,7 +147,7 @@ def fine_tuned(work: Work, name: str, seed: int) -> tuple:
 
 
 def new_student(settings: dict, teacher, work: Work):
-    """A model for `compression.distil` to train."""
+    """A model for `distil` to train."""
     if settings["scratch"]:
         rates = dict.fromkeys(("hidden_dropout_prob", "attention_probs_dropout_prob"), 0.0)
         shape = settings["scratch"] | rates | {"vocab_size": teacher.config.vocab_size}
@@ -161,6 +162,25 @@ def new_student(settings: dict, teacher, work: Work):
     return student
 
 
+def distil(student, answers: np.ndarray, train, validation, tokenizer, *, alpha, temperature, **settings):
+    """Train the student in place on the probabilities that its teacher gave the training rows, in their order.
+
+    It is the loop of `training.fine_tune` with `compression.distillation_loss`.
+    """
+    # These are the logits but for one constant a row, which every softmax takes out again.
+    teacher = torch.as_tensor(answers, dtype=torch.float32).clamp_min(SMALLEST_PROBABILITY).log()
+
+    def loss(model, batch: dict) -> torch.Tensor:
+        index, labels = batch.pop("index"), batch.pop("labels")
+        logits = model(**batch).logits
+        weights = {"temperature": temperature, "alpha": alpha}
+        return compression.distillation_loss(
+            logits, teacher[index.cpu()].to(logits.device), labels, **weights
+        )
+
+    return training.fine_tune(student, train, validation, tokenizer, compute_loss=loss, **settings)
+
+
 def taught(work: Work, name: str, seed: int) -> tuple:
     """Make a student of the teacher with the same seed."""
     settings = MODELS[name]
@@ -172,7 +192,7 @@ def taught(work: Work, name: str, seed: int) -> tuple:
         set_seed(seed)
         student = new_student(settings, teacher, work)
         rows = work.rows["train"], work.rows["validation"]
-        history = compression.distil(student, answers, *rows, work.tokenizer, **chosen)
+        history = distil(student, answers, *rows, work.tokenizer, **chosen)
     return student, {"cost": meter.result, "epochs": history.epochs}, {}
 
 

@@ -2,15 +2,14 @@
 
 Each leaves the model that it is given as it was, and gives one that `training.evaluate` takes.
 
-    answers = training.evaluate(teacher, train, tokenizer).probabilities
     small = compression.student(teacher, layers=[0, 2, 5])
-    compression.distil(small, answers, train, validation, tokenizer, temperature=2, alpha=0.5)
+    # train it with `distillation_loss`, as “Compress the model” does
     compression.export(small, "small.onnx")
     smallest = compression.quantize("small.onnx", "small-int8.onnx")
     print(training.evaluate(smallest, test, tokenizer))
 """
 
-from helpers.compression.distilling import distil, distillation_loss, student
+from helpers.compression.distilling import distillation_loss, student
 from helpers.compression.models import CompressionError
 from helpers.compression.pruning import Importance, importance, prune, shrink, sparsity, trim
 from helpers.compression.quantizing import OnnxClassifier, export, quantize, quantize_tensor
@@ -19,7 +18,6 @@ __all__ = [
     "CompressionError",
     "Importance",
     "OnnxClassifier",
-    "distil",
     "distillation_loss",
     "export",
     "importance",

@@ -3,17 +3,12 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from helpers import training
 from helpers.compression.models import CompressionError, copy_of, encoder_layers
 from helpers.values import plain, require_range
 
 if TYPE_CHECKING:
-    import numpy as np
     import torch
-    from datasets import Dataset
-    from transformers import BertPreTrainedModel, PreTrainedTokenizerBase
-
-SMALLEST_PROBABILITY = 1e-37  # near float32's smallest: a probability that became 0 has no logarithm
+    from transformers import BertPreTrainedModel
 
 
 def distillation_loss(
@@ -76,56 +71,3 @@ def student(teacher: "BertPreTrainedModel", layers: Sequence[int]) -> "BertPreTr
         layer.attention.self.layer_idx = number
     model.config.num_hidden_layers = len(kept)
     return model
-
-
-def distil(
-    student: "torch.nn.Module",
-    answers: "np.ndarray",
-    train: "Dataset",
-    validation: "Dataset",
-    tokenizer: "PreTrainedTokenizerBase",
-    *,
-    temperature: float,
-    alpha: float,
-    **settings,
-) -> training.History:
-    """Train the student in place with `distillation_loss`, in the loop of `training.fine_tune`.
-
-    A teacher is asked once, without dropout: its answers do not change from epoch to epoch. Classes or rows
-    of the answers that are not those of student and data raise `CompressionError`.
-
-    Parameters
-    ----------
-    student : torch.nn.Module
-        From `student`, or any classifier that the tokenizer fits.
-    answers : array of float, shape (rows, classes)
-        The teacher's probabilities for the training rows, in their order, such as those that
-        `training.evaluate` finds. One teacher can have several students.
-    temperature, alpha, **settings
-        Of `distillation_loss`, and of `training.fine_tune`, but no checkpoint.
-    """
-    import torch
-
-    if "checkpoint" in settings:
-        raise CompressionError("distil keeps no checkpoint: leave it out, and save the student at the end.")
-    probabilities = torch.as_tensor(answers, dtype=torch.float32)
-    if probabilities.ndim != 2 or len(probabilities) != len(train):
-        raise CompressionError(
-            f"The teacher's probabilities have the shape {tuple(probabilities.shape)}: expected "
-            f"({len(train)}, classes), one row for each training row."
-        )
-    if probabilities.shape[1] != student.config.num_labels:
-        raise CompressionError(
-            f"The teacher tells {probabilities.shape[1]} classes apart, the student "
-            f"{student.config.num_labels}: expected as many. Make the student from the teacher."
-        )
-    # These are the logits but for one constant a row, which every softmax takes out again.
-    teacher_logits = probabilities.clamp_min(SMALLEST_PROBABILITY).log()
-
-    def loss(model: "torch.nn.Module", batch: dict) -> "torch.Tensor":
-        index, labels = batch.pop("index"), batch.pop("labels")
-        logits = model(**batch).logits
-        taught = teacher_logits[index.cpu()].to(logits.device)
-        return distillation_loss(logits, taught, labels, temperature=temperature, alpha=alpha)
-
-    return training.fine_tune(student, train, validation, tokenizer, compute_loss=loss, **settings)
