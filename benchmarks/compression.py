@@ -163,7 +163,7 @@ def new_student(settings: dict, teacher, work: Work):
 
 
 def distil(student, answers: np.ndarray, train, validation, tokenizer, *, alpha, temperature, **settings):
-    """Train the student in place on the probabilities that its teacher gave the training rows, in their order.
+    """Train the student in place on its teacher's probabilities for the training rows, in their order.
 
     It is the loop of `training.fine_tune` with `compression.distillation_loss`.
     """
@@ -173,10 +173,8 @@ def distil(student, answers: np.ndarray, train, validation, tokenizer, *, alpha,
     def loss(model, batch: dict) -> torch.Tensor:
         index, labels = batch.pop("index"), batch.pop("labels")
         logits = model(**batch).logits
-        weights = {"temperature": temperature, "alpha": alpha}
-        return compression.distillation_loss(
-            logits, teacher[index.cpu()].to(logits.device), labels, **weights
-        )
+        taught = teacher[index.cpu()].to(logits.device)
+        return compression.distillation_loss(logits, taught, labels, temperature=temperature, alpha=alpha)
 
     return training.fine_tune(student, train, validation, tokenizer, compute_loss=loss, **settings)
 

@@ -228,13 +228,12 @@ def _from_hub_by_name(name: str) -> str:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError
 
-    files = ["*.json", "*.txt", "*.safetensors", "*.model"]
+    files, cut_off = ["*.json", "*.txt", "*.safetensors", "*.model"], _hub_problem() is not None
     try:
-        cut_off = _hub_problem() is not None
-        folder = snapshot_download(name, allow_patterns=files, local_files_only=cut_off, max_workers=2)
+        folder = snapshot_download(name, allow_patterns=files, local_files_only=cut_off)
         if not any(Path(folder).glob("*.safetensors")):
             files.append("pytorch_model*.bin")
-            folder = snapshot_download(name, allow_patterns=files, local_files_only=cut_off, max_workers=2)
+            folder = snapshot_download(name, allow_patterns=files, local_files_only=cut_off)
         return folder
     except Exception as error:  # no network shows itself in many ways
         reason = (
