@@ -42,8 +42,7 @@ def load_reviews(split: str) -> Dataset:
 
     if split not in REVIEWS + DOMAINS:
         raise DataError(f"There is no split {split!r}: expected one of {', '.join(REVIEWS + DOMAINS)}.")
-    sentences = read_sentences(DATA / "reviews" / f"{split}.csv")
-    return sentences.cast_column("rating", Value("float64"))
+    return read_sentences(DATA / "reviews" / f"{split}.csv").cast_column("rating", Value("float64"))
 
 
 def read_sentences(path: str | Path) -> Dataset:

@@ -18,7 +18,7 @@ from helpers import assets, machine
 if TYPE_CHECKING:
     from packaging.specifiers import SpecifierSet
 
-OLDEST_PYTHON, FIRST_UNTRIED_PYTHON = (3, 11), (3, 15)
+OLDEST_PYTHON, NEWEST_PYTHON = (3, 11), (3, 14)
 DISK_GB, MEMORY_GB = 1.0, 1.8  # the model and the executed copies; the largest notebook and its kernel
 SMALL_GB = 3.0  # as on Binder, where the whole course takes long
 QUICK = "for a first look, on less data: make run PROFILE=quick"
@@ -95,11 +95,9 @@ def packages() -> dict[str, tuple[str | None, SpecifierSet]]:
 
 def check_python() -> Finding:
     found = platform.python_version()
-    if OLDEST_PYTHON <= sys.version_info[:2] < FIRST_UNTRIED_PYTHON:
+    if OLDEST_PYTHON <= sys.version_info[:2] <= NEWEST_PYTHON:
         return Finding(True, "python", found)
-    expected = (
-        f"{OLDEST_PYTHON[0]}.{OLDEST_PYTHON[1]} to {FIRST_UNTRIED_PYTHON[0]}.{FIRST_UNTRIED_PYTHON[1] - 1}"
-    )
+    expected = " to ".join("{}.{}".format(*version) for version in (OLDEST_PYTHON, NEWEST_PYTHON))
     fix = "install one of them, remove .venv and name it: make lab PYTHON=python3.11"
     return Finding(False, "python", f"{found} found, {expected} expected", fix)
 

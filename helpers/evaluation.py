@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from helpers.data import batches
-from helpers.memory import release_memory
+from helpers.machine import release_memory
 from helpers.statistics import wilson
 
 if TYPE_CHECKING:

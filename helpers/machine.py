@@ -6,6 +6,8 @@ Only the standard library is imported here, and what the operating system does n
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import gc
 import importlib.metadata
 import os
 import platform
@@ -16,6 +18,8 @@ from pathlib import Path
 
 PROC = Path("/proc/self")  # where Linux tells a process its control groups, and where they are mounted
 MEMORY = (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes"))  # v2, v1
+LARGE_BLOCK_BYTES = 8_000_000  # of which a batch's activations have dozens; smaller ones are worth keeping
+RETURN_MEMORY_STEPS = 20  # often enough that little piles up, seldom enough to cost little time
 
 
 def hardware() -> dict:
@@ -98,6 +102,22 @@ def installed_version(name: str) -> str | None:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
         return None
+
+
+def release_memory(collect: bool = True) -> None:
+    """Hand freed memory back to the system; glibc would keep it, and it would creep up with each batch.
+
+    From the first call on, blocks above `LARGE_BLOCK_BYTES` go back as soon as they are freed: between
+    batches of different lengths, glibc would leave holes of their sizes. With `collect`, what only cycles
+    of references keep alive is freed first; that takes a moment: not for every step.
+    """
+    if collect:
+        gc.collect()
+    if sys.platform == "linux":
+        libc = ctypes.CDLL(None)
+        if hasattr(libc, "malloc_trim"):  # other C libraries have neither
+            libc.mallopt(-3, LARGE_BLOCK_BYTES)  # M_MMAP_THRESHOLD
+            libc.malloc_trim(0)
 
 
 def escape_unprintable() -> None:

@@ -64,13 +64,11 @@ def intervals(rows: Sequence[tuple[str, float, float, float]], title: str, unit:
 def confusion(matrix, names: Sequence[str], title: str):
     """Draw a confusion matrix of counts (classes x classes): rows are the truth, columns the prediction."""
     import matplotlib.pyplot as plt
-    import numpy as np
     from sklearn.metrics import ConfusionMatrixDisplay
 
     size = 2.2 + 0.45 * len(names)
     figure, axes = plt.subplots(figsize=(size + 0.6, size))
-    shown = ConfusionMatrixDisplay(np.asarray(matrix), display_labels=list(names))
-    shown.plot(ax=axes, cmap="Blues", colorbar=False)
+    ConfusionMatrixDisplay(matrix, display_labels=names).plot(ax=axes, cmap="Blues", colorbar=False)
     axes.grid(False)
     axes.set_title(title)
     plt.close(figure)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from helpers.memory import RETURN_MEMORY_STEPS, release_memory
+from helpers.machine import RETURN_MEMORY_STEPS, release_memory
 from helpers.training import TrainingError, choose, new_accelerator, quiet
 from helpers.values import require_range
 

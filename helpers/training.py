@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from helpers import checkpoints
 from helpers.data import batches
 from helpers.evaluation import Evaluation, evaluate, score  # noqa: F401 (`training.score` is what lessons call)
-from helpers.memory import RETURN_MEMORY_STEPS, release_memory
+from helpers.machine import RETURN_MEMORY_STEPS, release_memory
 from helpers.values import replacing, require_range
 
 if TYPE_CHECKING:

@@ -13,8 +13,7 @@ from pathlib import Path
 def plain(value: object) -> object:
     """Numbers of NumPy and PyTorch as Python's own, in lists too: people write 7, not np.int64(7)."""
     if isinstance(value, list | tuple):
-        inside = [plain(each) for each in value]
-        return inside if isinstance(value, list) else tuple(inside)
+        return type(value)(map(plain, value))
     return value.tolist() if hasattr(value, "tolist") else value
 
 

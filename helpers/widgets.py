@@ -24,6 +24,7 @@ def explore(draw: Callable, alt: str, **controls) -> None:
         TypeError.
     """
     import ipywidgets
+    import matplotlib.pyplot as plt
     from IPython.display import Image, display
 
     for name, control in controls.items():
@@ -33,18 +34,22 @@ def explore(draw: Callable, alt: str, **controls) -> None:
                 f"a value, such as {name}=ipywidgets.FloatSlider(value=1, min=0, max=2)."
             )
 
-    def values() -> dict:
-        return {name: control.value for name, control in controls.items()}
+    def png() -> bytes:
+        figure = draw(**{name: control.value for name, control in controls.items()})
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=90)
+        plt.close(figure)  # so that it shows once
+        return buffer.getvalue()
 
     if os.environ.get("COURSE_STATIC") == "1":
-        display(Image(_png(draw(**values())), alt=alt))
+        display(Image(png(), alt=alt))
         return
-    image = ipywidgets.Image(value=_png(draw(**values())), format="png")
+    image = ipywidgets.Image(value=png(), format="png")
     message = ipywidgets.HTML()
 
     def redraw(_change: dict) -> None:
         try:
-            image.value = _png(draw(**values()))
+            image.value = png()
             message.value = ""
         except Exception as error:  # in a callback it would vanish into the log
             message.value = f"This combination cannot be drawn: {html.escape(str(error))}"
@@ -56,13 +61,3 @@ def explore(draw: Callable, alt: str, **controls) -> None:
             control.continuous_update = False
         control.observe(redraw, names="value")
     display(ipywidgets.VBox([*controls.values(), image, message]))
-
-
-def _png(figure) -> bytes:
-    """The figure as PNG bytes; the figure is closed, so that it shows once."""
-    import matplotlib.pyplot as plt
-
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=90)
-    plt.close(figure)
-    return buffer.getvalue()

@@ -9,8 +9,7 @@ Each leaves the model that it is given as it was, and gives one that `training.e
     print(training.evaluate(smallest, test, tokenizer))
 """
 
-from helpers.compression.distilling import distillation_loss, student
-from helpers.compression.models import CompressionError
+from helpers.compression.distilling import CompressionError, distillation_loss, student
 from helpers.compression.pruning import Importance, importance, prune, shrink, sparsity, trim
 from helpers.compression.quantizing import OnnxClassifier, export, quantize, quantize_tensor
 

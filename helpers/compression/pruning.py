@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from helpers.compression.models import CompressionError, copy_of, encoder_layers
+from helpers.compression.distilling import CompressionError, copy_of, encoder_layers
 from helpers.data import batches
 from helpers.values import require_range
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from helpers.compression.models import CompressionError, copy_of
+from helpers.compression.distilling import CompressionError, copy_of
 from helpers.values import replacing, require_range
 
 if TYPE_CHECKING:
