@@ -103,7 +103,7 @@ def test_leaving_the_block_ends_all_however_it_is_left(error):
 def test_a_worker_does_not_outlive_its_launcher():
     with processes.Job(launcher()) as job:
         pids = started(job)
-        psutil.Process(job._process.pid).kill()
+        psutil.Process(job.pid).kill()
         assert gone(pids)
 
 
@@ -154,4 +154,4 @@ def test_the_loopback_counts():
 
 def test_a_program_that_is_not_there_is_named():
     with pytest.raises(processes.JobError, match=r"no-such-program can't be started: No such file"):
-        processes.Job(["no-such-program"]).__enter__()
+        processes.Job(["no-such-program"])
