@@ -10,12 +10,15 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import torch
+from torch.nn import functional as F
+from torch.utils.data import DataLoader
+
 from helpers.machine import RETURN_MEMORY_STEPS, release_memory
 from helpers.training import TrainingError, choose, new_accelerator, quiet
 from helpers.values import require_range
 
 if TYPE_CHECKING:
-    import torch
     from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerBase
 
 ALPHABET = 200  # distinct characters that get tokens of their own; rarer ones become [UNK]
@@ -112,8 +115,6 @@ def pack(texts: Iterable[str], tokenizer: PreTrainedTokenizerBase, length: int) 
     Each sequence begins with [CLS]; [SEP] stands where a text ends. What is left over at the end is dropped.
     There is at least one sequence (int64, sequences x length), or it raises `TrainingError`.
     """
-    import torch
-
     require_range("length", length, 2, 100_000, whole=True, error=TrainingError)
     texts, parts = list(texts), []
     for start in range(0, len(texts), 10_000):  # as Python's lists all ids at once would take 200 MB
@@ -137,8 +138,6 @@ def sinusoids(length: int, hidden_size: int) -> torch.Tensor:
     sentence is a bag of words. The slowest wave is some six hundred positions long. They are sines, then
     cosines (float32, length x hidden_size), with a standard deviation near `POSITION_STD`.
     """
-    import torch
-
     frequency = 100.0 ** (-torch.arange(0, hidden_size, 2) / hidden_size)
     angle = torch.arange(length).unsqueeze(1) * frequency
     return 2**0.5 * POSITION_STD * torch.cat([angle.sin(), angle.cos()], dim=1)
@@ -160,9 +159,6 @@ def masked_batches(
     sequences: torch.Tensor, tokenizer: PreTrainedTokenizerBase, batch_size: int, seed: int
 ) -> Iterator[dict[str, torch.Tensor]]:
     """Masked batches without end: each pass in another order, and with other masks."""
-    import torch
-    from torch.utils.data import DataLoader
-
     order, mask = torch.Generator().manual_seed(seed), masker(tokenizer, seed)
     loader = DataLoader(sequences, batch_size, shuffle=True, drop_last=True, collate_fn=mask, generator=order)
     while True:
@@ -178,8 +174,6 @@ def masked_loss(model: BertForMaskedLM, input_ids: torch.Tensor, labels: torch.T
 
 
 def _masked_logits_and_loss(model: BertForMaskedLM, input_ids: torch.Tensor, labels: torch.Tensor) -> tuple:
-    from torch.nn import functional as F
-
     masked = labels != -100
     logits = model.cls(model.bert(input_ids).last_hidden_state[masked])
     return logits, F.cross_entropy(logits.float(), labels[masked])
@@ -189,8 +183,6 @@ def evaluate_masked(
     model: BertForMaskedLM, sequences: torch.Tensor, tokenizer: PreTrainedTokenizerBase
 ) -> MaskedScore:
     """Score a model on held-out sequences; the same tokens are masked every time."""
-    import torch
-
     _require_fit(model, sequences, tokenizer)
     mask, was_training, device = masker(tokenizer, seed=0), model.training, next(model.parameters()).device
     model.eval()
@@ -245,7 +237,6 @@ def pretrain(
         it rises from 0 at the start, and falls to 0 at the end; `precision`, "bf16" or "no" (fp32).
         An unknown setting raises `TrainingError`, as do model, optimizer, tokenizer and data that do not fit.
     """
-    import torch
     from tqdm.auto import tqdm
 
     chosen = choose(PretrainingSettings, {"steps": steps, **settings})

@@ -15,6 +15,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import torch
+
 from helpers import checkpoints
 from helpers.data import batches
 from helpers.evaluation import Evaluation, evaluate, score  # noqa: F401 (`training.score` is what lessons call)
@@ -22,7 +24,6 @@ from helpers.machine import RETURN_MEMORY_STEPS, release_memory
 from helpers.values import replacing, require_range
 
 if TYPE_CHECKING:
-    import torch
     from accelerate import Accelerator
     from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
@@ -141,7 +142,6 @@ class _Run:
     """The parts of one training: the model, its optimizer and schedule on Accelerate, and the history."""
 
     def __init__(self, model: torch.nn.Module, train: Dataset, tokenizer: Any, settings: Settings) -> None:
-        import torch
         from accelerate.utils import set_seed
         from tqdm.auto import tqdm
         from transformers import get_linear_schedule_with_warmup
@@ -280,8 +280,6 @@ def best_precision() -> str:
 
     A CPU without bf16 instructions emulates them, and can be a hundred times slower than in fp32.
     """
-    import torch
-
     if torch.cuda.is_available():
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "no"
 

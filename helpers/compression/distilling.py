@@ -4,10 +4,12 @@ import copy
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import torch
+from torch.nn import functional as F
+
 from helpers.values import plain, require_range
 
 if TYPE_CHECKING:
-    import torch
     from transformers import BertPreTrainedModel
 
 
@@ -29,19 +31,19 @@ def copy_of(model: "BertPreTrainedModel") -> "BertPreTrainedModel":
     return copied
 
 
-def encoder_layers(model: "BertPreTrainedModel") -> "torch.nn.ModuleList":
+def encoder_layers(model: "BertPreTrainedModel") -> torch.nn.ModuleList:
     """The layers of a BERT's encoder, from the words up."""
     return model.base_model.encoder.layer
 
 
 def distillation_loss(
-    student_logits: "torch.Tensor",
-    teacher_logits: "torch.Tensor",
-    labels: "torch.Tensor",
+    student_logits: torch.Tensor,
+    teacher_logits: torch.Tensor,
+    labels: torch.Tensor,
     *,
     temperature: float,
     alpha: float,
-) -> "torch.Tensor":
+) -> torch.Tensor:
     """Loss, in nats, of a student that listens to teacher and labels (Hinton, Vinyals and Dean 2015).
 
     loss = alpha T² KL(p ‖ q) + (1 − alpha) CE(labels, student)
@@ -64,8 +66,6 @@ def distillation_loss(
     >>> distillation_loss(logits, logits, labels, temperature=4, alpha=1).item()  # the student agrees
     0.0
     """
-    from torch.nn import functional as F
-
     require_range("temperature", temperature, 0.1, 100, error=CompressionError)
     require_range("alpha", alpha, 0, 1, error=CompressionError)
     log_p = F.log_softmax(teacher_logits / temperature, dim=-1)

@@ -3,12 +3,15 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import torch
+from torch.nn import functional as F
+from torch.nn.utils import prune as torch_prune
+
 from helpers.compression.distilling import CompressionError, copy_of, encoder_layers
 from helpers.data import batches
 from helpers.values import require_range
 
 if TYPE_CHECKING:
-    import torch
     from datasets import Dataset
     from transformers import BertPreTrainedModel, PreTrainedTokenizerBase
 
@@ -19,8 +22,8 @@ BATCH_SIZE = 32  # rows that importance is judged by at a time
 class Importance:
     """How much each part of each layer matters: the least is removed first."""
 
-    heads: "torch.Tensor"  # float, shape (layers, heads): of the attention heads
-    units: "torch.Tensor"  # float, shape (layers, units): between the two matrices of the feed-forward part
+    heads: torch.Tensor  # float, shape (layers, heads): of the attention heads
+    units: torch.Tensor  # float, shape (layers, units): between the two matrices of the feed-forward part
 
 
 def prune(model: "BertPreTrainedModel", fraction: float) -> "BertPreTrainedModel":
@@ -30,8 +33,6 @@ def prune(model: "BertPreTrainedModel", fraction: float) -> "BertPreTrainedModel
     keep their size, so this alone makes no prediction faster; more training fills the zeros again. It raises
     `CompressionError` if the fraction is out of range, or the model is no BERT.
     """
-    from torch.nn.utils import prune as torch_prune
-
     require_range("fraction", fraction, 0, 1, error=CompressionError)
     copied = copy_of(model)
     weights = [(linear, "weight") for linear in _linears(copied)]
@@ -57,8 +58,6 @@ def importance(
     lead out of the head or unit (Michel, Levy and Neubig 2019, who call it head importance). The rows are a
     few hundred of the training rows, from `data.tokenize`. A model that is no BERT raises `CompressionError`.
     """
-    import torch
-
     copied = copy_of(model).eval().requires_grad_(False)
     pairs = [(layer.attention.output.dense, layer.output.dense) for layer in encoder_layers(copied)]
     weights = [dense.weight.requires_grad_() for pair in pairs for dense in pair]
@@ -116,8 +115,6 @@ def trim(
     tokenizer's special tokens stay as well. To load such a model, trim one with the same rows first. Raises
     `CompressionError` if the model is no BERT, was trimmed before, or has other tokens than the rows.
     """
-    import torch
-    from torch.nn import functional as F
 
     class Words(torch.nn.Module):
         def __init__(self, place: torch.Tensor, vectors: torch.nn.Parameter) -> None:
@@ -146,15 +143,11 @@ def trim(
     return copied
 
 
-def _linears(model: "BertPreTrainedModel") -> list["torch.nn.Linear"]:
-    from torch import nn
-
-    return [module for module in encoder_layers(model).modules() if isinstance(module, nn.Linear)]
+def _linears(model: "BertPreTrainedModel") -> list[torch.nn.Linear]:
+    return [module for module in encoder_layers(model).modules() if isinstance(module, torch.nn.Linear)]
 
 
-def _keep_heads(layer: "torch.nn.Module", kept: "torch.Tensor") -> None:
-    import torch
-
+def _keep_heads(layer: torch.nn.Module, kept: torch.Tensor) -> None:
     attention = layer.attention.self
     size = attention.attention_head_size
     columns = (kept.unsqueeze(1) * size + torch.arange(size, device=kept.device)).flatten()
@@ -165,12 +158,10 @@ def _keep_heads(layer: "torch.nn.Module", kept: "torch.Tensor") -> None:
     attention.all_head_size = len(columns)
 
 
-def _keep(linear: "torch.nn.Linear", index: "torch.Tensor", dim: int) -> None:
+def _keep(linear: torch.nn.Linear, index: torch.Tensor, dim: int) -> None:
     """Keep some of the outputs (dim 0) or of the inputs (dim 1)."""
-    from torch.nn import Parameter
-
     weight = linear.weight
-    linear.weight = Parameter(weight.detach().index_select(dim, index), weight.requires_grad)
+    linear.weight = torch.nn.Parameter(weight.detach().index_select(dim, index), weight.requires_grad)
     if dim == 0:
-        linear.bias = Parameter(linear.bias.detach()[index], linear.bias.requires_grad)
+        linear.bias = torch.nn.Parameter(linear.bias.detach()[index], linear.bias.requires_grad)
     linear.out_features, linear.in_features = linear.weight.shape

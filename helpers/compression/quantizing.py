@@ -2,16 +2,16 @@
 
 import logging
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import torch
 
 from helpers.compression.distilling import CompressionError, copy_of
 from helpers.values import replacing, require_range
 
 if TYPE_CHECKING:
-    import torch
     from transformers import BertPreTrainedModel
     from transformers.modeling_outputs import SequenceClassifierOutput
 
@@ -23,15 +23,15 @@ TOLERANCE = 1e-4  # between PyTorch's logits and ONNX Runtime's, which adds in a
 class Quantized:
     """A tensor as whole numbers: weight ≈ scale · values."""
 
-    values: "torch.Tensor"  # int8
+    values: torch.Tensor  # int8
     scale: float  # how much one step is
 
-    def dequantize(self) -> "torch.Tensor":
+    def dequantize(self) -> torch.Tensor:
         """The weight as the values give it back, float32: no more than half a step off."""
         return self.scale * self.values.float()
 
 
-def quantize_tensor(weight: "torch.Tensor", bits: int = 8) -> Quantized:
+def quantize_tensor(weight: torch.Tensor, bits: int = 8) -> Quantized:
     """Round a tensor to whole numbers of a few bits, the symmetric way: values = round(weight / scale).
 
     They go from −(2^(bits−1) − 1) to 2^(bits−1) − 1, and scale is the largest |weight| over that. Other bits
@@ -44,8 +44,6 @@ def quantize_tensor(weight: "torch.Tensor", bits: int = 8) -> Quantized:
     >>> small.values.tolist(), round(small.scale, 3)
     ([-3, 1, 2], 0.333)
     """
-    import torch
-
     require_range("bits", bits, 2, 8, whole=True, error=CompressionError)
     weight = weight.detach().float()
     if not weight.numel() or not weight.isfinite().all():
@@ -55,20 +53,19 @@ def quantize_tensor(weight: "torch.Tensor", bits: int = 8) -> Quantized:
     return Quantized((weight / scale).round().clamp(-high, high).to(torch.int8), scale)
 
 
-class OnnxClassifier:
+class OnnxClassifier(torch.nn.Module):
     """A classifier of `export` or `quantize`, called as PyTorch's are, run by ONNX Runtime on the CPU.
 
     It predicts and does not learn. It uses as many threads as PyTorch does when it is made. Another file, or
     none, raises `CompressionError`.
     """
 
-    training = False
-
     def __init__(self, path: str | Path) -> None:
-        import torch
         from onnxruntime import InferenceSession, SessionOptions
 
+        super().__init__()
         self.path, self.device = Path(path), torch.device("cpu")
+        self.where = torch.nn.Parameter(torch.empty(0))  # of the model; its weights are the file's
         if not self.path.is_file():
             raise CompressionError(f"There is no file {path}: expected one that export() wrote.")
         options = SessionOptions()
@@ -84,17 +81,16 @@ class OnnxClassifier:
                 "Make the file with export()."
             )
 
-    def __call__(
+    def forward(
         self,
-        input_ids: "torch.Tensor",
-        attention_mask: "torch.Tensor",
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
         token_type_ids: "torch.Tensor | None" = None,
     ) -> "SequenceClassifierOutput":
         """The logits (float32, batch x classes) of token ids and their mask (int64, batch x length).
 
         BERT's tokenizer makes `token_type_ids`, too, but they may be zeros alone: the file knows no pairs.
         """
-        import torch
         from transformers.modeling_outputs import SequenceClassifierOutput
 
         if token_type_ids is not None and token_type_ids.any():
@@ -103,18 +99,6 @@ class OnnxClassifier:
         (logits,) = self._session.run(["logits"], dict(zip(INPUTS, arrays, strict=True)))
         return SequenceClassifierOutput(logits=torch.from_numpy(logits))
 
-    def train(self, mode: bool = True) -> "OnnxClassifier":
-        """Change nothing, as `eval` does."""
-        return self
-
-    eval = train
-
-    def parameters(self) -> Iterator["torch.Tensor"]:
-        """One empty tensor: it says where the model is. Its weights are the file's."""
-        import torch
-
-        yield torch.empty(0, device=self.device)
-
 
 def export(model: "BertPreTrainedModel", path: str | Path) -> OnnxClassifier:
     """Write a classifier as an ONNX file of fp32 weights, for any batch, and open it.
@@ -122,8 +106,6 @@ def export(model: "BertPreTrainedModel", path: str | Path) -> OnnxClassifier:
     It has its final name only once ONNX Runtime gave the same logits as PyTorch for a padded batch. Others,
     and a model that is no BERT classifier, raise `CompressionError`.
     """
-    import torch
-
     copied = copy_of(model).cpu().float().eval()
     if not hasattr(copied, "classifier"):
         raise CompressionError(
@@ -180,10 +162,8 @@ def quantize(onnx_path: str | Path, out_path: str | Path) -> OnnxClassifier:
     return OnnxClassifier(out_path)
 
 
-def _sample(model: "BertPreTrainedModel", length: int) -> tuple["torch.Tensor", "torch.Tensor"]:
+def _sample(model: "BertPreTrainedModel", length: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Two sentences of any words, the second one shorter: `input_ids` and `attention_mask`."""
-    import torch
-
     input_ids = torch.arange(2 * length).reshape(2, length) % model.config.vocab_size
     attention_mask = torch.ones_like(input_ids)
     attention_mask[1, length // 2 :] = 0
