@@ -2,6 +2,9 @@
 
 from collections.abc import Sequence
 
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+
 # Okabe and Ito's palette (2008), told apart with every common form of color blindness.
 COLORS = {
     "blue": "#0072B2",
@@ -17,8 +20,6 @@ COLORS = {
 
 def style() -> None:
     """Apply the course's look to every figure drawn from here on."""
-    import matplotlib as mpl
-
     mpl.rcParams.update(
         {
             "axes.axisbelow": True,  # the grid behind the bars
@@ -44,8 +45,6 @@ def intervals(rows: Sequence[tuple[str, float, float, float]], title: str, unit:
     The title says the finding, the unit what the axis counts. None for a value raises `ValueError`, since a
     gap would read as 0. The figure is closed: it shows as the last value of a cell.
     """
-    import matplotlib.pyplot as plt
-
     if unknown := [name for name, *values in rows if None in values]:
         raise ValueError(f"No value for {', '.join(unknown)}: leave the row out, and say why in the text.")
     figure, axes = plt.subplots(figsize=(7, 0.9 + 0.45 * len(rows)))
@@ -63,7 +62,6 @@ def intervals(rows: Sequence[tuple[str, float, float, float]], title: str, unit:
 
 def confusion(matrix, names: Sequence[str], title: str):
     """Draw a confusion matrix of counts (classes x classes): rows are the truth, columns the prediction."""
-    import matplotlib.pyplot as plt
     from sklearn.metrics import ConfusionMatrixDisplay
 
     size = 2.2 + 0.45 * len(names)

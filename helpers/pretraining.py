@@ -8,18 +8,24 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+from tokenizers.implementations import BertWordPieceTokenizer
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
+from tqdm.auto import tqdm
+from transformers import (
+    BertConfig,
+    BertForMaskedLM,
+    BertTokenizer,
+    DataCollatorForLanguageModeling,
+    PreTrainedTokenizerBase,
+)
 
 from helpers.machine import RETURN_MEMORY_STEPS, release_memory
 from helpers.training import TrainingError, choose, new_accelerator, quiet
 from helpers.values import require_range
-
-if TYPE_CHECKING:
-    from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerBase
 
 ALPHABET = 200  # distinct characters that get tokens of their own; rarer ones become [UNK]
 MASKED_FRACTION = 0.15
@@ -93,9 +99,6 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenize
     >>> tokenizer.tokenize("A film!")
     ['a', 'film', '[UNK]']
     """
-    from tokenizers.implementations import BertWordPieceTokenizer
-    from transformers import BertTokenizer
-
     learned = BertWordPieceTokenizer(lowercase=True)
     learned.train_from_iterator(iter(texts), vocab_size, limit_alphabet=ALPHABET, show_progress=False)
     vocabulary = learned.get_vocab()
@@ -148,8 +151,6 @@ def masker(tokenizer: PreTrainedTokenizerBase, seed: int) -> Callable[[list], di
 
     From a list of sequences to `input_ids` and `labels`, both (rows, length); -100 where nothing is asked.
     """
-    from transformers import DataCollatorForLanguageModeling
-
     collator = DataCollatorForLanguageModeling(tokenizer, mlm_probability=MASKED_FRACTION, seed=seed)
     collator.create_rng()  # transformers 5.15 would take a seed of 0 for none, later
     return collator
@@ -237,8 +238,6 @@ def pretrain(
         it rises from 0 at the start, and falls to 0 at the end; `precision`, "bf16" or "no" (fp32).
         An unknown setting raises `TrainingError`, as do model, optimizer, tokenizer and data that do not fit.
     """
-    from tqdm.auto import tqdm
-
     chosen = choose(PretrainingSettings, {"steps": steps, **settings})
     _require_fit(model, sequences, tokenizer)
     require_range("batch_size", chosen.batch_size, 1, len(sequences), whole=True, error=TrainingError)

@@ -2,22 +2,19 @@
 
 import copy
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch.nn import functional as F
+from transformers import BertPreTrainedModel
 
 from helpers.values import plain, require_range
-
-if TYPE_CHECKING:
-    from transformers import BertPreTrainedModel
 
 
 class CompressionError(ValueError):
     """A model or a setting that compression cannot use; the message says what was expected."""
 
 
-def copy_of(model: "BertPreTrainedModel") -> "BertPreTrainedModel":
+def copy_of(model: BertPreTrainedModel) -> BertPreTrainedModel:
     """A copy that shares no weight with a BERT; other families, whose layers differ, are refused."""
     family = getattr(getattr(model, "config", None), "model_type", type(model).__name__)
     if family != "bert":
@@ -31,7 +28,7 @@ def copy_of(model: "BertPreTrainedModel") -> "BertPreTrainedModel":
     return copied
 
 
-def encoder_layers(model: "BertPreTrainedModel") -> torch.nn.ModuleList:
+def encoder_layers(model: BertPreTrainedModel) -> torch.nn.ModuleList:
     """The layers of a BERT's encoder, from the words up."""
     return model.base_model.encoder.layer
 
@@ -75,7 +72,7 @@ def distillation_loss(
     return alpha * temperature**2 * teacher_term + (1 - alpha) * label_term
 
 
-def student(teacher: "BertPreTrainedModel", layers: Sequence[int]) -> "BertPreTrainedModel":
+def student(teacher: BertPreTrainedModel, layers: Sequence[int]) -> BertPreTrainedModel:
     """A model of some of the teacher's layers, with its embeddings and its classifier.
 
     Starting from the teacher's own weights lets it learn in an epoch or two (Sanh et al. 2019). The layers

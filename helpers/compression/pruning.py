@@ -1,19 +1,16 @@
 """Pruning: weights set to zero; or heads, units and words taken out, so that the matrices get smaller."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
+from datasets import Dataset
 from torch.nn import functional as F
 from torch.nn.utils import prune as torch_prune
+from transformers import BertPreTrainedModel, PreTrainedTokenizerBase
 
 from helpers.compression.distilling import CompressionError, copy_of, encoder_layers
 from helpers.data import batches
 from helpers.values import require_range
-
-if TYPE_CHECKING:
-    from datasets import Dataset
-    from transformers import BertPreTrainedModel, PreTrainedTokenizerBase
 
 BATCH_SIZE = 32  # rows that importance is judged by at a time
 
@@ -26,7 +23,7 @@ class Importance:
     units: torch.Tensor  # float, shape (layers, units): between the two matrices of the feed-forward part
 
 
-def prune(model: "BertPreTrainedModel", fraction: float) -> "BertPreTrainedModel":
+def prune(model: BertPreTrainedModel, fraction: float) -> BertPreTrainedModel:
     """A copy in which the smallest weights are zero: magnitude pruning, for unstructured sparsity.
 
     The matrices of all encoder layers are compared together; the fraction, 0 to 1, is of their weights. They
@@ -43,15 +40,13 @@ def prune(model: "BertPreTrainedModel", fraction: float) -> "BertPreTrainedModel
     return copied
 
 
-def sparsity(model: "BertPreTrainedModel") -> float:
+def sparsity(model: BertPreTrainedModel) -> float:
     """Fraction of zeros, 0 to 1, among the weights that `prune` compares."""
     weights = [linear.weight for linear in _linears(model)]
     return sum(int((weight == 0).sum()) for weight in weights) / sum(weight.numel() for weight in weights)
 
 
-def importance(
-    model: "BertPreTrainedModel", rows: "Dataset", tokenizer: "PreTrainedTokenizerBase"
-) -> Importance:
+def importance(model: BertPreTrainedModel, rows: Dataset, tokenizer: PreTrainedTokenizerBase) -> Importance:
     """How much the loss of labeled rows would change without each head and each unit.
 
     It is the mean over batches of | sum(W * dloss/dW) |, a first-order guess, where W are the weights that
@@ -76,8 +71,8 @@ def importance(
 
 
 def shrink(
-    model: "BertPreTrainedModel", *, scores: Importance, heads: int | None = None, units: int | None = None
-) -> "BertPreTrainedModel":
+    model: BertPreTrainedModel, *, scores: Importance, heads: int | None = None, units: int | None = None
+) -> BertPreTrainedModel:
     """A copy with fewer heads and feed-forward units in each layer: smaller matrices, less work.
 
     Every layer keeps the same number: as many as are given, at least 1, or all of them. With fewer units,
@@ -107,8 +102,8 @@ def shrink(
 
 
 def trim(
-    model: "BertPreTrainedModel", rows: "Dataset", tokenizer: "PreTrainedTokenizerBase"
-) -> "BertPreTrainedModel":
+    model: BertPreTrainedModel, rows: Dataset, tokenizer: PreTrainedTokenizerBase
+) -> BertPreTrainedModel:
     """A copy that keeps the vectors of the tokens in some rows; all others read as [UNK].
 
     It does as much work; what gets smaller is the table of word vectors, half of a small BERT. The
@@ -143,7 +138,7 @@ def trim(
     return copied
 
 
-def _linears(model: "BertPreTrainedModel") -> list[torch.nn.Linear]:
+def _linears(model: BertPreTrainedModel) -> list[torch.nn.Linear]:
     return [module for module in encoder_layers(model).modules() if isinstance(module, torch.nn.Linear)]
 
 

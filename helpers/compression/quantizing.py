@@ -4,16 +4,13 @@ import logging
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
+from transformers import BertPreTrainedModel
+from transformers.modeling_outputs import SequenceClassifierOutput
 
 from helpers.compression.distilling import CompressionError, copy_of
 from helpers.values import replacing, require_range
-
-if TYPE_CHECKING:
-    from transformers import BertPreTrainedModel
-    from transformers.modeling_outputs import SequenceClassifierOutput
 
 INPUTS = ("input_ids", "attention_mask")
 TOLERANCE = 1e-4  # between PyTorch's logits and ONNX Runtime's, which adds in another order
@@ -85,14 +82,12 @@ class OnnxClassifier(torch.nn.Module):
         self,
         input_ids: torch.Tensor,
         attention_mask: torch.Tensor,
-        token_type_ids: "torch.Tensor | None" = None,
-    ) -> "SequenceClassifierOutput":
+        token_type_ids: torch.Tensor | None = None,
+    ) -> SequenceClassifierOutput:
         """The logits (float32, batch x classes) of token ids and their mask (int64, batch x length).
 
         BERT's tokenizer makes `token_type_ids`, too, but they may be zeros alone: the file knows no pairs.
         """
-        from transformers.modeling_outputs import SequenceClassifierOutput
-
         if token_type_ids is not None and token_type_ids.any():
             raise CompressionError("token_type_ids has ones: expected single texts, not pairs.")
         arrays = (tensor.cpu().numpy() for tensor in (input_ids, attention_mask))
@@ -100,7 +95,7 @@ class OnnxClassifier(torch.nn.Module):
         return SequenceClassifierOutput(logits=torch.from_numpy(logits))
 
 
-def export(model: "BertPreTrainedModel", path: str | Path) -> OnnxClassifier:
+def export(model: BertPreTrainedModel, path: str | Path) -> OnnxClassifier:
     """Write a classifier as an ONNX file of fp32 weights, for any batch, and open it.
 
     It has its final name only once ONNX Runtime gave the same logits as PyTorch for a padded batch. Others,
@@ -162,7 +157,7 @@ def quantize(onnx_path: str | Path, out_path: str | Path) -> OnnxClassifier:
     return OnnxClassifier(out_path)
 
 
-def _sample(model: "BertPreTrainedModel", length: int) -> tuple[torch.Tensor, torch.Tensor]:
+def _sample(model: BertPreTrainedModel, length: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Two sentences of any words, the second one shorter: `input_ids` and `attention_mask`."""
     input_ids = torch.arange(2 * length).reshape(2, length) % model.config.vocab_size
     attention_mask = torch.ones_like(input_ids)
