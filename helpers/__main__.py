@@ -1,7 +1,5 @@
 """Watt It Takes: is this machine ready, and is the model here."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 

@@ -1,7 +1,5 @@
 """What a checkpoint was made with, and whether all of it is still there: nothing else is gone on from."""
 
-from __future__ import annotations
-
 import functools
 import hashlib
 import inspect

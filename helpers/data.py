@@ -58,8 +58,7 @@ def read_sentences(path: str | Path) -> Dataset:
 
     disable_progress_bars()  # nothing here takes longer than reading one would
     path, table = Path(path), read_table(path, DataError)
-    small = {name: name.lower() for name in table.columns if name.lower() in COLUMNS}
-    columns = {small.get(name, name): rows for name, rows in table.columns.items()}
+    columns = {n.lower() if n.lower() in COLUMNS else n: rows for n, rows in table.columns.items()}
     if missing := [column for column in COLUMNS if column not in columns]:
         raise DataError(
             f"{path.name} has no column {' and '.join(missing)}, only {listed(table.columns)}. "

@@ -3,8 +3,6 @@
 Only the standard library is imported here, and what the operating system does not tell is left out.
 """
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import gc

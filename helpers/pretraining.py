@@ -3,8 +3,6 @@
 Like `training`, it knows nothing of energy.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Jobs of several processes: started, followed line by line, and none of them left behind."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import subprocess

@@ -114,7 +114,7 @@ def fine_tune(
     history, folder = run.history, None if checkpoint is None else Path(checkpoint)
     try:
         if folder is not None:
-            run.load(folder, (model, train, validation, tokenizer, compute_loss))
+            run.load(folder, _made_with(chosen, model, train, validation, tokenizer, compute_loss))
         for epoch in range(len(history.epochs), chosen.epochs):
             run.train_epoch(epoch, compute_loss or _own_loss)
             accuracy = evaluate(run.model, validation, tokenizer).accuracy
@@ -202,9 +202,8 @@ class _Run:
             saved = {"weights": checkpoints.weights_digest(self.model), "history": asdict(self.history)}
             checkpoints.seal(new, self.made_with, **saved)
 
-    def load(self, folder: Path, given: tuple) -> None:
+    def load(self, folder: Path, made_with: dict[str, Any]) -> None:
         """Go on from `folder` if it holds a state of the same call; start anew if it does not exist."""
-        made_with = _made_with(self.settings, given)
         if folder.exists():
             found = checkpoints.read(folder, made_with, error=TrainingError)
             try:
@@ -236,9 +235,8 @@ class _Run:
         release_memory()
 
 
-def _made_with(settings: Settings, given: tuple) -> dict[str, Any]:
+def _made_with(settings: Settings, model, train, validation, tokenizer, compute_loss) -> dict[str, Any]:
     """What a checkpoint must have been made with: neither a target nor a precision changes the plan."""
-    model, train, validation, tokenizer, compute_loss = given
     plan = {name: value for name, value in asdict(settings).items() if name not in ("target", "precision")}
     made_with = {"rows": len(train)} | plan
     for name, dataset in (("training data", train), ("validation data", validation)):

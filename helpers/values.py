@@ -1,7 +1,5 @@
 """What every room asks of a setting, and how every room writes a file: one way of each."""
 
-from __future__ import annotations
-
 import contextlib
 import math
 import sys
