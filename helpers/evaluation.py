@@ -77,9 +77,6 @@ class Evaluation:
         )
 
 
-score = Evaluation  # of any classifier's probabilities, whatever made them
-
-
 def evaluate(
     model: torch.nn.Module, dataset: Dataset, tokenizer: PreTrainedTokenizerBase, batch_size: int = 32
 ) -> Evaluation:

@@ -236,7 +236,7 @@ def pretrain(
         it rises from 0 at the start, and falls to 0 at the end; `precision`, "bf16" or "no" (fp32).
         An unknown setting raises `TrainingError`, as do model, optimizer, tokenizer and data that do not fit.
     """
-    chosen = choose(PretrainingSettings, {"steps": steps, **settings})
+    chosen: PretrainingSettings = choose(PretrainingSettings, {"steps": steps, **settings})
     _require_fit(model, sequences, tokenizer)
     require_range("batch_size", chosen.batch_size, 1, len(sequences), whole=True, error=TrainingError)
     _require_own(optimizer, model)

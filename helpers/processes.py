@@ -119,8 +119,7 @@ def bytes_sent() -> int | None:
     The difference of two is what a job on one machine has exchanged, with what other programs did meanwhile.
     """
     counters = psutil.net_io_counters(pernic=True)
-    loopback = [counters[name].bytes_sent for name in counters if name.startswith("lo")]
-    return loopback[0] if loopback else None
+    return next((counters[name].bytes_sent for name in counters if name.startswith("lo")), None)
 
 
 def end(processes: set[psutil.Process]) -> None:

@@ -3,8 +3,6 @@
 Nothing here measures. A figure that was read from a receipt says where and when it was recorded.
 """
 
-from __future__ import annotations
-
 import datetime
 import hashlib
 import json
@@ -13,14 +11,11 @@ import platform
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from helpers import assets, energy, machine
 from helpers.energy import display
 from helpers.values import replacing
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 SCHEMA = assets.DATA / "receipt.schema.json"
 KINDS: dict[str, Any] = {
@@ -206,8 +201,8 @@ def recorded(receipt: Mapping) -> str:
     return f"recorded on {receipt['recorded']} on {hardware_name(receipt)}"
 
 
-def table(again: Replay) -> pd.DataFrame:
-    """One row for each figure: value, range, method, and where and when it was recorded."""
+def table(again: Replay) -> Any:
+    """A data frame, one row for each figure: value, range, method, and where and when it was recorded."""
     import pandas as pd
 
     where = recorded(again.receipt).removeprefix("recorded ")

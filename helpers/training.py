@@ -13,13 +13,13 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from helpers import checkpoints
 from helpers.data import batches
-from helpers.evaluation import Evaluation, evaluate, score  # noqa: F401 (`training.score` is what lessons call)
+from helpers.evaluation import Evaluation, evaluate
 from helpers.machine import RETURN_MEMORY_STEPS, release_memory
 from helpers.values import replacing, require_range
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
 
-Kind = TypeVar("Kind")
+score = Evaluation  # of any classifier's probabilities, whatever made them
 
 
 class TrainingError(ValueError):
@@ -109,7 +109,7 @@ def fine_tune(
         one raises `TrainingError`, as does a checkpoint that is damaged or of another setting, model,
         starting weight, loss, tokenizer or data: the model is as it was, unless the message says more.
     """
-    chosen = choose(Settings, settings)
+    chosen: Settings = choose(Settings, settings)
     run = _Run(model, train, tokenizer, chosen)
     history, folder = run.history, None if checkpoint is None else Path(checkpoint)
     try:
@@ -188,8 +188,9 @@ class _Run:
         """Note an epoch's end in the history, and print it."""
         loss = sum(self.history.loss[-self.steps_per_epoch :]) / self.steps_per_epoch
         seconds = time.perf_counter() - self.start
-        noted = {"epoch": epoch + 1, "loss": loss, "accuracy": accuracy, "seconds": seconds}
-        self.history.epochs.append(noted)
+        self.history.epochs.append(
+            {"epoch": epoch + 1, "loss": loss, "accuracy": accuracy, "seconds": seconds}
+        )
         self.bar.write(
             f"epoch {epoch + 1} of {self.settings.epochs}: loss {loss:.3f}, "
             f"validation accuracy {accuracy:.1%}, {seconds:.0f} s"
@@ -291,9 +292,9 @@ def best_precision() -> str:
     return "bf16" if min(seconds(torch.bfloat16) for _ in range(3)) < seconds(torch.float32) / 1.2 else "no"
 
 
-def choose(kind: type[Kind], given: dict[str, Any]) -> Kind:
+def choose(kind: type, given: dict[str, Any]) -> Any:
     """Make a dataclass of settings from a call's keywords; an unknown one is refused by name."""
-    known = [each.name for each in fields(kind)]  # type: ignore[arg-type]
+    known = [each.name for each in fields(kind)]
     if unknown := [name for name in given if name not in known]:
         raise TrainingError(f"There is no setting {unknown[0]!r}: expected {', '.join(known)}.")
     return kind(**given)

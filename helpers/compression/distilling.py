@@ -28,11 +28,6 @@ def copy_of(model: BertPreTrainedModel) -> BertPreTrainedModel:
     return copied
 
 
-def encoder_layers(model: BertPreTrainedModel) -> torch.nn.ModuleList:
-    """The layers of a BERT's encoder, from the words up."""
-    return model.base_model.encoder.layer
-
-
 def distillation_loss(
     student_logits: torch.Tensor,
     teacher_logits: torch.Tensor,
@@ -80,14 +75,14 @@ def student(teacher: BertPreTrainedModel, layers: Sequence[int]) -> BertPreTrain
     BERT, or has no such layers.
     """
     model = copy_of(teacher)
-    there, kept = encoder_layers(model), list(layers) if isinstance(layers, Sequence) else []
+    there, kept = model.base_model.encoder.layer, list(layers) if isinstance(layers, Sequence) else []
     if not kept or kept != sorted(set(kept) & set(range(len(there)))):
         raise CompressionError(
             f"layers is {plain(layers)!r}: expected one or more different numbers from 0 to "
             f"{len(there) - 1}, in rising order, such as {list(range(0, len(there), 2))}."
         )
     model.base_model.encoder.layer = type(there)(there[number] for number in kept)
-    for number, layer in enumerate(encoder_layers(model)):
+    for number, layer in enumerate(model.base_model.encoder.layer):
         layer.attention.self.layer_idx = number
     model.config.num_hidden_layers = len(kept)
     return model

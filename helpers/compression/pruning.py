@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from torch.nn.utils import prune as torch_prune
 from transformers import BertPreTrainedModel, PreTrainedTokenizerBase
 
-from helpers.compression.distilling import CompressionError, copy_of, encoder_layers
+from helpers.compression.distilling import CompressionError, copy_of
 from helpers.data import batches
 from helpers.values import require_range
 
@@ -54,9 +54,9 @@ def importance(model: BertPreTrainedModel, rows: Dataset, tokenizer: PreTrainedT
     few hundred of the training rows, from `data.tokenize`. A model that is no BERT raises `CompressionError`.
     """
     copied = copy_of(model).eval().requires_grad_(False)
-    pairs = [(layer.attention.output.dense, layer.output.dense) for layer in encoder_layers(copied)]
+    pairs = [(layer.attention.output.dense, layer.output.dense) for layer in copied.base_model.encoder.layer]
     weights = [dense.weight.requires_grad_() for pair in pairs for dense in pair]
-    count = encoder_layers(copied)[0].attention.self.num_attention_heads
+    count = copied.base_model.encoder.layer[0].attention.self.num_attention_heads
     heads = units = 0.0
     for batch in batches(rows, tokenizer, BATCH_SIZE, shuffle=False):
         batch = {name: tensor.to(copied.device) for name, tensor in batch.items() if name != "index"}
@@ -81,7 +81,7 @@ def shrink(
     the model is no BERT.
     """
     copied = copy_of(model)
-    layers = encoder_layers(copied)
+    layers = copied.base_model.encoder.layer
     most = layers[0].attention.self.num_attention_heads, layers[0].intermediate.dense.out_features
     if (*scores.heads.shape, scores.units.shape[1]) != (len(layers), *most):
         raise CompressionError(
@@ -139,7 +139,9 @@ def trim(
 
 
 def _linears(model: BertPreTrainedModel) -> list[torch.nn.Linear]:
-    return [module for module in encoder_layers(model).modules() if isinstance(module, torch.nn.Linear)]
+    return [
+        module for module in model.base_model.encoder.layer.modules() if isinstance(module, torch.nn.Linear)
+    ]
 
 
 def _keep_heads(layer: torch.nn.Module, kept: torch.Tensor) -> None:

@@ -21,7 +21,7 @@ import huggingface_hub
 import pytest
 from huggingface_hub import constants
 
-from helpers import assets
+from helpers import assets, environment
 
 FILES = {"config.json": b"{}", "model.safetensors": b"weights"}
 DAMAGED = {**FILES, "model.safetensors": b"other weights"}
@@ -99,10 +99,10 @@ def test_the_hub_is_asked_first_at_the_pinned_revision_and_again_for_a_damaged_m
     assert "".join(capfd.readouterr()) == ""
     hub.asked.clear()
     assert assets.fetch_model() == folder and hub.asked == []  # nothing to fetch
-    assert assets.model_status()[0]
+    assert environment.check_model().ok
     (folder / "model.safetensors").write_bytes(b"half")
-    ok, message = assets.model_status()
-    assert not ok and "model.safetensors has SHA-256" in message and "python -m helpers fetch" in message
+    found = environment.check_model()
+    assert not found.ok and "model.safetensors has SHA-256" in found.text and "helpers fetch" in found.fix
     assert (assets.fetch_model() / "model.safetensors").read_bytes() == FILES["model.safetensors"]
 
 

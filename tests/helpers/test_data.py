@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from helpers import assets, data
+from helpers import assets, data, environment
 
 
 @pytest.fixture(scope="module")
@@ -18,8 +18,8 @@ def some(tokenizer):
 
 
 def test_every_file_has_its_sum_and_the_script_makes_the_same_bytes():
-    ok, message = assets.data_status()
-    assert ok, message
+    found = environment.check_data()
+    assert found.ok, found
     script = assets.DATA / "make.py"
     done = subprocess.run([sys.executable, str(script), "--check"], capture_output=True, text=True)
     unreachable = "No matching distribution|Connection|expected apt-get|Unable to|Failed to fetch"
