@@ -53,9 +53,8 @@ def intervals(rows: Sequence[tuple[str, float, float, float]], title: str, unit:
             value, place, xerr=[[value - low], [high - value]], fmt="o", capsize=3, color=COLORS["blue"]
         )
         axes.annotate(f"{value:.3g}", (value, place), textcoords="offset points", xytext=(0, 7), ha="center")
-    names = [name for name, *_ in reversed(rows)]
-    axes.set(yticks=range(len(rows)), yticklabels=names, ylim=(-0.5, len(rows) - 0.3))
-    axes.set(xlabel=unit, title=title)
+    axes.set_yticks(range(len(rows)), [name for name, *_ in reversed(rows)])
+    axes.set(ylim=(-0.5, len(rows) - 0.3), xlabel=unit, title=title)
     plt.close(figure)
     return figure
 

@@ -6,7 +6,6 @@ Like `training`, it knows nothing of energy.
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from tokenizers.implementations import BertWordPieceTokenizer
@@ -169,13 +168,13 @@ def masked_loss(model: BertForMaskedLM, input_ids: torch.Tensor, labels: torch.T
 
     `model(input_ids, labels=labels).loss` is the same number at seven times the head's work.
     """
-    return _masked_logits_and_loss(model, input_ids, labels)[1]
+    logits, truth = _at_masks(model, input_ids, labels)
+    return F.cross_entropy(logits.float(), truth)
 
 
-def _masked_logits_and_loss(model: BertForMaskedLM, input_ids: torch.Tensor, labels: torch.Tensor) -> tuple:
+def _at_masks(model: BertForMaskedLM, input_ids: torch.Tensor, labels: torch.Tensor) -> tuple:
     masked = labels != -100
-    logits = model.cls(model.bert(input_ids).last_hidden_state[masked])
-    return logits, F.cross_entropy(logits.float(), labels[masked])
+    return model.cls(model.bert(input_ids).last_hidden_state[masked]), labels[masked]
 
 
 def evaluate_masked(
@@ -189,10 +188,10 @@ def evaluate_masked(
     with torch.inference_mode():
         for rows in sequences.split(EVALUATION_ROWS):
             batch = {name: tensor.to(device) for name, tensor in mask(list(rows)).items()}
-            logits, mean = _masked_logits_and_loss(model, **batch)
-            truth = batch["labels"][batch["labels"] != -100].unsqueeze(1)
-            right = logits.topk(5).indices == truth
-            loss, tokens = loss + mean.item() * len(truth), tokens + len(truth)
+            logits, truth = _at_masks(model, **batch)
+            right = logits.topk(5).indices == truth.unsqueeze(1)
+            loss += F.cross_entropy(logits.float(), truth).item() * len(truth)
+            tokens += len(truth)
             top1, top5 = top1 + right[:, 0].sum().item(), top5 + right.sum().item()
     model.train(was_training)
     return MaskedScore(loss / tokens, top1 / tokens, top5 / tokens, int(tokens))
@@ -218,7 +217,7 @@ def pretrain(
     *,
     steps: int,
     optimizer: torch.optim.Optimizer | None = None,
-    **settings: Any,
+    **settings,
 ) -> PretrainingHistory:
     """Masked language modeling in place: AdamW, the learning rate going up, staying, and going down.
 

@@ -6,7 +6,6 @@ import subprocess
 from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import psutil
 
@@ -83,7 +82,7 @@ class Job(psutil.Popen):
             yield self._last[-1]
         self.wait()
 
-    def __exit__(self, *error: Any) -> None:
+    def __exit__(self, *error) -> None:
         end(set(self.processes()))
         super().__exit__(*error)
 

@@ -16,6 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from accelerate import Accelerator, skip_first_batches
+from accelerate.state import AcceleratorState
+from accelerate.utils import set_seed
+from tqdm.auto import tqdm
 
 from helpers import checkpoints
 from helpers.data import batches
@@ -24,7 +28,6 @@ from helpers.machine import RETURN_MEMORY_STEPS, release_memory
 from helpers.values import replacing, require_range
 
 if TYPE_CHECKING:
-    from accelerate import Accelerator
     from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
 
@@ -142,8 +145,6 @@ class _Run:
     """The parts of one training: the model, its optimizer and schedule on Accelerate, and the history."""
 
     def __init__(self, model: torch.nn.Module, train: Dataset, tokenizer: Any, settings: Settings) -> None:
-        from accelerate.utils import set_seed
-        from tqdm.auto import tqdm
         from transformers import get_linear_schedule_with_warmup
 
         self.settings, self.history = settings, History()
@@ -167,8 +168,6 @@ class _Run:
 
     def train_epoch(self, epoch: int, compute_loss: Callable) -> None:
         """Take the steps of this epoch that are still to take."""
-        from accelerate import skip_first_batches
-
         history = self.history
         loader = self.accelerator.prepare(self.batches(seed=self.settings.seed + epoch))
         self.model.train()
@@ -302,9 +301,6 @@ def choose(kind: type, given: dict[str, Any]) -> Any:
 
 def new_accelerator(precision: str | None) -> Accelerator:
     """Accelerate's accelerator in "bf16" or "no" (fp32), the faster of the two if None."""
-    from accelerate import Accelerator
-    from accelerate.state import AcceleratorState
-
     if precision not in (None, "bf16", "no"):
         raise TrainingError(
             f"precision is {precision!r}: expected 'bf16', 'no' (fp32) or None, the faster one."

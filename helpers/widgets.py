@@ -5,6 +5,10 @@ import io
 import os
 from collections.abc import Callable
 
+import ipywidgets
+import matplotlib.pyplot as plt
+from IPython.display import Image, display
+
 
 def explore(draw: Callable, alt: str, **controls) -> None:
     """Show `draw(**values)` as an image, and redraw it when a control moves.
@@ -23,10 +27,6 @@ def explore(draw: Callable, alt: str, **controls) -> None:
         Such as ``temperature=ipywidgets.FloatSlider(value=1, min=0.1, max=5)``; without a `value`, it raises
         TypeError.
     """
-    import ipywidgets
-    import matplotlib.pyplot as plt
-    from IPython.display import Image, display
-
     for name, control in controls.items():
         if not isinstance(control, ipywidgets.ValueWidget):
             raise TypeError(

@@ -405,7 +405,7 @@ def test_what_fails_leaves_what_was_there(exported, tmp_path, monkeypatch):
     shape = {"hidden_size": HIDDEN, "num_hidden_layers": 1, "num_attention_heads": 1, "vocab_size": 100}
     with pytest.raises(CompressionError, match="BertForMaskedLM has no classifier"):
         compression.export(BertForMaskedLM(BertConfig(**shape)), target)
-    monkeypatch.setattr(compression.quantizing, "TOLERANCE", -1.0)
+    monkeypatch.setattr(compression.exporting, "TOLERANCE", -1.0)
     with pytest.raises(CompressionError, match=r"differ from PyTorch's by .*Nothing was written"):
         compression.export(BertForSequenceClassification(BertConfig(**shape)), target)
     assert target.read_text() == "the old one"

@@ -1,53 +1,36 @@
-"""Quantization: numbers of 8 bits or fewer, by hand for one tensor, with ONNX Runtime for a model."""
+"""A classifier as an ONNX file, of fp32 or 8-bit weights; and what compression shares: an error, a copy."""
 
+import copy
 import logging
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from transformers import BertPreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-from helpers.compression.distilling import CompressionError, copy_of
-from helpers.values import replacing, require_range
+from helpers.values import replacing
 
 INPUTS = ("input_ids", "attention_mask")
 TOLERANCE = 1e-4  # between PyTorch's logits and ONNX Runtime's, which adds in another order
 
 
-@dataclass(frozen=True)
-class Quantized:
-    """A tensor as whole numbers: weight ≈ scale · values."""
-
-    values: torch.Tensor  # int8
-    scale: float  # how much one step is
-
-    def dequantize(self) -> torch.Tensor:
-        """The weight as the values give it back, float32: no more than half a step off."""
-        return self.scale * self.values.float()
+class CompressionError(ValueError):
+    """A model or a setting that compression cannot use; the message says what was expected."""
 
 
-def quantize_tensor(weight: torch.Tensor, bits: int = 8) -> Quantized:
-    """Round a tensor to whole numbers of a few bits, the symmetric way: values = round(weight / scale).
-
-    They go from −(2^(bits−1) − 1) to 2^(bits−1) − 1, and scale is the largest |weight| over that. Other bits
-    than 2 to 8, and a weight that is empty or not finite, raise `CompressionError`.
-
-    Examples
-    --------
-    >>> import torch
-    >>> small = quantize_tensor(torch.tensor([-1.0, 0.2, 0.6]), bits=3)
-    >>> small.values.tolist(), round(small.scale, 3)
-    ([-3, 1, 2], 0.333)
-    """
-    require_range("bits", bits, 2, 8, whole=True, error=CompressionError)
-    weight = weight.detach().float()
-    if not weight.numel() or not weight.isfinite().all():
-        raise CompressionError("The weight is empty or holds inf or nan: expected finite numbers.")
-    high = 2 ** (bits - 1) - 1
-    scale = weight.abs().max().item() / high or 1.0  # all zeros: any scale will do
-    return Quantized((weight / scale).round().clamp(-high, high).to(torch.int8), scale)
+def copy_of(model: BertPreTrainedModel) -> BertPreTrainedModel:
+    """A copy that shares no weight with a BERT; other families, whose layers differ, are refused."""
+    family = getattr(getattr(model, "config", None), "model_type", type(model).__name__)
+    if family != "bert":
+        raise CompressionError(
+            f"The model is of the family {family!r}: expected a BERT, such as BertForSequenceClassification "
+            "gives. Load another one."
+        )
+    copied = copy.deepcopy(model)
+    vars(copied).pop("forward", None)  # training leaves one on the model itself; its class has the same
+    copied.zero_grad()
+    return copied
 
 
 class OnnxClassifier(torch.nn.Module):
