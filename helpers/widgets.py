@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import ipywidgets
 import matplotlib.pyplot as plt
-from IPython.display import Image, display
+from IPython import display
 
 
 def explore(draw: Callable, alt: str, **controls) -> None:
@@ -42,7 +42,7 @@ def explore(draw: Callable, alt: str, **controls) -> None:
         return buffer.getvalue()
 
     if os.environ.get("COURSE_STATIC") == "1":
-        display(Image(png(), alt=alt))
+        display.display(display.Image(png(), alt=alt))
         return
     image = ipywidgets.Image(value=png(), format="png")
     message = ipywidgets.HTML()
@@ -60,4 +60,4 @@ def explore(draw: Callable, alt: str, **controls) -> None:
         if hasattr(control, "continuous_update"):
             control.continuous_update = False
         control.observe(redraw, names="value")
-    display(ipywidgets.VBox([*controls.values(), image, message]))
+    display.display(ipywidgets.VBox([*controls.values(), image, message]))
