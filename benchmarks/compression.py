@@ -24,6 +24,7 @@ import numpy as np
 import torch
 import transformers
 from accelerate.utils import set_seed
+from safetensors.torch import load_model
 
 from benchmarks import COUNTRY, RECEIPTS, TODAY, begin, recipes, recorded, remaining, save, serving
 from helpers import assets, compression, data, energy, training, transformer
@@ -31,6 +32,7 @@ from helpers import assets, compression, data, energy, training, transformer
 RECEIPT = RECEIPTS / "compression.json"
 FOLDER = assets.ROOT / "artifacts" / "compress"
 DOMAIN_ROWS, IMPORTANCE_ROWS = 400, 512
+SMALLEST_PROBABILITY = 1e-37  # near float32's smallest: a probability that became 0 has no logarithm
 
 STUDENT = {
     "layers": [0, 2, 5],  # of the teacher's six
@@ -89,7 +91,17 @@ class Work:
         """The model from its file, computing what its head reads and no more."""
         if "of" in MODELS[name]:
             return compression.OnnxClassifier(self.path(name, seed, ".onnx"))
-        return transformer.first_position_only(compression.load(self.path(name, seed)))
+        return transformer.first_position_only(self.whole(name, seed))
+
+    def whole(self, name: str, seed: int):
+        """The model from its file, as it was saved."""
+        folder = self.path(name, seed)
+        config = transformers.BertConfig.from_pretrained(folder)
+        model = transformers.BertForSequenceClassification(config)
+        if MODELS[name].get("trimmed"):
+            model = compression.trim(model, self.rows["train"], self.tokenizer)
+        load_model(model, folder / "model.safetensors")
+        return model.eval()
 
     def answers(self, name: str, seed: int) -> dict[str, np.ndarray]:
         """Probabilities by split, as `ask` kept them."""
@@ -135,7 +147,7 @@ def fine_tuned(work: Work, name: str, seed: int) -> tuple:
 
 
 def new_student(settings: dict, teacher, work: Work):
-    """A model for `compression.distil` to train."""
+    """A model for `distil` to train."""
     if settings["scratch"]:
         rates = dict.fromkeys(("hidden_dropout_prob", "attention_probs_dropout_prob"), 0.0)
         shape = settings["scratch"] | rates | {"vocab_size": teacher.config.vocab_size}
@@ -150,6 +162,23 @@ def new_student(settings: dict, teacher, work: Work):
     return student
 
 
+def distil(student, answers: np.ndarray, train, validation, tokenizer, *, alpha, temperature, **settings):
+    """Train the student in place on its teacher's probabilities for the training rows, in their order.
+
+    It is the loop of `training.fine_tune` with `compression.distillation_loss`.
+    """
+    # These are the logits but for one constant a row, which every softmax takes out again.
+    teacher = torch.as_tensor(answers, dtype=torch.float32).clamp_min(SMALLEST_PROBABILITY).log()
+
+    def loss(model, batch: dict) -> torch.Tensor:
+        index, labels = batch.pop("index"), batch.pop("labels")
+        logits = model(**batch).logits
+        taught = teacher[index.cpu()].to(logits.device)
+        return compression.distillation_loss(logits, taught, labels, temperature=temperature, alpha=alpha)
+
+    return training.fine_tune(student, train, validation, tokenizer, compute_loss=loss, **settings)
+
+
 def taught(work: Work, name: str, seed: int) -> tuple:
     """Make a student of the teacher with the same seed."""
     settings = MODELS[name]
@@ -161,7 +190,7 @@ def taught(work: Work, name: str, seed: int) -> tuple:
         set_seed(seed)
         student = new_student(settings, teacher, work)
         rows = work.rows["train"], work.rows["validation"]
-        history = compression.distil(student, answers, *rows, work.tokenizer, **chosen)
+        history = distil(student, answers, *rows, work.tokenizer, **chosen)
     return student, {"cost": meter.result, "epochs": history.epochs}, {}
 
 
@@ -250,7 +279,7 @@ def made(work: Work, name: str, seed: int) -> dict:
     model, found, more = make(work, name, seed)
     file = work.path(name, seed, ".onnx")
     if make is not quantized:
-        compression.save(model, work.path(name, seed))
+        model.save_pretrained(work.path(name, seed))
         file = work.path(name, seed) / "model.safetensors"
     weights = sum(weight.numel() for weight in model.parameters())
     size = {"weights": weights, "file_bytes": file.stat().st_size}

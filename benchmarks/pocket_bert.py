@@ -27,6 +27,7 @@ CARD = Path(__file__).with_name("pocket_bert_card.md")
 SHIPPED = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "receipt.json")
 VOCAB_SIZE, LENGTH = 8_000, 64
 SHAPE = {"num_hidden_layers": 2, "hidden_size": 256, "num_attention_heads": 4, "intermediate_size": 1_024}
+NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 SETTINGS = {"batch_size": 32, "learning_rate": 1e-3}
 WARMUP_STEPS = 200
 FIRST_TOKENS_PER_S = 10_000  # a guess for the first sitting; later ones know
@@ -42,11 +43,20 @@ def start_from_frequencies(model, sequences: torch.Tensor, tokenizer) -> None:
 
 
 def new(train: list[str]) -> tuple:
-    """Learn the vocabulary and make a model with random weights, but the right frequencies."""
+    """Learn the vocabulary and make a model with random weights, but the right frequencies and positions.
+
+    Without dropout: a short run sees each text a few times, and has more to fear from learning too little.
+    """
     tokenizer = pretraining.train_tokenizer(train, VOCAB_SIZE)
     tokenizer.model_max_length = LENGTH
     set_seed(0)
-    model = pretraining.new_model(tokenizer, length=LENGTH, **SHAPE)
+    config = transformers.BertConfig(
+        vocab_size=len(tokenizer), max_position_embeddings=LENGTH, **SHAPE, **NO_DROPOUT
+    )
+    model = transformers.BertForMaskedLM(config)
+    with torch.no_grad():
+        positions = pretraining.sinusoids(LENGTH, config.hidden_size)
+        model.bert.embeddings.position_embeddings.weight.copy_(positions)
     start_from_frequencies(model, pretraining.pack(train, tokenizer, LENGTH), tokenizer)
     return model, tokenizer, None, []
 

@@ -162,7 +162,7 @@ def cascaded(work, seeds: Sequence[int]) -> dict:
 
 def ways_to_serve(work, threshold: float) -> dict[str, Callable[[Sequence[str]], list[int]]]:
     """By name, a function from texts to classes."""
-    whole = compression.load(work.path("teacher", 0))
+    whole = work.whole("teacher", 0)
     onnx = compression.OnnxClassifier(work.path("small onnx", 0, ".onnx"))
     ways = {name: how | {"model": whole} for name, how in WAYS.items()}
     ways |= {name: {"model": work.load(name, 0)} for name in SERVED} | {"small onnx": {"model": onnx}}

@@ -4,7 +4,7 @@ Each module is one room: `assets` fetches and verifies, `data` reads and batches
 `pretraining` and `compression` make models, `energy` measures, `receipts` keep what was measured, `facts` and
 `costs` compute with published numbers, `plots` and `widgets` draw, `quiz` asks, `processes` runs jobs,
 `machine` and `environment` say what this machine is and whether it is ready. Importing the package imports
-none of them, and no heavy library: a module's own functions import what they need when they are called.
+none of them, and no heavy library: those that make models import PyTorch, the others when a call needs it.
 """
 
 import os

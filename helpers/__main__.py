@@ -1,6 +1,4 @@
-"""Is this machine ready, and is the model here: `python -m helpers --help`."""
-
-from __future__ import annotations
+"""Watt It Takes: is this machine ready, and is the model here."""
 
 import argparse
 import sys
@@ -10,18 +8,14 @@ from helpers import machine
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m helpers", description="Watt It Takes: check this machine, fetch the model."
-    )
-    commands = parser.add_subparsers(required=True, metavar="command")
-    for command, text in (
-        (check, "say OK or FAIL for everything the course needs, with the fix; exit 1 on a FAIL"),
-        (fetch, "fetch the pretrained model (90 MB) unless it is here, and verify its SHA-256"),
-    ):
-        commands.add_parser(command.__name__, help=text, description=text).set_defaults(command=command)
+    commands = {"check": check, "fetch": fetch}
+    parser = argparse.ArgumentParser(prog="python -m helpers", description=__doc__)
+    text = "check says OK or FAIL for everything the course needs, with the fix, and exits with 1 on a FAIL; "
+    text += "fetch gets the pretrained model (90 MB) unless it is here, and verifies its SHA-256"
+    parser.add_argument("command", choices=commands, help=text)
     machine.escape_unprintable()
     try:
-        return parser.parse_args(arguments).command()
+        return commands[parser.parse_args(arguments).command]()
     except KeyboardInterrupt:
         print("interrupted; nothing half-done was kept", file=sys.stderr)
         return 130  # what a shell expects

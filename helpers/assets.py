@@ -65,30 +65,12 @@ def wrong_files(folder: Path, sums: dict[str, str]) -> list[str]:
     return wrong
 
 
-def model_status() -> tuple[bool, str]:
-    """Whether the embedded model is here with the right bytes, and a sentence saying so."""
-    if wrong := wrong_files(MODELS / MODEL, MODEL_FILES):
-        return False, f"{'; '.join(wrong)} in {MODELS / MODEL} -> run `python -m helpers fetch`"
-    return True, f"{MODEL}, {len(MODEL_FILES)} files with the expected SHA-256"
-
-
 def data_sums() -> dict[str, str]:
     """The shipped data files and their SHA-256 sums, from data/SHA256SUMS."""
     path = DATA / "SHA256SUMS"
     if not path.is_file():
         raise AssetError(f"{path} is missing: it ships with the repository. Run `git checkout -- data`.")
     return {name: digest for digest, name in (line.split("  ", 1) for line in path.read_text().splitlines())}
-
-
-def data_status() -> tuple[bool, str]:
-    """Whether the shipped data is here with the right bytes, and a sentence saying so."""
-    try:
-        sums = data_sums()
-    except AssetError as error:
-        return False, str(error)
-    if wrong := wrong_files(DATA, sums):
-        return False, f"{'; '.join(wrong)} in {DATA} -> run `git checkout -- data` or `python data/make.py`"
-    return True, f"{len(sums)} files with the expected SHA-256"
 
 
 def fetch_model() -> Path:
@@ -228,13 +210,12 @@ def _from_hub_by_name(name: str) -> str:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError
 
-    files = ["*.json", "*.txt", "*.safetensors", "*.model"]
+    files, cut_off = ["*.json", "*.txt", "*.safetensors", "*.model"], _hub_problem() is not None
     try:
-        cut_off = _hub_problem() is not None
-        folder = snapshot_download(name, allow_patterns=files, local_files_only=cut_off, max_workers=2)
+        folder = snapshot_download(name, allow_patterns=files, local_files_only=cut_off)
         if not any(Path(folder).glob("*.safetensors")):
             files.append("pytorch_model*.bin")
-            folder = snapshot_download(name, allow_patterns=files, local_files_only=cut_off, max_workers=2)
+            folder = snapshot_download(name, allow_patterns=files, local_files_only=cut_off)
         return folder
     except Exception as error:  # no network shows itself in many ways
         reason = (

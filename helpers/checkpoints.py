@@ -1,19 +1,16 @@
 """What a checkpoint was made with, and whether all of it is still there: nothing else is gone on from."""
 
-from __future__ import annotations
-
 import functools
 import hashlib
 import inspect
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
 
 from helpers.assets import sha256, wrong_files
-
-if TYPE_CHECKING:
-    import torch
 
 NOTE, START = "settings.json", "starting weights"
 # What loading, saving and even a first batch write into a configuration, and what is no part of the network.
@@ -42,8 +39,6 @@ def model_digest(model: torch.nn.Module) -> str:
 
 def weights_digest(model: torch.nn.Module) -> str:
     """Of the names, shapes, types and values of all that the model saves."""
-    import torch
-
     found = hashlib.sha256()
     for name, tensor in model.state_dict().items():
         found.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())

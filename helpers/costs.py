@@ -147,7 +147,6 @@ class Project:
     salary_per_h: float
     price_per_kwh: float
     machine_per_h: float = 0.0  # rent or wear; 0 to leave it out
-    pue: float = 1.0
     country: str = "USA"
 
 
@@ -170,8 +169,7 @@ class Costs:
 def costs(project: Project) -> Costs:
     """Compute, data, people and carbon of a model over its life.
 
-    A number that is missing or negative, or a PUE below 1, raises `CostError`; an unknown country raises
-    `energy.EnergyError`.
+    A number that is missing or negative raises `CostError`; an unknown country raises `energy.EnergyError`.
 
     Examples
     --------
@@ -184,12 +182,10 @@ def costs(project: Project) -> Costs:
     """
     for each in fields(project):
         if each.name != "country":
-            low = 1 if each.name == "pue" else 0
-            require_range(each.name, getattr(project, each.name), low, error=CostError)
+            require_range(each.name, getattr(project, each.name), 0, error=CostError)
     thousands = project.predictions / 1_000
-    energy_wh = project.train_wh * project.trainings + project.predict_wh * thousands
+    energy_kwh = (project.train_wh * project.trainings + project.predict_wh * thousands) / 1_000
     machine_h = (project.train_s * project.trainings + project.predict_s * thousands) / 3_600
-    energy_kwh = energy_wh * project.pue / 1_000
     return Costs(
         compute=energy_kwh * project.price_per_kwh + machine_h * project.machine_per_h,
         data=project.labels * project.price_per_label,

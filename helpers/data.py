@@ -42,8 +42,7 @@ def load_reviews(split: str) -> Dataset:
 
     if split not in REVIEWS + DOMAINS:
         raise DataError(f"There is no split {split!r}: expected one of {', '.join(REVIEWS + DOMAINS)}.")
-    sentences = read_sentences(DATA / "reviews" / f"{split}.csv")
-    return sentences.cast_column("rating", Value("float64"))
+    return read_sentences(DATA / "reviews" / f"{split}.csv").cast_column("rating", Value("float64"))
 
 
 def read_sentences(path: str | Path) -> Dataset:
@@ -54,13 +53,11 @@ def read_sentences(path: str | Path) -> Dataset:
     `DataError` if the file is missing or damaged, a column is missing, a text is empty, a label is neither 0
     nor 1, or all labels are the same.
     """
-    import pandas as pd
     from datasets import Dataset, disable_progress_bars
 
     disable_progress_bars()  # nothing here takes longer than reading one would
     path, table = Path(path), read_table(path, DataError)
-    small = {name: name.lower() for name in table.columns if name.lower() in COLUMNS}
-    columns = {small.get(name, name): rows for name, rows in table.columns.items()}
+    columns: dict = {n.lower() if n.lower() in COLUMNS else n: rows for n, rows in table.columns.items()}
     if missing := [column for column in COLUMNS if column not in columns]:
         raise DataError(
             f"{path.name} has no column {' and '.join(missing)}, only {listed(table.columns)}. "
@@ -84,8 +81,8 @@ def read_sentences(path: str | Path) -> Dataset:
         notes.append("shuffled, as the file is sorted by label")
     if notes:  # on stderr: a letter that the screen lacks is no error there
         print(f"{path.name}: {len(labels):,} rows, {', '.join(notes)}.", file=sys.stderr)
-    frame = pd.DataFrame(columns | {"label": labels}).iloc[order]
-    return Dataset.from_pandas(frame, preserve_index=False)
+    columns |= {"label": labels}
+    return Dataset.from_dict({name: [rows[place] for place in order] for name, rows in columns.items()})
 
 
 def _label(written: str, line: int, name: str) -> int:

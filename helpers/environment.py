@@ -4,21 +4,17 @@ Nothing here imports torch, and nothing but the standard library is needed to ge
 package: a check that needs what it checks for would only show a traceback.
 """
 
-from __future__ import annotations
-
 import os
 import platform
 import shutil
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Any
 
 from helpers import assets, machine
 
-if TYPE_CHECKING:
-    from packaging.specifiers import SpecifierSet
-
-OLDEST_PYTHON, FIRST_UNTRIED_PYTHON = (3, 11), (3, 15)
+OLDEST_PYTHON, NEWEST_PYTHON = (3, 11), (3, 14)
 DISK_GB, MEMORY_GB = 1.0, 1.8  # the model and the executed copies; the largest notebook and its kernel
 SMALL_GB = 3.0  # as on Binder, where the whole course takes long
 QUICK = "for a first look, on less data: make run PROFILE=quick"
@@ -51,7 +47,7 @@ def check() -> bool:
     """Print a line for each finding, and return whether all of them are OK."""
     findings = [check_python()]
     if findings[0].ok:
-        findings += [check_packages(), *check_assets(), check_disk(), check_memory()]
+        findings += [check_packages(), check_model(), check_data(), check_disk(), check_memory()]
         findings += [check_threads(), check_gpu(), check_energy()]
     for finding in findings:
         print(finding)
@@ -76,7 +72,7 @@ def require() -> None:
         )
 
 
-def packages() -> dict[str, tuple[str | None, SpecifierSet]]:
+def packages() -> dict[str, tuple[str | None, Any]]:
     """Give the version found, None if absent, and the bounds of each package that the notebooks use here."""
     import tomllib
 
@@ -84,22 +80,19 @@ def packages() -> dict[str, tuple[str | None, SpecifierSet]]:
 
     with (assets.ROOT / "pyproject.toml").open("rb") as file:
         declared = [Requirement(line) for line in tomllib.load(file)["project"]["dependencies"]]
-    declared = [each for each in declared if each.marker is None or each.marker.evaluate()]
-    on_colab = "COLAB_RELEASE_TAG" in os.environ
+    elsewhere = NOT_ON_COLAB if "COLAB_RELEASE_TAG" in os.environ else ()
     return {
         each.name: (machine.installed_version(each.name), each.specifier)
         for each in declared
-        if not (on_colab and each.name in NOT_ON_COLAB)
+        if each.name not in elsewhere and (each.marker is None or each.marker.evaluate())
     }
 
 
 def check_python() -> Finding:
     found = platform.python_version()
-    if OLDEST_PYTHON <= sys.version_info[:2] < FIRST_UNTRIED_PYTHON:
+    if OLDEST_PYTHON <= sys.version_info[:2] <= NEWEST_PYTHON:
         return Finding(True, "python", found)
-    expected = (
-        f"{OLDEST_PYTHON[0]}.{OLDEST_PYTHON[1]} to {FIRST_UNTRIED_PYTHON[0]}.{FIRST_UNTRIED_PYTHON[1] - 1}"
-    )
+    expected = " to ".join("{}.{}".format(*version) for version in (OLDEST_PYTHON, NEWEST_PYTHON))
     fix = "install one of them, remove .venv and name it: make lab PYTHON=python3.11"
     return Finding(False, "python", f"{found} found, {expected} expected", fix)
 
@@ -124,9 +117,21 @@ def check_packages() -> Finding:
     return Finding(True, "packages", f"{len(found)} within their bounds; {shown}")
 
 
-def check_assets() -> list[Finding]:
-    found = {"model": assets.model_status(), "data": assets.data_status()}  # if not OK, with the fix in it
-    return [Finding(ok, name, text) for name, (ok, text) in found.items()]
+def check_model() -> Finding:
+    return _files("model", assets.MODELS / assets.MODEL, assets.MODEL_FILES, "python -m helpers fetch")
+
+
+def check_data() -> Finding:
+    try:
+        return _files("data", assets.DATA, assets.data_sums(), "git checkout -- data")
+    except assets.AssetError as error:
+        return Finding(False, "data", str(error))
+
+
+def _files(name: str, folder: Path, sums: dict[str, str], command: str) -> Finding:
+    if wrong := assets.wrong_files(folder, sums):
+        return Finding(False, name, f"{'; '.join(wrong)} in {folder}", f"run `{command}`")
+    return Finding(True, name, f"{folder.name}, {len(sums)} files with the expected SHA-256")
 
 
 def check_disk() -> Finding:

@@ -8,13 +8,14 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+import torch
+
 from helpers.data import batches
-from helpers.memory import release_memory
+from helpers.machine import release_memory
 from helpers.statistics import wilson
 
 if TYPE_CHECKING:
-    import numpy as np
-    import torch
     from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
 
@@ -76,9 +77,6 @@ class Evaluation:
         )
 
 
-score = Evaluation  # of any classifier's probabilities, whatever made them
-
-
 def evaluate(
     model: torch.nn.Module, dataset: Dataset, tokenizer: PreTrainedTokenizerBase, batch_size: int = 32
 ) -> Evaluation:
@@ -86,9 +84,6 @@ def evaluate(
 
     The model is put in evaluation mode for it, and back as it was.
     """
-    import numpy as np
-    import torch
-
     loader = batches(dataset, tokenizer, batch_size, shuffle=False)
     was_training, device = model.training, next(model.parameters()).device
     model.eval()

@@ -3,19 +3,21 @@
 Only the standard library is imported here, and what the operating system does not tell is left out.
 """
 
-from __future__ import annotations
-
 import contextlib
+import ctypes
+import gc
 import importlib.metadata
 import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 PROC = Path("/proc/self")  # where Linux tells a process its control groups, and where they are mounted
 MEMORY = (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes"))  # v2, v1
+LARGE_BLOCK_BYTES = 8_000_000  # of which a batch's activations have dozens; smaller ones are worth keeping
+RETURN_MEMORY_STEPS = 20  # often enough that little piles up, seldom enough to cost little time
 
 
 def hardware() -> dict:
@@ -100,16 +102,20 @@ def installed_version(name: str) -> str | None:
         return None
 
 
-def versions(names: Iterable[str]) -> dict[str, str]:
-    """Give the versions of Python and of those packages that are installed, by name.
+def release_memory(collect: bool = True) -> None:
+    """Hand freed memory back to the system; glibc would keep it, and it would creep up with each batch.
 
-    Examples
-    --------
-    >>> list(versions(["numpy", "no-such-package"]))
-    ['python', 'numpy']
+    From the first call on, blocks above `LARGE_BLOCK_BYTES` go back as soon as they are freed: between
+    batches of different lengths, glibc would leave holes of their sizes. With `collect`, what only cycles
+    of references keep alive is freed first; that takes a moment: not for every step.
     """
-    found = {name: version for name in names if (version := installed_version(name))}
-    return {"python": platform.python_version()} | found
+    if collect:
+        gc.collect()
+    if sys.platform == "linux":
+        libc = ctypes.CDLL(None)
+        if hasattr(libc, "malloc_trim"):  # other C libraries have neither
+            libc.mallopt(-3, LARGE_BLOCK_BYTES)  # M_MMAP_THRESHOLD
+            libc.malloc_trim(0)
 
 
 def escape_unprintable() -> None:

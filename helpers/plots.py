@@ -2,6 +2,9 @@
 
 from collections.abc import Sequence
 
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+
 # Okabe and Ito's palette (2008), told apart with every common form of color blindness.
 COLORS = {
     "blue": "#0072B2",
@@ -17,8 +20,6 @@ COLORS = {
 
 def style() -> None:
     """Apply the course's look to every figure drawn from here on."""
-    import matplotlib as mpl
-
     mpl.rcParams.update(
         {
             "axes.axisbelow": True,  # the grid behind the bars
@@ -44,8 +45,6 @@ def intervals(rows: Sequence[tuple[str, float, float, float]], title: str, unit:
     The title says the finding, the unit what the axis counts. None for a value raises `ValueError`, since a
     gap would read as 0. The figure is closed: it shows as the last value of a cell.
     """
-    import matplotlib.pyplot as plt
-
     if unknown := [name for name, *values in rows if None in values]:
         raise ValueError(f"No value for {', '.join(unknown)}: leave the row out, and say why in the text.")
     figure, axes = plt.subplots(figsize=(7, 0.9 + 0.45 * len(rows)))
@@ -54,23 +53,19 @@ def intervals(rows: Sequence[tuple[str, float, float, float]], title: str, unit:
             value, place, xerr=[[value - low], [high - value]], fmt="o", capsize=3, color=COLORS["blue"]
         )
         axes.annotate(f"{value:.3g}", (value, place), textcoords="offset points", xytext=(0, 7), ha="center")
-    names = [name for name, *_ in reversed(rows)]
-    axes.set(yticks=range(len(rows)), yticklabels=names, ylim=(-0.5, len(rows) - 0.3))
-    axes.set(xlabel=unit, title=title)
+    axes.set_yticks(range(len(rows)), [name for name, *_ in reversed(rows)])
+    axes.set(ylim=(-0.5, len(rows) - 0.3), xlabel=unit, title=title)
     plt.close(figure)
     return figure
 
 
 def confusion(matrix, names: Sequence[str], title: str):
     """Draw a confusion matrix of counts (classes x classes): rows are the truth, columns the prediction."""
-    import matplotlib.pyplot as plt
-    import numpy as np
     from sklearn.metrics import ConfusionMatrixDisplay
 
     size = 2.2 + 0.45 * len(names)
     figure, axes = plt.subplots(figsize=(size + 0.6, size))
-    shown = ConfusionMatrixDisplay(np.asarray(matrix), display_labels=list(names))
-    shown.plot(ax=axes, cmap="Blues", colorbar=False)
+    ConfusionMatrixDisplay(matrix, display_labels=names).plot(ax=axes, cmap="Blues", colorbar=False)
     axes.grid(False)
     axes.set_title(title)
     plt.close(figure)

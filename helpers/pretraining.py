@@ -3,20 +3,26 @@
 Like `training`, it knows nothing of energy.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
 
-from helpers.memory import RETURN_MEMORY_STEPS, release_memory
-from helpers.training import TrainingError, best_precision, choose, quiet, require_precision
+import torch
+from tokenizers.implementations import BertWordPieceTokenizer
+from torch.nn import functional as F
+from torch.utils.data import DataLoader
+from tqdm.auto import tqdm
+from transformers import (
+    BertConfig,
+    BertForMaskedLM,
+    BertTokenizer,
+    DataCollatorForLanguageModeling,
+    PreTrainedTokenizerBase,
+)
+
+from helpers.machine import RETURN_MEMORY_STEPS, release_memory
+from helpers.training import TrainingError, choose, new_accelerator, quiet
 from helpers.values import require_range
-
-if TYPE_CHECKING:
-    import torch
-    from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerBase
 
 ALPHABET = 200  # distinct characters that get tokens of their own; rarer ones become [UNK]
 MASKED_FRACTION = 0.15
@@ -57,7 +63,6 @@ class PretrainingSettings:
         require_range("learning_rate", self.learning_rate, 1e-8, 1, error=TrainingError)
         require_range("warmup_steps", self.warmup_steps, 0, self.steps, whole=True, error=TrainingError)
         require_range("decay_steps", self.decay_steps, 0, self.steps, whole=True, error=TrainingError)
-        require_precision(self.precision)
 
 
 @dataclass(frozen=True)
@@ -91,9 +96,6 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenize
     >>> tokenizer.tokenize("A film!")
     ['a', 'film', '[UNK]']
     """
-    from tokenizers.implementations import BertWordPieceTokenizer
-    from transformers import BertTokenizer
-
     learned = BertWordPieceTokenizer(lowercase=True)
     learned.train_from_iterator(iter(texts), vocab_size, limit_alphabet=ALPHABET, show_progress=False)
     vocabulary = learned.get_vocab()
@@ -113,8 +115,6 @@ def pack(texts: Iterable[str], tokenizer: PreTrainedTokenizerBase, length: int) 
     Each sequence begins with [CLS]; [SEP] stands where a text ends. What is left over at the end is dropped.
     There is at least one sequence (int64, sequences x length), or it raises `TrainingError`.
     """
-    import torch
-
     require_range("length", length, 2, 100_000, whole=True, error=TrainingError)
     texts, parts = list(texts), []
     for start in range(0, len(texts), 10_000):  # as Python's lists all ids at once would take 200 MB
@@ -131,24 +131,6 @@ def pack(texts: Iterable[str], tokenizer: PreTrainedTokenizerBase, length: int) 
     return torch.cat([torch.full((count, 1), tokenizer.cls_token_id), body], dim=1)
 
 
-def new_model(tokenizer: PreTrainedTokenizerBase, *, length: int, **shape: int) -> BertForMaskedLM:
-    """Make a BERT with random weights for this vocabulary and sequences of up to `length` tokens.
-
-    Without dropout: a short run sees each text a few times, and has more to fear from learning too little.
-    Positions start as `sinusoids` and are learned from there. The `shape` is `BertConfig`'s: hidden_size,
-    num_hidden_layers, num_attention_heads, intermediate_size.
-    """
-    import torch
-    from transformers import BertConfig, BertForMaskedLM
-
-    dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-    config = BertConfig(vocab_size=len(tokenizer), max_position_embeddings=length, **shape, **dropout)
-    model = BertForMaskedLM(config)
-    with torch.no_grad():
-        model.bert.embeddings.position_embeddings.weight.copy_(sinusoids(length, config.hidden_size))
-    return model
-
-
 def sinusoids(length: int, hidden_size: int) -> torch.Tensor:
     """Vectors for positions that are alike where positions are near (Vaswani et al., 2017).
 
@@ -156,8 +138,6 @@ def sinusoids(length: int, hidden_size: int) -> torch.Tensor:
     sentence is a bag of words. The slowest wave is some six hundred positions long. They are sines, then
     cosines (float32, length x hidden_size), with a standard deviation near `POSITION_STD`.
     """
-    import torch
-
     frequency = 100.0 ** (-torch.arange(0, hidden_size, 2) / hidden_size)
     angle = torch.arange(length).unsqueeze(1) * frequency
     return 2**0.5 * POSITION_STD * torch.cat([angle.sin(), angle.cos()], dim=1)
@@ -168,8 +148,6 @@ def masker(tokenizer: PreTrainedTokenizerBase, seed: int) -> Callable[[list], di
 
     From a list of sequences to `input_ids` and `labels`, both (rows, length); -100 where nothing is asked.
     """
-    from transformers import DataCollatorForLanguageModeling
-
     collator = DataCollatorForLanguageModeling(tokenizer, mlm_probability=MASKED_FRACTION, seed=seed)
     collator.create_rng()  # transformers 5.15 would take a seed of 0 for none, later
     return collator
@@ -179,9 +157,6 @@ def masked_batches(
     sequences: torch.Tensor, tokenizer: PreTrainedTokenizerBase, batch_size: int, seed: int
 ) -> Iterator[dict[str, torch.Tensor]]:
     """Masked batches without end: each pass in another order, and with other masks."""
-    import torch
-    from torch.utils.data import DataLoader
-
     order, mask = torch.Generator().manual_seed(seed), masker(tokenizer, seed)
     loader = DataLoader(sequences, batch_size, shuffle=True, drop_last=True, collate_fn=mask, generator=order)
     while True:
@@ -193,34 +168,30 @@ def masked_loss(model: BertForMaskedLM, input_ids: torch.Tensor, labels: torch.T
 
     `model(input_ids, labels=labels).loss` is the same number at seven times the head's work.
     """
-    return _masked_logits_and_loss(model, input_ids, labels)[1]
+    logits, truth = _at_masks(model, input_ids, labels)
+    return F.cross_entropy(logits.float(), truth)
 
 
-def _masked_logits_and_loss(model: BertForMaskedLM, input_ids: torch.Tensor, labels: torch.Tensor) -> tuple:
-    from torch.nn import functional as F
-
+def _at_masks(model: BertForMaskedLM, input_ids: torch.Tensor, labels: torch.Tensor) -> tuple:
     masked = labels != -100
-    logits = model.cls(model.bert(input_ids).last_hidden_state[masked])
-    return logits, F.cross_entropy(logits.float(), labels[masked])
+    return model.cls(model.bert(input_ids).last_hidden_state[masked]), labels[masked]
 
 
 def evaluate_masked(
-    model: BertForMaskedLM, sequences: torch.Tensor, tokenizer: PreTrainedTokenizerBase, seed: int = 0
+    model: BertForMaskedLM, sequences: torch.Tensor, tokenizer: PreTrainedTokenizerBase
 ) -> MaskedScore:
-    """Score a model on held-out sequences; with one seed, the same tokens are masked every time."""
-    import torch
-
+    """Score a model on held-out sequences; the same tokens are masked every time."""
     _require_fit(model, sequences, tokenizer)
-    mask, was_training, device = masker(tokenizer, seed), model.training, next(model.parameters()).device
+    mask, was_training, device = masker(tokenizer, seed=0), model.training, next(model.parameters()).device
     model.eval()
     loss = top1 = top5 = tokens = 0.0
     with torch.inference_mode():
         for rows in sequences.split(EVALUATION_ROWS):
             batch = {name: tensor.to(device) for name, tensor in mask(list(rows)).items()}
-            logits, mean = _masked_logits_and_loss(model, **batch)
-            truth = batch["labels"][batch["labels"] != -100].unsqueeze(1)
-            right = logits.topk(5).indices == truth
-            loss, tokens = loss + mean.item() * len(truth), tokens + len(truth)
+            logits, truth = _at_masks(model, **batch)
+            right = logits.topk(5).indices == truth.unsqueeze(1)
+            loss += F.cross_entropy(logits.float(), truth).item() * len(truth)
+            tokens += len(truth)
             top1, top5 = top1 + right[:, 0].sum().item(), top5 + right.sum().item()
     model.train(was_training)
     return MaskedScore(loss / tokens, top1 / tokens, top5 / tokens, int(tokens))
@@ -246,7 +217,7 @@ def pretrain(
     *,
     steps: int,
     optimizer: torch.optim.Optimizer | None = None,
-    **settings: Any,
+    **settings,
 ) -> PretrainingHistory:
     """Masked language modeling in place: AdamW, the learning rate going up, staying, and going down.
 
@@ -264,17 +235,11 @@ def pretrain(
         it rises from 0 at the start, and falls to 0 at the end; `precision`, "bf16" or "no" (fp32).
         An unknown setting raises `TrainingError`, as do model, optimizer, tokenizer and data that do not fit.
     """
-    import torch
-    from accelerate import Accelerator
-    from accelerate.state import AcceleratorState
-    from tqdm.auto import tqdm
-
-    chosen = choose(PretrainingSettings, {"steps": steps, **settings})
+    chosen: PretrainingSettings = choose(PretrainingSettings, {"steps": steps, **settings})
     _require_fit(model, sequences, tokenizer)
     require_range("batch_size", chosen.batch_size, 1, len(sequences), whole=True, error=TrainingError)
     _require_own(optimizer, model)
-    AcceleratorState._reset_state()  # else the precision of the first call in this process would stay
-    accelerator = Accelerator(mixed_precision=chosen.precision or best_precision())
+    accelerator = new_accelerator(chosen.precision)
     model.to(accelerator.device).train()
     optimizer = optimizer or torch.optim.AdamW(model.parameters(), betas=BETAS, fused=True)
     history = PretrainingHistory(optimizer=optimizer)

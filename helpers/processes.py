@@ -1,7 +1,5 @@
 """Jobs of several processes: started, followed line by line, and none of them left behind."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import subprocess
@@ -22,7 +20,7 @@ class JobError(RuntimeError):
     """A job that failed; the message holds the end of what it wrote."""
 
 
-class Job:
+class Job(psutil.Popen):
     """A command and all processes that it starts; leaving the `with` block ends those that still run.
 
     It runs in the course's folder and finds `helpers`. Iterate over it for its output, line by line as it
@@ -48,7 +46,7 @@ class Job:
     def __init__(self, command: Sequence[str | Path], *, threads: int = 1) -> None:
         self.command = [str(part) for part in command]
         self._last: deque[str] = deque(maxlen=LAST_LINES)
-        self._variables = {
+        variables = {
             "OMP_NUM_THREADS": str(threads),
             "MKL_NUM_THREADS": str(threads),
             "TOKENIZERS_PARALLELISM": "false",
@@ -57,25 +55,12 @@ class Job:
         }
         # All processes are on this machine: they need no network, and no name that only a network resolves.
         loopback = [name for name in psutil.net_if_addrs() if name.startswith("lo")]
-        self._variables |= {"GLOO_SOCKET_IFNAME": loopback[0]} if loopback else {}
-
-    @property
-    def returncode(self) -> int | None:
-        """The command's exit status, below 0 if a signal ended it; None while it runs."""
-        return self._process.poll()
-
-    def check(self) -> None:
-        """After the `with` block: raise a `JobError` with the last lines that were read if the job failed."""
-        if status := self.returncode:
-            shown = " ".join([Path(self.command[0]).name, *self.command[1:]])
-            raise JobError("\n".join([f"{shown} ended with status {status}. Its last lines:", *self._last]))
-
-    def __enter__(self) -> Job:
+        variables |= {"GLOO_SOCKET_IFNAME": loopback[0]} if loopback else {}
         try:
-            self._process = subprocess.Popen(
+            super().__init__(
                 self.command,
                 cwd=ROOT,
-                env=os.environ | self._variables,
+                env=os.environ | variables,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -84,33 +69,27 @@ class Job:
             )
         except OSError as error:  # such as a program that is not there
             raise JobError(f"{self.command[0]} can't be started: {error.strerror}.") from None
-        assert self._process.stdout is not None  # it is a pipe
-        self._lines = self._process.stdout
-        return self
+
+    def check(self) -> None:
+        """After the `with` block: raise a `JobError` with the last lines that were read if the job failed."""
+        if status := self.returncode:
+            shown = " ".join([Path(self.command[0]).name, *self.command[1:]])
+            raise JobError("\n".join([f"{shown} ended with status {status}. Its last lines:", *self._last]))
 
     def __iter__(self) -> Iterator[str]:
-        for line in self._lines:
+        for line in self.stdout:
             self._last.append(line.rstrip("\n"))
             yield self._last[-1]
-        self._process.wait()
+        self.wait()
 
-    def __exit__(self, *_: object) -> None:
-        others = set(self.processes()[1:])
-        if self.returncode is None:
-            self._process.terminate()
-        end(others)
-        try:
-            self._process.wait(timeout=3)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._lines.close()
+    def __exit__(self, *error) -> None:
+        end(set(self.processes()))
+        super().__exit__(*error)
 
     def processes(self) -> list[psutil.Process]:
         """The command's process and all that it has started, as far as they run."""
         try:
-            first = psutil.Process(self._process.pid)
-            return [first, *first.children(recursive=True)]
+            return [self, *self.children(recursive=True)]
         except psutil.NoSuchProcess:
             return []
 
@@ -139,8 +118,7 @@ def bytes_sent() -> int | None:
     The difference of two is what a job on one machine has exchanged, with what other programs did meanwhile.
     """
     counters = psutil.net_io_counters(pernic=True)
-    loopback = [counters[name].bytes_sent for name in counters if name.startswith("lo")]
-    return loopback[0] if loopback else None
+    return next((counters[name].bytes_sent for name in counters if name.startswith("lo")), None)
 
 
 def end(processes: set[psutil.Process]) -> None:

@@ -3,23 +3,19 @@
 Nothing here measures. A figure that was read from a receipt says where and when it was recorded.
 """
 
-from __future__ import annotations
-
 import datetime
 import hashlib
 import json
 import math
+import platform
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from helpers import assets, energy, machine
 from helpers.energy import display
 from helpers.values import replacing
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 SCHEMA = assets.DATA / "receipt.schema.json"
 KINDS: dict[str, Any] = {
@@ -69,13 +65,14 @@ def make(
         What was found besides, such as runs with their histories: plain values, and figures among them.
         A value that JSON cannot hold raises `ReceiptError`, as does no figure at all, or one of another kind.
     """
+    versions = {"python": platform.python_version()} | {n: machine.installed_version(n) for n in PACKAGES}
     receipt: dict = {
         "receipt": 1,  # version of the schema
         "what": what,
         "made_by": made_by,
         "recorded": datetime.date.today().isoformat(),
         "hardware": machine.hardware(),
-        "versions": machine.versions(PACKAGES),
+        "versions": {name: version for name, version in versions.items() if version},
         "method": {},
         "seed": seed,
         "inputs": {_name(Path(path)): assets.sha256(Path(path)) for path in inputs},
@@ -204,17 +201,16 @@ def recorded(receipt: Mapping) -> str:
     return f"recorded on {receipt['recorded']} on {hardware_name(receipt)}"
 
 
-def table(source: Mapping | Replay) -> pd.DataFrame:
-    """One row for each figure: value, range, method, and where and when it was recorded."""
+def table(again: Replay) -> Any:
+    """A data frame, one row for each figure: value, range, method, and where and when it was recorded."""
     import pandas as pd
 
-    again = source if isinstance(source, Replay) else replay(source)
     where = recorded(again.receipt).removeprefix("recorded ")
     rows = [(*_value(each), _costs(each)[0].method or "unknown", where) for each in again.figures.values()]
     return pd.DataFrame(rows, list(again.figures), ["figure", "range", "method", "recorded"])
 
 
-def card(receipt: Mapping, figure: str, training_type: str = "fine-tuning") -> str:
+def card(receipt: Mapping, figure: str) -> str:
     """The `co2_eq_emissions` block of a model card, as YAML, for one figure of a receipt.
 
     A ReceiptError says that there is no such figure, or no known carbon: a card with 0 would be false.
@@ -231,7 +227,7 @@ def card(receipt: Mapping, figure: str, training_type: str = "fine-tuning") -> s
     block = {
         "emissions": float(f"{stored['results']['co2e_g']:.3g}"),
         "source": f"CodeCarbon {receipt['versions']['codecarbon']}: {method}; {cost['intensity_source']}",
-        "training_type": training_type,
+        "training_type": "fine-tuning",
         "geographical_location": cost["country"],
         "hardware_used": hardware_name(receipt),
     }

@@ -1,7 +1,5 @@
 """Tables that people bring: a CSV file is read whole, separator and encoding recognized, or refused."""
 
-from __future__ import annotations
-
 import codecs
 import csv
 import io

@@ -13,20 +13,25 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
+
+import torch
+from accelerate import Accelerator, skip_first_batches
+from accelerate.state import AcceleratorState
+from accelerate.utils import set_seed
+from tqdm.auto import tqdm
 
 from helpers import checkpoints
 from helpers.data import batches
-from helpers.evaluation import Evaluation, evaluate, score  # noqa: F401 (`training.score` is what lessons call)
-from helpers.memory import RETURN_MEMORY_STEPS, release_memory
+from helpers.evaluation import Evaluation, evaluate
+from helpers.machine import RETURN_MEMORY_STEPS, release_memory
 from helpers.values import replacing, require_range
 
 if TYPE_CHECKING:
-    import torch
     from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
 
-Kind = TypeVar("Kind")
+score = Evaluation  # of any classifier's probabilities, whatever made them
 
 
 class TrainingError(ValueError):
@@ -55,7 +60,6 @@ class Settings:
         require_range("warmup_fraction", self.warmup_fraction, 0, 1, error=TrainingError)
         if self.target is not None:
             require_range("target", self.target, 0, 1, error=TrainingError)
-        require_precision(self.precision)
 
 
 @dataclass
@@ -108,12 +112,12 @@ def fine_tune(
         one raises `TrainingError`, as does a checkpoint that is damaged or of another setting, model,
         starting weight, loss, tokenizer or data: the model is as it was, unless the message says more.
     """
-    chosen = choose(Settings, settings)
+    chosen: Settings = choose(Settings, settings)
     run = _Run(model, train, tokenizer, chosen)
     history, folder = run.history, None if checkpoint is None else Path(checkpoint)
     try:
         if folder is not None:
-            run.load(folder, (model, train, validation, tokenizer, compute_loss))
+            run.load(folder, _made_with(chosen, model, train, validation, tokenizer, compute_loss))
         for epoch in range(len(history.epochs), chosen.epochs):
             run.train_epoch(epoch, compute_loss or _own_loss)
             accuracy = evaluate(run.model, validation, tokenizer).accuracy
@@ -141,11 +145,6 @@ class _Run:
     """The parts of one training: the model, its optimizer and schedule on Accelerate, and the history."""
 
     def __init__(self, model: torch.nn.Module, train: Dataset, tokenizer: Any, settings: Settings) -> None:
-        import torch
-        from accelerate import Accelerator
-        from accelerate.state import AcceleratorState
-        from accelerate.utils import set_seed
-        from tqdm.auto import tqdm
         from transformers import get_linear_schedule_with_warmup
 
         self.settings, self.history = settings, History()
@@ -153,8 +152,7 @@ class _Run:
         self.batches = functools.partial(batches, train, tokenizer, settings.batch_size, shuffle=True)
         self.steps_per_epoch = len(self.batches())
         self.steps = settings.epochs * self.steps_per_epoch
-        AcceleratorState._reset_state()  # else the precision of the first call in this process would stay
-        self.accelerator = Accelerator(mixed_precision=settings.precision or best_precision())
+        self.accelerator = new_accelerator(settings.precision)
         set_seed(settings.seed)
         head, body = split_head(model)
         self.parameters = head + body
@@ -170,8 +168,6 @@ class _Run:
 
     def train_epoch(self, epoch: int, compute_loss: Callable) -> None:
         """Take the steps of this epoch that are still to take."""
-        from accelerate import skip_first_batches
-
         history = self.history
         loader = self.accelerator.prepare(self.batches(seed=self.settings.seed + epoch))
         self.model.train()
@@ -191,8 +187,9 @@ class _Run:
         """Note an epoch's end in the history, and print it."""
         loss = sum(self.history.loss[-self.steps_per_epoch :]) / self.steps_per_epoch
         seconds = time.perf_counter() - self.start
-        noted = {"epoch": epoch + 1, "loss": loss, "accuracy": accuracy, "seconds": seconds}
-        self.history.epochs.append(noted)
+        self.history.epochs.append(
+            {"epoch": epoch + 1, "loss": loss, "accuracy": accuracy, "seconds": seconds}
+        )
         self.bar.write(
             f"epoch {epoch + 1} of {self.settings.epochs}: loss {loss:.3f}, "
             f"validation accuracy {accuracy:.1%}, {seconds:.0f} s"
@@ -205,9 +202,8 @@ class _Run:
             saved = {"weights": checkpoints.weights_digest(self.model), "history": asdict(self.history)}
             checkpoints.seal(new, self.made_with, **saved)
 
-    def load(self, folder: Path, given: tuple) -> None:
+    def load(self, folder: Path, made_with: dict[str, Any]) -> None:
         """Go on from `folder` if it holds a state of the same call; start anew if it does not exist."""
-        made_with = _made_with(self.settings, given)
         if folder.exists():
             found = checkpoints.read(folder, made_with, error=TrainingError)
             try:
@@ -239,9 +235,8 @@ class _Run:
         release_memory()
 
 
-def _made_with(settings: Settings, given: tuple) -> dict[str, Any]:
+def _made_with(settings: Settings, model, train, validation, tokenizer, compute_loss) -> dict[str, Any]:
     """What a checkpoint must have been made with: neither a target nor a precision changes the plan."""
-    model, train, validation, tokenizer, compute_loss = given
     plan = {name: value for name, value in asdict(settings).items() if name not in ("target", "precision")}
     made_with = {"rows": len(train)} | plan
     for name, dataset in (("training data", train), ("validation data", validation)):
@@ -283,8 +278,6 @@ def best_precision() -> str:
 
     A CPU without bf16 instructions emulates them, and can be a hundred times slower than in fp32.
     """
-    import torch
-
     if torch.cuda.is_available():
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "no"
 
@@ -298,20 +291,22 @@ def best_precision() -> str:
     return "bf16" if min(seconds(torch.bfloat16) for _ in range(3)) < seconds(torch.float32) / 1.2 else "no"
 
 
-def choose(kind: type[Kind], given: dict[str, Any]) -> Kind:
+def choose(kind: type, given: dict[str, Any]) -> Any:
     """Make a dataclass of settings from a call's keywords; an unknown one is refused by name."""
-    known = [each.name for each in fields(kind)]  # type: ignore[arg-type]
+    known = [each.name for each in fields(kind)]
     if unknown := [name for name in given if name not in known]:
         raise TrainingError(f"There is no setting {unknown[0]!r}: expected {', '.join(known)}.")
     return kind(**given)
 
 
-def require_precision(precision: str | None) -> None:
-    """Refuse what is no precision."""
+def new_accelerator(precision: str | None) -> Accelerator:
+    """Accelerate's accelerator in "bf16" or "no" (fp32), the faster of the two if None."""
     if precision not in (None, "bf16", "no"):
         raise TrainingError(
             f"precision is {precision!r}: expected 'bf16', 'no' (fp32) or None, the faster one."
         )
+    AcceleratorState._reset_state()  # else the precision of the first call in this process would stay
+    return Accelerator(mixed_precision=precision or best_precision())
 
 
 def quiet() -> bool:

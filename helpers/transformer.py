@@ -5,20 +5,15 @@ launcher on a small machine have neither to spare. The network is the same: a te
 those of `mean_classifier`.
 """
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from helpers.assets import POCKET_BERT, resolve_model
-
-if TYPE_CHECKING:
-    from transformers import BertConfig, BertForSequenceClassification
 
 LAYER = {  # the names of a layer's parts here, and in Transformers
     "self_attn.out_proj": "attention.output.dense",
@@ -98,12 +93,12 @@ def load(seed: int) -> Bert:
     return model
 
 
-def mean_classifier(source: str | Path | BertConfig) -> nn.Module:
+def mean_classifier(source: Any) -> nn.Module:
     """Transformers' BERT with a new head for two classes on the mean of all tokens' vectors, not on [CLS]'s.
 
     Masked language modeling asks [CLS] nothing, so a model pretrained on that alone has put nothing there.
-    `source` is a folder with weights, such as `assets.resolve_model("pocket-bert")`, or a shape, for random
-    weights.
+    `source` is a folder with weights, such as `assets.resolve_model("pocket-bert")`, or a `BertConfig`, for
+    random weights.
     """
     from transformers import BertConfig, BertModel, BertPreTrainedModel
     from transformers.modeling_outputs import SequenceClassifierOutput
@@ -125,7 +120,7 @@ def mean_classifier(source: str | Path | BertConfig) -> nn.Module:
     return make(source)
 
 
-def first_position_only(model: BertForSequenceClassification) -> BertForSequenceClassification:
+def first_position_only(model: nn.Module) -> nn.Module:
     """Let the last layer of a BERT classifier compute position 0 alone, in place; return the model.
 
     The head reads the output at position 0, [CLS], and nothing else. The other positions are needed

@@ -1,7 +1,5 @@
 """What every room asks of a setting, and how every room writes a file: one way of each."""
 
-from __future__ import annotations
-
 import contextlib
 import math
 import sys
@@ -13,8 +11,7 @@ from pathlib import Path
 def plain(value: object) -> object:
     """Numbers of NumPy and PyTorch as Python's own, in lists too: people write 7, not np.int64(7)."""
     if isinstance(value, list | tuple):
-        inside = [plain(each) for each in value]
-        return inside if isinstance(value, list) else tuple(inside)
+        return type(value)(map(plain, value))
     return value.tolist() if hasattr(value, "tolist") else value
 
 

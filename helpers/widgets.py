@@ -5,6 +5,10 @@ import io
 import os
 from collections.abc import Callable
 
+import ipywidgets
+import matplotlib.pyplot as plt
+from IPython import display
+
 
 def explore(draw: Callable, alt: str, **controls) -> None:
     """Show `draw(**values)` as an image, and redraw it when a control moves.
@@ -23,9 +27,6 @@ def explore(draw: Callable, alt: str, **controls) -> None:
         Such as ``temperature=ipywidgets.FloatSlider(value=1, min=0.1, max=5)``; without a `value`, it raises
         TypeError.
     """
-    import ipywidgets
-    from IPython.display import Image, display
-
     for name, control in controls.items():
         if not isinstance(control, ipywidgets.ValueWidget):
             raise TypeError(
@@ -33,18 +34,22 @@ def explore(draw: Callable, alt: str, **controls) -> None:
                 f"a value, such as {name}=ipywidgets.FloatSlider(value=1, min=0, max=2)."
             )
 
-    def values() -> dict:
-        return {name: control.value for name, control in controls.items()}
+    def png() -> bytes:
+        figure = draw(**{name: control.value for name, control in controls.items()})
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=90)
+        plt.close(figure)  # so that it shows once
+        return buffer.getvalue()
 
     if os.environ.get("COURSE_STATIC") == "1":
-        display(Image(_png(draw(**values())), alt=alt))
+        display.display(display.Image(png(), alt=alt))
         return
-    image = ipywidgets.Image(value=_png(draw(**values())), format="png")
+    image = ipywidgets.Image(value=png(), format="png")
     message = ipywidgets.HTML()
 
     def redraw(_change: dict) -> None:
         try:
-            image.value = _png(draw(**values()))
+            image.value = png()
             message.value = ""
         except Exception as error:  # in a callback it would vanish into the log
             message.value = f"This combination cannot be drawn: {html.escape(str(error))}"
@@ -55,14 +60,4 @@ def explore(draw: Callable, alt: str, **controls) -> None:
         if hasattr(control, "continuous_update"):
             control.continuous_update = False
         control.observe(redraw, names="value")
-    display(ipywidgets.VBox([*controls.values(), image, message]))
-
-
-def _png(figure) -> bytes:
-    """The figure as PNG bytes; the figure is closed, so that it shows once."""
-    import matplotlib.pyplot as plt
-
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=90)
-    plt.close(figure)
-    return buffer.getvalue()
+    display.display(ipywidgets.VBox([*controls.values(), image, message]))

@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from accelerate.utils import set_seed
+from datasets import Dataset
 
 from benchmarks import compression, recipes, serving
 from benchmarks.contestants import fit_tfidf
-from helpers import assets, data, receipts
+from helpers import assets, data, receipts, training
+from tests.benchmarks.conftest import SIZES
 
 ROWS = 40
 SHIPPED = json.loads(json.dumps([compression.plan(), compression.MODELS, compression.PARTS]))
@@ -114,6 +117,29 @@ def test_a_second_call_keeps_what_holds(patched, receipt):
         patch.setitem(compression.PARTS, "cascade", serving.CASCADE | {"measured": [0.7]})
         kept = compression.kept(compression.Work())
     assert set(kept) == {"runs", "pruning"} and len(kept["runs"]) == len(receipt["runs"])
+
+
+def test_a_student_follows_its_teacher_where_the_labels_lie_and_without_one_it_is_fine_tuning(tokenizer):
+    texts, labels = ["a great film", "so very awful a film"] * 30, np.array([1, 0] * 30)
+    true, lies = (
+        data.tokenize(Dataset.from_dict({"text": texts, "label": given}), tokenizer)
+        for given in (labels, 1 - labels)
+    )
+
+    def tiny():
+        set_seed(0)
+        config = transformers.BertConfig(**SIZES | {"num_hidden_layers": 2}, initializer_range=0.2)
+        return transformers.BertForSequenceClassification(config)
+
+    settings = {"batch_size": 8, "learning_rate": 3e-3, "precision": "no"}
+    teacher = {"answers": np.eye(2)[labels], "temperature": 2}
+    student, rows = tiny(), {"validation": true, "tokenizer": tokenizer}
+    history = compression.distil(student, train=lies, alpha=1, epochs=3, **rows, **teacher, **settings)
+    assert history.epochs[-1]["accuracy"] > 0.9  # on the true labels, which it never saw
+    assert history.loss[-1] < history.loss[0]
+    taught = compression.distil(tiny(), train=true, alpha=0, epochs=1, **rows, **teacher, **settings)
+    alone = training.fine_tune(tiny(), true, epochs=1, **rows, **settings)
+    np.testing.assert_allclose(taught.loss, alone.loss, rtol=1e-5)
 
 
 class Longer(torch.nn.Linear):  # its weights say where it is

@@ -25,8 +25,7 @@ from huggingface_hub.errors import RepositoryNotFoundError
 from huggingface_hub.utils import filter_repo_objects
 from transformers import BertModel
 
-from helpers import assets, transformer
-from tests.shared import tiny_bert
+from helpers import assets, environment
 
 FILES = {"config.json": b"{}", "model.safetensors": b"weights"}
 RUN = subprocess.run
@@ -102,10 +101,10 @@ def test_the_hub_is_asked_first_at_the_pinned_revision_and_again_for_a_damaged_m
     assert hub.asked == [f"/{HUB_PATH}/{name}" for name in FILES] and "".join(capfd.readouterr()) == ""
     hub.asked.clear()
     assert assets.fetch_model() == folder and hub.asked == []  # nothing to fetch
-    assert assets.model_status()[0]
+    assert environment.check_model().ok
     (folder / "model.safetensors").write_bytes(b"half")
-    ok, message = assets.model_status()
-    assert not ok and "model.safetensors has SHA-256" in message and "python -m helpers fetch" in message
+    found = environment.check_model()
+    assert not found.ok and "model.safetensors has SHA-256" in found.text and "helpers fetch" in found.fix
     assert (assets.fetch_model() / "model.safetensors").read_bytes() == FILES["model.safetensors"]
 
 

@@ -19,8 +19,7 @@ MEASURE = energy.idle
 @pytest.fixture
 def ready(monkeypatch):
     """A machine on which all is well, whatever the one that runs the test is like."""
-    monkeypatch.setattr(assets, "model_status", lambda: (True, "all-MiniLM-L6-v2, hash right"))
-    monkeypatch.setattr(assets, "data_status", lambda: (True, "8 files, hashes right"))
+    monkeypatch.setattr(assets, "wrong_files", lambda *_: [])
     monkeypatch.setattr(environment.shutil, "disk_usage", lambda _: SimpleNamespace(free=50e9))
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=6e9, total=8e9))
     monkeypatch.setattr(machine, "memory_bytes", lambda: 8e9)
@@ -93,11 +92,13 @@ def test_a_package_that_is_absent_or_out_of_bounds(ready, monkeypatch, capsys):
         assert status == 1 and text in lines["packages"]
 
 
-@pytest.mark.parametrize("name", ["model", "data"])
-def test_assets_that_are_wrong(ready, monkeypatch, capsys, name):
-    monkeypatch.setattr(assets, f"{name}_status", lambda: (False, "x has the wrong hash -> fetch it again"))
+def test_assets_that_are_wrong(ready, monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(assets, "wrong_files", lambda folder, _: [f"{folder.name}.x is missing"])
     status, lines = checked(capsys)
-    assert status == 1 and lines[name].startswith("FAIL") and lines[name].endswith("-> fetch it again")
+    assert status == 1 and lines["model"].endswith("-> run `python -m helpers fetch`")
+    assert "data.x is missing in" in lines["data"] and lines["data"].endswith("run `git checkout -- data`")
+    monkeypatch.setattr(assets, "DATA", tmp_path)  # not even the sums
+    assert "it ships with the repository" in checked(capsys)[1]["data"]
 
 
 def test_disk_and_memory_that_are_short_or_ask_for_the_quick_profile(ready, monkeypatch, capsys):

@@ -5,9 +5,10 @@ import math
 import numpy as np
 import pytest
 import torch
-from onnx import load, numpy_helper, parser, save
-from scipy import special, stats
-from transformers import BertConfig, BertForSequenceClassification
+from safetensors.torch import load_model
+from torch.nn import functional as F
+from transformers import BertConfig, BertForMaskedLM, BertForSequenceClassification
+from transformers import set_seed as seed_everything
 
 from helpers import compression, data, training, transformer
 from helpers.compression import CompressionError
@@ -73,6 +74,15 @@ def close(first, second, atol=1e-4):
     torch.testing.assert_close(first, second, atol=atol, rtol=atol)
 
 
+def random_scores(layers=LAYERS, units=UNITS, heads=HEADS):
+    torch.manual_seed(6)
+    return compression.Importance(torch.rand(layers, heads), torch.rand(layers, units))
+
+
+def shrink(model, scores=None, **sizes):
+    return compression.shrink(model, scores=scores or random_scores(), **sizes)
+
+
 def some_logits():
     torch.manual_seed(2)
     return torch.randn(5, 3), torch.randn(5, 3), torch.tensor([0, 2, 1, 1, 0])
@@ -88,13 +98,13 @@ def test_the_loss_is_its_formula(temperature, alpha):
     assert loss.item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_a_loss_out_of_range_is_refused(model, rows, tokenizer):
-    for name, value in (("temperature", 0), ("temperature", math.nan), ("alpha", -0.1), ("alpha", True)):
-        settings = {"temperature": 2, "alpha": 0.5, name: value}
-        with pytest.raises(CompressionError, match=rf"{name} is .*expected a number from"):
-            compression.distillation_loss(*some_logits(), **settings)
-        with pytest.raises(CompressionError, match=rf"{name} is .*expected a number from"):
-            compression.distil(model, model, rows, rows, tokenizer, **settings)
+@pytest.mark.parametrize(
+    "name, value", [("temperature", 0), ("temperature", math.nan), ("alpha", -0.1), ("alpha", True)]
+)
+def test_a_loss_out_of_range_is_refused(name, value):
+    settings = {"temperature": 2, "alpha": 0.5, name: value}
+    with pytest.raises(CompressionError, match=rf"{name} is .*expected a number from"):
+        compression.distillation_loss(*some_logits(), **settings)
 
 
 def test_a_student_of_all_layers_is_the_teacher_on_weights_of_its_own(fitted):
@@ -118,45 +128,6 @@ def test_a_student_has_the_layers_that_were_chosen(tokenizer):
     assert teacher.config.num_hidden_layers == len(teacher.bert.encoder.layer) == 3
 
 
-@pytest.mark.parametrize("kind", ["fitted", "quantized"])
-def test_a_student_follows_its_teacher_where_the_labels_lie(fitted, rows, tokenizer, kind, request):
-    lies = rows.remove_columns("label").add_column("label", [1 - label for label in rows["label"]])
-    student, before, teacher = tiny(tokenizer, seed=3), weights(fitted), request.getfixturevalue(kind)
-    history = compression.distil(student, teacher, lies, rows, tokenizer, temperature=2, alpha=1, **RUN)
-    assert history.epochs[-1]["accuracy"] > 0.9  # on the true labels, which it never saw
-    assert history.loss[-1] < history.loss[0] and same(weights(fitted), before) and not fitted.training
-
-
-def test_without_the_teacher_it_is_fine_tuning(fitted, rows, tokenizer):
-    taught, alone = tiny(tokenizer), tiny(tokenizer)
-    history = compression.distil(taught, fitted, rows, rows, tokenizer, temperature=2, alpha=0, **ONE_EPOCH)
-    expected = training.fine_tune(alone, rows, rows, tokenizer, **ONE_EPOCH)
-    np.testing.assert_allclose(history.loss, expected.loss, rtol=1e-5)
-
-
-def test_a_teacher_is_asked_once_for_each_row_or_may_have_answered_before(fitted, rows, tokenizer):
-    answers, asked = training.evaluate(fitted, rows, tokenizer).probabilities, []
-    ask = lambda model, _, names: asked.append((len(names["input_ids"]), model.training))  # noqa: E731
-    hook = fitted.register_forward_pre_hook(ask, with_kwargs=True)
-    settings = {"temperature": 2, "alpha": 0.7, **RUN, "epochs": 2}
-    first = compression.distil(tiny(tokenizer, seed=3), fitted, rows, rows, tokenizer, **settings)
-    second = compression.distil(tiny(tokenizer, seed=3), answers, rows, rows, tokenizer, **settings)
-    hook.remove()
-    assert first.loss == second.loss
-    assert sum(size for size, _ in asked) == len(rows) and not any(training for _, training in asked)
-
-
-def test_a_teacher_of_other_rows_or_classes_is_refused(model, rows, tokenizer):
-    for shape, more, message in (
-        ((59, 2), {}, r"\(59, 2\): expected \(60, classes\)"),
-        ((60,), {}, r"\(60,\): expected \(60, classes\)"),
-        ((60, 3), {}, "3 classes apart, the student 2: .*Make the student from"),
-        ((60, 2), {"checkpoint": "state"}, "no checkpoint: leave it out"),
-    ):
-        with pytest.raises(CompressionError, match=message):
-            compression.distil(model, np.ones(shape), rows, rows, tokenizer, temperature=2, alpha=1, **more)
-
-
 @pytest.mark.parametrize("fraction", [0, 0.3, 0.9, 1])
 def test_the_sparsity_is_what_was_asked(model, fraction):
     before = weights(model)
@@ -178,10 +149,10 @@ def test_the_sparsity_is_what_was_asked(model, fraction):
 
 def test_shrinking_takes_weights_away_or_changes_nothing(model):
     before, config = weights(model), model.config.to_dict()
-    whole = compression.shrink(model, heads=HEADS, units=UNITS)
+    whole = shrink(model, heads=HEADS, units=UNITS)
     assert same(weights(whole), before) and whole.config.to_dict() == config
     assert torch.equal(logits(whole), logits(model))
-    shrunk = compression.shrink(model, heads=3, units=40)
+    shrunk = shrink(model, heads=3, units=40)
     a_head = 3 * (HIDDEN + 1) * HEAD_SIZE + HEAD_SIZE * HIDDEN
     a_unit = HIDDEN + 1 + HIDDEN
     assert model.num_parameters() - shrunk.num_parameters() == LAYERS * (a_head + (UNITS - 40) * a_unit)
@@ -189,22 +160,23 @@ def test_shrinking_takes_weights_away_or_changes_nothing(model):
     assert same(weights(model), before) and model.config.to_dict() == config
 
 
-def test_a_head_and_a_unit_that_say_nothing_can_go(model):
+def test_a_head_and_a_unit_that_say_nothing_can_go(model, rows, tokenizer):
     with torch.no_grad():
         for number, layer in enumerate(model.bert.encoder.layer):
             first = (number + 1) * HEAD_SIZE
             layer.attention.output.dense.weight[:, first : first + HEAD_SIZE] = 0
             layer.output.dense.weight[:, number::2] = 0
-    shrunk = compression.shrink(model, heads=HEADS - 1, units=UNITS // 2)
+    scores = compression.importance(model, rows, tokenizer)
+    shrunk = shrink(model, scores, heads=HEADS - 1, units=UNITS // 2)
     close(logits(shrunk), logits(model), 1e-5)
 
 
 def test_importance_is_how_fast_the_loss_changes(model, rows, tokenizer):
     """Make one head, or one unit, a little louder and softer, and see what the loss does."""
-    model = model.double()
-    inputs = next(iter(data.batches(rows, tokenizer, len(rows), shuffle=False)))
+    model, few = model.double(), rows.select(range(30))  # one batch
+    inputs = next(iter(data.batches(few, tokenizer, len(few), shuffle=False)))
     del inputs["index"]
-    found = compression.importance(model, rows, tokenizer, batch_size=len(rows))
+    found = compression.importance(model, few, tokenizer)
     assert found.heads.shape == (LAYERS, HEADS) and found.units.shape == (LAYERS, UNITS)
 
     @torch.no_grad()
@@ -226,7 +198,7 @@ def test_importance_leaves_the_model_as_it_was(model, rows, tokenizer):
     model.train()
     model.bert.embeddings.requires_grad_(False)
     before, needs = weights(model), [parameter.requires_grad for parameter in model.parameters()]
-    first, again = (compression.importance(model, rows, tokenizer, batch_size=16) for _ in range(2))
+    first, again = (compression.importance(model, rows, tokenizer) for _ in range(2))
     assert torch.equal(first.units, again.units)  # no dropout
     assert same(weights(model), before) and model.training
     assert [parameter.requires_grad for parameter in model.parameters()] == needs
@@ -234,42 +206,30 @@ def test_importance_leaves_the_model_as_it_was(model, rows, tokenizer):
 
 
 def test_the_scores_decide_what_stays(model):
-    scores = compression.Importance(torch.rand(LAYERS, HEADS), torch.rand(LAYERS, UNITS))
-    shrunk = compression.shrink(model, units=7, scores=scores)
-    layers = zip(shrunk.bert.encoder.layer, model.bert.encoder.layer, scores.units, strict=True)
-    for small, large, found in layers:
-        kept = found.topk(7).indices.sort().values
-        assert torch.equal(small.intermediate.dense.weight, large.intermediate.dense.weight[kept])
+    scores = random_scores()
+    shrunk = shrink(model, scores, units=7)
+    for number, layer in enumerate(shrunk.bert.encoder.layer):
+        kept = sorted(scores.units[number].argsort(descending=True)[:7].tolist())
+        expected = model.bert.encoder.layer[number].intermediate.dense.weight[kept]
+        assert torch.equal(layer.intermediate.dense.weight, expected)
     with pytest.raises(CompressionError, match="expected this model's scores"):
-        compression.shrink(shrunk, units=5, scores=scores)
+        shrink(shrunk, scores, units=5)
 
 
 def test_a_shrunk_model_learns_and_shrinks_again(fitted, rows, tokenizer):
     scores = compression.importance(fitted, rows, tokenizer)
-    once = compression.shrink(fitted, heads=3, units=32, scores=scores)
+    once = shrink(fitted, scores, heads=3, units=32)
     assert training.fine_tune(once, rows, rows, tokenizer, **RUN).epochs[-1]["accuracy"] > 0.9
-    twice = compression.shrink(compression.student(once, [1]), heads=2)
+    twice = shrink(compression.student(once, [1]), random_scores(1, 32, 3), heads=2)
     assert twice.num_parameters() < once.num_parameters() and logits(twice).isfinite().all()
 
 
-@pytest.mark.parametrize("sizes", [{}, {"units": 16}, {"heads": 1}, {"heads": 3, "units": 5}])
-def test_saved_and_loaded_again_it_gives_equal_answers(model, tmp_path, sizes):
-    shrunk = compression.shrink(model, **sizes)
-    compression.save(model, tmp_path / "model")
-    compression.save(shrunk, tmp_path / "model")  # in its place
-    loaded = compression.load(tmp_path / "model")
-    assert same(weights(loaded), weights(shrunk)) and not loaded.training
-    for one, other in ((loaded, shrunk), [compression.shrink(each, heads=1) for each in (loaded, shrunk)]):
-        assert torch.equal(logits(one), logits(other))
-    assert [path.name for path in tmp_path.iterdir()] == ["model"]
-
-
 def test_without_heads_lost_any_bert_can_load_it(model, tmp_path):
-    shrunk = compression.shrink(compression.student(model, [1]), units=16)
-    compression.save(shrunk, tmp_path / "units")
+    shrunk = shrink(compression.student(model, [1]), random_scores(1), units=16)
+    shrunk.save_pretrained(tmp_path / "units")
     loaded = BertForSequenceClassification.from_pretrained(tmp_path / "units").eval()
-    assert torch.equal(logits(loaded), logits(shrunk))
-    compression.save(compression.shrink(model, heads=2), tmp_path / "heads")
+    assert same(weights(loaded), weights(shrunk)) and torch.equal(logits(loaded), logits(shrunk))
+    shrink(model, heads=2).save_pretrained(tmp_path / "heads")
     with pytest.raises(RuntimeError, match="mismatched_sizes"):  # loud, instead of a wrong answer
         BertForSequenceClassification.from_pretrained(tmp_path / "heads")
 
@@ -284,8 +244,10 @@ def test_a_trimmed_model_knows_the_words_it_saw_and_no_others(fitted, exported, 
     assert torch.equal(logits(small, **new), logits(fitted, **unknown))
     assert small.num_parameters() < fitted.num_parameters() / 5 and same(weights(fitted), before)
 
-    compression.save(small, tmp_path / "model")
-    assert same(weights(compression.load(tmp_path / "model")), weights(small))
+    small.save_pretrained(tmp_path / "model")
+    again = compression.trim(tiny(tokenizer, seed=9), rows, tokenizer)
+    load_model(again, tmp_path / "model" / "model.safetensors")
+    assert same(weights(again), weights(small)) and torch.equal(logits(again), logits(small))
     written = compression.export(small, tmp_path / "small.onnx")
     close(written(**batch()).logits, logits(small))
     compression.quantize(written.path, tmp_path / "int8.onnx")
@@ -301,33 +263,27 @@ def test_a_trimmed_model_knows_the_words_it_saw_and_no_others(fitted, exported, 
 
 def test_a_smaller_model_of_the_first_position_is_exported(fitted, rows, tokenizer, tmp_path, recwarn, capfd):
     teacher = transformer.first_position_only(compression.student(fitted, range(LAYERS)))
-    small = compression.student(compression.shrink(teacher, heads=3, units=16), [1]).train()
-    plain = compression.student(compression.shrink(fitted, heads=3, units=16), [1])
+    small = compression.student(shrink(teacher, heads=3, units=16), [1]).train()
+    plain = compression.student(shrink(fitted, heads=3, units=16), [1])
     exported = compression.export(small, tmp_path / "small.onnx")
     assert not list(recwarn) and "".join(capfd.readouterr()) == ""
     assert small.training and same(weights(small), weights(plain))
     close(exported(**batch()).logits, logits(plain))
     close(logits(small.eval()), logits(plain), 1e-5)
-    compression.save(small, tmp_path / "model")
-    assert same(weights(compression.load(tmp_path / "model")), weights(plain))
-    assert {path.name for path in tmp_path.iterdir()} == {"model", "small.onnx"}
+    assert [path.name for path in tmp_path.iterdir()] == ["small.onnx"]
     found = compression.importance(teacher, rows, tokenizer)
     expected = compression.importance(fitted, rows, tokenizer)
     torch.testing.assert_close(found.units, expected.units, atol=1e-6, rtol=1e-3)
 
 
-def test_what_is_no_model_is_neither_replaced_nor_loaded(model, tmp_path):
-    (tmp_path / "thesis").mkdir()
-    (tmp_path / "thesis" / "chapter.txt").write_text("years of work")
-    with pytest.raises(CompressionError, match=r"thesis is there and holds no model: .*Choose another"):
-        compression.save(model, tmp_path / "thesis")
-    assert (tmp_path / "thesis" / "chapter.txt").read_text() == "years of work"
-    with pytest.raises(CompressionError, match=r"holds no model\.safetensors"):
-        compression.load(tmp_path / "thesis")
-
-
-OTHERS = {"student": {"layers": [0]}, "prune": {"fraction": 0.5}, "importance": {}, "shrink": {"heads": 1}}
-OTHERS |= {"trim": {"rows": None, "tokenizer": None}, "export": {"path": "model.onnx"}}
+OTHERS = {
+    "student": lambda model, path: compression.student(model, [0]),
+    "prune": lambda model, path: compression.prune(model, 0.5),
+    "importance": lambda model, path: compression.importance(model, None, None),
+    "shrink": lambda model, path: shrink(model, heads=1),
+    "trim": lambda model, path: compression.trim(model, None, None),
+    "export": lambda model, path: compression.export(model, path / "model.onnx"),
+}
 
 
 @pytest.mark.parametrize(("name", "settings"), OTHERS.items())
@@ -345,13 +301,16 @@ def test_another_family_is_refused(name, settings, tmp_path, monkeypatch):
 ORDER, WHOLE = "different numbers from 0 to 1, in rising order", "a whole number from"
 quantize = compression.quantize_tensor
 WRONG = [
-    ("fraction is .*a number from 0 to 1", compression.prune, [-0.1, 1.1, math.nan, True, "half", None]),
-    (f"heads is .*{WHOLE} 1 to 4", lambda model, x: compression.shrink(model, heads=x), [0, HEADS + 1]),
-    (f"units is .*{WHOLE} 1 to 64", lambda model, x: compression.shrink(model, units=x), [0, 3.5]),
+    (
+        "fraction is .*expected a number from 0 to 1",
+        compression.prune,
+        [-0.1, 1.1, math.nan, True, "half", None],
+    ),
+    (f"heads is .*{WHOLE} 1 to 4", lambda model, x: shrink(model, heads=x), [0, HEADS + 1]),
+    (f"units is .*{WHOLE} 1 to 64", lambda model, x: shrink(model, units=x), [0, 3.5]),
     (ORDER, compression.student, [[], [2], [-1], [1, 0], [0, 0], [0.5], 1, "01"]),
     (f"bits is .*{WHOLE} 2 to 8", lambda _, x: quantize(torch.ones(2), x), [0, 1, 9, 4.0, True]),
     ("expected finite numbers", lambda _, x: quantize(torch.tensor(x)), [[], [1.0, math.inf], [math.nan]]),
-    ("without a tokenizer", compression.importance, [["a row"]]),
 ]
 
 
@@ -362,29 +321,24 @@ def test_a_setting_out_of_its_range_is_refused(model, compress, values, message)
             compress(model, value)
 
 
-@pytest.mark.parametrize("symmetric", [True, False])
 @pytest.mark.parametrize("bits", [2, 4, 8])
-def test_no_number_is_off_by_more_than_half_a_step(bits, symmetric):
-    torch.manual_seed(4)
-    of_one_sign = torch.rand(50) + 3, -torch.rand(50), torch.zeros(3), torch.full((2, 2), -0.7)
-    between_steps = torch.tensor([-3.5, 251.5, 0.0, 100.0])  # both ends are
-    for weight in (torch.randn(40, 30), 1e-6 * torch.randn(100), between_steps, *of_one_sign):
-        small = quantize(weight, bits, symmetric)
+def test_no_number_is_off_by_more_than_half_a_step(bits):
+    for weight in some_weights():
+        small = quantize(weight, bits)
         difference = (small.dequantize() - weight).abs().max().item()
-        assert small.error == pytest.approx(difference) and difference <= small.scale / 2 * (1 + 1e-4)
+        assert difference <= small.scale / 2 * (1 + 1e-4)
         assert small.values.shape == weight.shape and len(small.values.unique()) <= 2**bits
-        assert small.values.dtype == (torch.int8 if symmetric else torch.uint8)
-        at_zero = quantize(torch.cat([weight.flatten(), torch.zeros(1)]), bits, symmetric)
+        assert small.values.dtype == torch.int8
+        at_zero = quantize(torch.cat([weight.flatten(), torch.zeros(1)]), bits)
         assert at_zero.dequantize()[-1] == 0  # padding stays what it is
 
 
-def test_a_bit_less_doubles_the_step_one_sign_halves_it_and_minus_the_weight_is_minus_the_values():
+def test_a_bit_less_doubles_the_step_and_minus_the_weight_is_minus_the_values():
     weight = torch.linspace(0, 1, 1_001)
-    plus, minus, one_sided = quantize(weight), quantize(-weight), quantize(weight, symmetric=False)
-    assert torch.equal(plus.values, -minus.values) and plus.zero_point == 0
-    steps = [quantize(weight, bits).scale for bits in (8, 7, 6)]
+    plus, minus = compression.quantize_tensor(weight), compression.quantize_tensor(-weight)
+    assert torch.equal(plus.values, -minus.values)
+    steps = [compression.quantize_tensor(weight, bits).scale for bits in (8, 7, 6)]
     assert steps[1] / steps[0] == pytest.approx(2, rel=0.03) == steps[2] / steps[1]
-    assert one_sided.scale == pytest.approx(steps[0] / 2, rel=0.01) and one_sided.error < plus.error
 
 
 def test_evaluate_takes_an_onnx_model_as_it_is(fitted, exported, quantized, rows, tokenizer):
@@ -400,7 +354,6 @@ def test_onnx_is_called_as_pytorch_is_and_gives_the_same_logits(fitted, exported
         close(exported(**inputs).logits, logits(fitted, **inputs))
     texts = tokenizer(["a great film", "awful"], padding=True, return_tensors="pt")  # with token_type_ids
     close(exported(**texts).logits, logits(fitted, **texts))
-    close(exported(texts["input_ids"][:1]).logits, logits(fitted, input_ids=texts["input_ids"][:1]))
     assert exported.eval() is exported.train() is exported and exported.device.type == "cpu"
     with pytest.raises(CompressionError, match="single texts, not pairs"):
         exported(**tokenizer([("a great film", "is it?")], return_tensors="pt"))
@@ -425,8 +378,8 @@ def test_what_fails_leaves_what_was_there_and_another_onnx_file_is_refused(expor
     with pytest.raises(CompressionError, match=r"There is no file .*expected one that export"):
         compression.quantize(tmp_path / "none.onnx", target)
     with pytest.raises(CompressionError, match="BertForMaskedLM has no classifier"):
-        compression.export(tiny_bert("BertForMaskedLM", vocab_size=100), target)
-    monkeypatch.setattr(compression.quantizing, "TOLERANCE", -1.0)
+        compression.export(BertForMaskedLM(BertConfig(**shape)), target)
+    monkeypatch.setattr(compression.exporting, "TOLERANCE", -1.0)
     with pytest.raises(CompressionError, match=r"differ from PyTorch's by .*Nothing was written"):
         compression.export(tiny_bert(vocab_size=100), target)
     assert target.read_text() == "the old one"

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from helpers import assets, data
-from tests.shared import python
+from helpers import assets, data, environment
 
 
 @pytest.fixture(scope="module")
@@ -17,9 +16,10 @@ def some(tokenizer):
 
 
 def test_every_file_has_its_sum_and_the_script_makes_the_same_bytes():
-    ok, message = assets.data_status()
-    assert ok, message
-    done = python(assets.DATA / "make.py", "--check")
+    found = environment.check_data()
+    assert found.ok, found
+    script = assets.DATA / "make.py"
+    done = subprocess.run([sys.executable, str(script), "--check"], capture_output=True, text=True)
     unreachable = "No matching distribution|Connection|expected apt-get|Unable to|Failed to fetch"
     if done.returncode and re.search(unreachable, done.stderr):
         pytest.skip("a package index cannot be reached, so the sources cannot be fetched")

@@ -97,7 +97,7 @@ def test_leaving_the_block_ends_all_however_it_is_left(error):
 def test_a_worker_does_not_outlive_its_launcher():
     with processes.Job(launcher()) as job:
         pids = started(job)
-        psutil.Process(job._process.pid).kill()
+        psutil.Process(job.pid).kill()
         assert gone(pids)
 
 
@@ -145,3 +145,8 @@ def test_the_loopback_counts():
             client.sendall(bytes(10_000))
             assert len(accepted.recv(10_000, socket.MSG_WAITALL)) == 10_000
     assert processes.bytes_sent() - before >= 1_000_000
+
+
+def test_a_program_that_is_not_there_is_named():
+    with pytest.raises(processes.JobError, match=r"no-such-program can't be started: No such file"):
+        processes.Job(["no-such-program"])

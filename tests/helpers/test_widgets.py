@@ -4,6 +4,7 @@ import struct
 
 import ipywidgets
 import matplotlib.pyplot as plt
+import numpy as np
 import pytest
 
 from helpers import plots, widgets
@@ -63,5 +64,5 @@ def test_a_control_without_a_value_and_an_interval_of_the_unknown_are_refused():
 def test_intervals_and_confusion_close_their_figures(shown):
     plots.style()
     plots.intervals([("A", 0.5, 0.4, 0.6)], "title", "unit")
-    figure = plots.confusion([[3, 1], [0, 2]], ("no", "yes"), "title")
+    figure = plots.confusion(np.array([[3, 1], [0, 2]]), ("no", "yes"), "title")
     assert [text.get_text() for text in figure.axes[0].texts] == ["3", "1", "0", "2"]

@@ -1,88 +1,51 @@
-"""Quantization: numbers of 8 bits or fewer, by hand for one tensor, with ONNX Runtime for a model."""
+"""A classifier as an ONNX file, of fp32 or 8-bit weights; and what compression shares: an error, a copy."""
 
-import contextlib
+import copy
 import logging
 import warnings
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from helpers.compression.models import CompressionError, copy_of
-from helpers.values import replacing, require_range
+import torch
+from transformers import BertPreTrainedModel
+from transformers.modeling_outputs import SequenceClassifierOutput
 
-if TYPE_CHECKING:
-    import torch
-    from transformers import BertPreTrainedModel
-    from transformers.modeling_outputs import SequenceClassifierOutput
+from helpers.values import replacing
 
 INPUTS = ("input_ids", "attention_mask")
 TOLERANCE = 1e-4  # between PyTorch's logits and ONNX Runtime's, which adds in another order
 
 
-@dataclass(frozen=True)
-class Quantized:
-    """A tensor as whole numbers: weight ≈ scale (values − zero_point)."""
-
-    values: "torch.Tensor"  # int8 if symmetric, else uint8
-    scale: float  # how much one step is
-    zero_point: int  # the value that stands for 0; 0 if symmetric
-    error: float  # the largest difference from the weight, no more than half a step
-
-    def dequantize(self) -> "torch.Tensor":
-        """The weight as the values give it back, float32."""
-        return self.scale * (self.values.float() - self.zero_point)
+class CompressionError(ValueError):
+    """A model or a setting that compression cannot use; the message says what was expected."""
 
 
-def quantize_tensor(weight: "torch.Tensor", bits: int = 8, symmetric: bool = True) -> Quantized:
-    """Round a tensor to whole numbers of a few bits: values = round(weight / scale) + zero_point.
-
-    Symmetric, the values go from −(2^(bits−1) − 1) to 2^(bits−1) − 1 and scale is the largest |weight|
-    over that. Else they go from 0 to 2^bits − 1, and the range of the weight, with 0 in it, is laid
-    over all of them: finer steps where the weight, of any shape, is mostly of one sign. Other bits than 2 to
-    8, and a weight that is empty or not finite, raise `CompressionError`.
-
-    Examples
-    --------
-    >>> import torch
-    >>> small = quantize_tensor(torch.tensor([-1.0, 0.2, 0.6]), bits=3)
-    >>> small.values.tolist(), round(small.scale, 3), round(small.error, 3)
-    ([-3, 1, 2], 0.333, 0.133)
-    """
-    import torch
-
-    require_range("bits", bits, 2, 8, whole=True, error=CompressionError)
-    weight = weight.detach().float()
-    if not weight.numel() or not weight.isfinite().all():
-        raise CompressionError("The weight is empty or holds inf or nan: expected finite numbers.")
-    if symmetric:
-        high = 2 ** (bits - 1) - 1
-        low, dtype = -high, torch.int8
-        scale = weight.abs().max().item() / high
-    else:
-        low, high, dtype = 0, 2**bits - 1, torch.uint8
-        scale = (weight.max().clamp_min(0) - weight.min().clamp_max(0)).item() / high
-    scale = scale or 1.0  # all zeros: any scale will do
-    zero_point = 0 if symmetric else round(-min(weight.min().item(), 0) / scale)
-    values = ((weight / scale).round() + zero_point).clamp(low, high).to(dtype)
-    small = Quantized(values, scale, zero_point, error=0.0)
-    return replace(small, error=(weight - small.dequantize()).abs().max().item())
+def copy_of(model: BertPreTrainedModel) -> BertPreTrainedModel:
+    """A copy that shares no weight with a BERT; other families, whose layers differ, are refused."""
+    family = getattr(getattr(model, "config", None), "model_type", type(model).__name__)
+    if family != "bert":
+        raise CompressionError(
+            f"The model is of the family {family!r}: expected a BERT, such as BertForSequenceClassification "
+            "gives. Load another one."
+        )
+    copied = copy.deepcopy(model)
+    vars(copied).pop("forward", None)  # training leaves one on the model itself; its class has the same
+    copied.zero_grad()
+    return copied
 
 
-class OnnxClassifier:
+class OnnxClassifier(torch.nn.Module):
     """A classifier of `export` or `quantize`, called as PyTorch's are, run by ONNX Runtime on the CPU.
 
     It predicts and does not learn. It uses as many threads as PyTorch does when it is made. Another file, or
     none, raises `CompressionError`.
     """
 
-    training = False
-
     def __init__(self, path: str | Path) -> None:
-        import torch
         from onnxruntime import InferenceSession, SessionOptions
 
+        super().__init__()
         self.path, self.device = Path(path), torch.device("cpu")
+        self.where = torch.nn.Parameter(torch.empty(0))  # of the model; its weights are the file's
         if not self.path.is_file():
             raise CompressionError(f"There is no file {path}: expected one that export() wrote.")
         options = SessionOptions()
@@ -98,60 +61,41 @@ class OnnxClassifier:
                 "Make the file with export()."
             )
 
-    def __call__(
+    def forward(
         self,
-        input_ids: "torch.Tensor",
-        attention_mask: "torch.Tensor | None" = None,
-        token_type_ids: "torch.Tensor | None" = None,
-    ) -> "SequenceClassifierOutput":
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        token_type_ids: torch.Tensor | None = None,
+    ) -> SequenceClassifierOutput:
         """The logits (float32, batch x classes) of token ids and their mask (int64, batch x length).
 
-        All tokens count if no mask is given. BERT's tokenizer makes `token_type_ids`, too, but they may be
-        zeros alone: the file knows no pairs of texts.
+        BERT's tokenizer makes `token_type_ids`, too, but they may be zeros alone: the file knows no pairs.
         """
-        import torch
-        from transformers.modeling_outputs import SequenceClassifierOutput
-
         if token_type_ids is not None and token_type_ids.any():
             raise CompressionError("token_type_ids has ones: expected single texts, not pairs.")
-        if attention_mask is None:
-            attention_mask = torch.ones_like(input_ids)
         arrays = (tensor.cpu().numpy() for tensor in (input_ids, attention_mask))
         (logits,) = self._session.run(["logits"], dict(zip(INPUTS, arrays, strict=True)))
         return SequenceClassifierOutput(logits=torch.from_numpy(logits))
 
-    def train(self, mode: bool = True) -> "OnnxClassifier":
-        """Change nothing, as `eval` does."""
-        return self
 
-    eval = train
-
-    def parameters(self) -> Iterator["torch.Tensor"]:
-        """One empty tensor: it says where the model is. Its weights are the file's."""
-        import torch
-
-        yield torch.empty(0, device=self.device)
-
-
-def export(model: "BertPreTrainedModel", path: str | Path) -> OnnxClassifier:
+def export(model: BertPreTrainedModel, path: str | Path) -> OnnxClassifier:
     """Write a classifier as an ONNX file of fp32 weights, for any batch, and open it.
 
     It has its final name only once ONNX Runtime gave the same logits as PyTorch for a padded batch. Others,
     and a model that is no BERT classifier, raise `CompressionError`.
     """
-    import torch
-
     copied = copy_of(model).cpu().float().eval()
     if not hasattr(copied, "classifier"):
         raise CompressionError(
             f"{type(model).__name__} has no classifier: expected BertForSequenceClassification."
         )
 
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it has much to say of names of axes
     copied.config.return_dict = False  # ONNX knows tensors alone, the logits first
     rows = torch.export.Dim("rows")
     length = torch.export.Dim("length", max=copied.config.max_position_embeddings)
     with replacing(path) as new:
-        with _quiet_exporter():
+        with warnings.catch_warnings(action="ignore"):  # of packages that it does without
             torch.onnx.export(
                 copied,
                 _sample(copied, length=7),
@@ -196,24 +140,9 @@ def quantize(onnx_path: str | Path, out_path: str | Path) -> OnnxClassifier:
     return OnnxClassifier(out_path)
 
 
-def _sample(model: "BertPreTrainedModel", length: int) -> tuple["torch.Tensor", "torch.Tensor"]:
+def _sample(model: BertPreTrainedModel, length: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Two sentences of any words, the second one shorter: `input_ids` and `attention_mask`."""
-    import torch
-
     input_ids = torch.arange(2 * length).reshape(2, length) % model.config.vocab_size
     attention_mask = torch.ones_like(input_ids)
     attention_mask[1, length // 2 :] = 0
     return input_ids, attention_mask
-
-
-@contextlib.contextmanager
-def _quiet_exporter() -> Iterator[None]:
-    """Leave out what the exporter says of packages that it does without, and of names of axes."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            yield
-    finally:
-        logger.setLevel(level)
