@@ -25,7 +25,8 @@ from huggingface_hub.errors import RepositoryNotFoundError
 from huggingface_hub.utils import filter_repo_objects
 from transformers import BertModel
 
-from helpers import assets, environment
+from helpers import assets, environment, transformer
+from tests.shared import tiny_bert
 
 FILES = {"config.json": b"{}", "model.safetensors": b"weights"}
 RUN = subprocess.run

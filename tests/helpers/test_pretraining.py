@@ -11,7 +11,8 @@ import torch
 import yaml
 from scipy.stats import binomtest, entropy
 from torch.nn import functional as F
-from transformers import BertConfig, BertForMaskedLM
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import BertConfig, BertForMaskedLM, BertTokenizer, pipeline
 
 from helpers import assets, data, pretraining
 from helpers.training import TrainingError
@@ -250,9 +251,6 @@ def test_settings_out_of_range_are_refused(model, tokenizer, sequences):
 
 
 def test_pocket_bert_is_as_good_as_its_receipt_says_and_cost_what_its_card_says():
-    import yaml
-    from transformers import BertTokenizer
-
     path = assets.resolve_model("pocket-bert")
     model, tokenizer = BertForMaskedLM.from_pretrained(path), BertTokenizer.from_pretrained(path)
     folder = assets.DATA / "models/pocket-bert"
