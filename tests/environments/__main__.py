@@ -161,7 +161,7 @@ def problems(run: Run, work: Path, output: str) -> Iterator[str]:
     read = lambda kind: (work / f"{output}.{kind}").read_text("utf-8")  # noqa: E731
     log, errors, status = map(read, ("log", "err", "status"))
     found = re.findall(r"^(\d\d_\w+) +(ok|failed|interrupted|not run)\b", log, re.MULTILINE)
-    for place, (notebook, result) in enumerate(found):
+    for place, (notebook, result) in enumerate(found if run.results else ()):
         if result != (expected := run.results[min(place, len(run.results) - 1)]):
             reason = re.search(rf"^{notebook}: (.*)", errors, re.MULTILINE)
             yield f"{notebook} {result} instead of {expected}" + (f" ({reason[1]})" if reason else "")
