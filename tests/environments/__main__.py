@@ -84,7 +84,7 @@ def kill(work: Path, shell: psutil.Process) -> None:
 
 def interrupt(work: Path, shell: psutil.Process, executed: str | None = '"execution_count": 2') -> None:
     """Do what Ctrl-C in a terminal does, in the first notebook's third cell or, without `executed`, early."""
-    while executed is None and not (work / "out.log").exists() and shell.children():
+    while executed is None and not (work / "out.log").exists() and shell.status() != psutil.STATUS_ZOMBIE:
         time.sleep(0.05)
     time.sleep(1) if executed is None else wait_for(work, shell, executed)
     os.killpg(shell.pid, signal.SIGINT)
