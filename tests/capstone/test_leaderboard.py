@@ -29,7 +29,7 @@ def cost(label, wall_s, load=1.0, cpu_w=8.0, ram_w=20.0, foreign=0.0, **work):
     return energy.Measurement(label, wall_s, 2 * load * wall_s, parts, "USA", 369.0, "", foreign, work=work)
 
 
-def make(name="a", train_s=30.0, right=900, target=0.8, budget_wh=1.0, window_s=10.0, cpu="a CPU", **how):
+def make(name="a", train_s=30.0, right=900, target=0.8, budget=30.0, window_s=10.0, cpu="a CPU", **how):
     """A receipt that agrees with itself, as a judge on another computer would have made it."""
     jitter = next(RUNS) * 1e-6  # no two runs take the same time
     labels = submission.hidden_rows()["label"][:]
@@ -39,8 +39,9 @@ def make(name="a", train_s=30.0, right=900, target=0.8, budget_wh=1.0, window_s=
     training = cost("train", train_s + jitter, **how, calls=1)
     serving = cost("predict", window_s + jitter, **how, predictions=count)
     predict = energy.Predictions(serving, count, latencies, submission.BATCH, right, 1_000)
-    figures = {"train": training, "predict": predict}
-    asked = {"task": submission.TASK, "name": name, "target": target, "budget_wh": budget_wh}
+    references = [cost("reference", seconds + jitter, **how) for seconds in (5.0, 5.2)]
+    figures = dict(zip(submission.FIGURES, (training, predict, *references), strict=True))
+    asked = {"task": submission.TASK, "name": name, "target": target, "budget": budget, "asked": 3}
     answered = {"commitment": submission.COMMITMENT, "answers": "".join(answers)}
     inputs = [assets.DATA / split for split in submission.SPLITS]
     receipt = receipts.make("a test", figures, made_by="a test", inputs=inputs, settings=asked | answered)
@@ -106,6 +107,12 @@ EDITS = {
     "how often it trained": ((*TRAIN, "work", "calls"), 30, True, "30 trainings took 30 s"),
     "what it rests on": ((*TRAIN, "components", 0, "basis_w"), 0.8, True, "energy, modelled from 0.8 W"),
     "that it rests on something": ((*TRAIN, "components", 0, "basis_w"), None, True, "do not fit the CPU's"),
+    "a longer reference": (
+        ("figures", "reference_after", "raw", "wall_s"),
+        50.0,
+        True,
+        "running the reference",
+    ),
     "the method": (("method", "CPU"), "measured: a counter", True, "The methods are"),
     "the data": (("inputs", "data/reviews/train.csv"), "0" * 64, True, "other data: reviews/train.csv"),
     "the rows": (("settings", "commitment"), "0" * 64, True, "asked about other rows"),
@@ -176,7 +183,7 @@ NO_ENTRIES = {
     "object": ("{}", "required property"),
     "deep": ("[" * 100_000, "not JSON"),
     "nan": ('{"receipt": NaN}', "holds NaN"),
-    "another receipt": ((assets.DATA / "receipts/prediction.json").read_text(), "none of capstone 1"),
+    "another receipt": ((assets.DATA / "receipts/prediction.json").read_text(), "none of capstone 2"),
 }
 
 
@@ -201,7 +208,23 @@ def test_an_unknown_energy_is_refused(board, honest):
     [
         ((*TRAIN, "work", "calls"), 0.5, "figures.train.raw.work.calls: 0.5 is not of type 'integer'"),
         (("settings", "name"), "x" * 100_000, "settings.name: 'xxx"),
-        (("settings", "task"), "capstone 0", "settings.task: 'capstone 1' was expected"),
+        (
+            ("settings", "task"),
+            "capstone 1",
+            "of capstone 1, and this judge reads capstone 2 alone: judge the",
+        ),
+        (("settings", "task"), "another", "settings.task: 'capstone 2' was expected"),
+        (("settings", "asked"), 0, "settings.asked: 0 is less than"),
+        (
+            ("figures", "reference_before", "raw", "wall_s"),
+            1e-300,
+            "reference_before.raw.wall_s: 1e-300 is less",
+        ),
+        (
+            ("figures",),
+            lambda all: {name: all[name] for name in submission.FIGURES[:3]},
+            "'reference_after' is a",
+        ),
     ],
 )
 def test_what_is_out_of_bounds_is_refused(path, value, shown, board, honest):
@@ -251,7 +274,7 @@ def test_only_one_kind_of_hardware_and_one_task_are_ranked_together(board):
         make("b", cpu="a faster CPU"),
         make("d", cpu_w=65.0),
         make("e", target=0.85),
-        make("f", budget_wh=2.0),
+        make("f", budget=40.0),
     ]
     groups = board(make("a"), *others, make("c")).groups.values()
     assert sorted("".join(sorted(entry.name for entry in group)) for group in groups) == [
