@@ -41,7 +41,7 @@ def describe(attempt: Attempt) -> str:
         *(f"Note: {caution}." for caution in attempt.cautions),
     ]
     if isinstance(attempt, Entry):
-        lines += [f"hidden rows asked {times_asked(attempt)}"]
+        lines += [f"times that hidden rows were asked: {attempt.asked}"]
         lines += [f"Flagged: {why}" for why in attempt.problems]
     return "\n".join(lines)
 
@@ -49,7 +49,7 @@ def describe(attempt: Attempt) -> str:
 def _multiples(attempt: Attempt, what: str, unit: str) -> str:
     """The job and its training, in seconds or watt-hours and in reference trainings."""
     one, values = attempt.reference(what), (attempt.job(what), attempt.train(what))
-    multiples = ["" if one is None else f" ({significant_digits(value / one)} x)" for value in values]
+    multiples = [f" ({significant_digits(value / one)} x)" if one else "" for value in values]
     job, train = (f"{significant_digits(v)} {unit}{x}" for v, x in zip(values, multiples, strict=True))
     return f"{job}, of it training {train}"
 
@@ -57,15 +57,10 @@ def _multiples(attempt: Attempt, what: str, unit: str) -> str:
 def _energy(attempt: Attempt) -> str:
     if attempt.job_wh is None:
         return f"unknown: {unknown(attempt)}"
-    low, high = map(significant_digits, attempt.job_range_wh)
+    low, high = map(significant_digits, (attempt.job("low_wh"), attempt.job("high_wh")))
     joules = significant_digits(attempt.predictions.joules)
     energy = _multiples(attempt, "energy_wh", f"Wh {attempt.method}")
     return f"{energy}; {joules} J per 1,000 predictions; range of the job {low} to {high} Wh"
-
-
-def times_asked(entry: Entry) -> str:
-    """How often hidden rows were asked, in words."""
-    return "once" if entry.asked == 1 else f"{entry.asked:,} times"
 
 
 def placement(entry: Entry, others: Iterable[Entry] = ()) -> str:
@@ -104,7 +99,7 @@ def unknown(attempt: Attempt) -> str:
 
 
 def _job(entry: Entry) -> str:
-    low, high = map(significant_digits, entry.job_range_wh)
+    low, high = map(significant_digits, (entry.job("low_wh"), entry.job("high_wh")))
     return f"{significant_digits(entry.job_wh)} Wh {entry.method} ({low} to {high})"
 
 
@@ -247,7 +242,7 @@ def page(board: Board) -> str:
 
 def _table(group: Sequence[Entry]) -> str:
     head = ("rank", "name", "accuracy", "energy of the job", "training", "1,000 predictions")
-    head += ("time of the job", "drift of the reference", "hidden rows asked", "remarks")
+    head += ("time of the job", "drift of the reference", "times hidden rows were asked", "remarks")
     best, rows = pareto_front(entry for entry in group if not entry.cautions), []
     for entry, mark in zip(group, marks(group), strict=True):
         low, high = entry.interval
@@ -261,7 +256,7 @@ def _table(group: Sequence[Entry]) -> str:
                 f"{significant_digits(entry.predictions.joules)} J",
                 f"{significant_digits(entry.multiple)} x the reference",
                 f"{entry.drift:+.0%}",
-                times_asked(entry),
+                str(entry.asked),
                 "; ".join(["on the Pareto front"] * (entry in best) + remarks(entry)),
             )
         )

@@ -110,11 +110,6 @@ class Attempt:
         return self.job("energy_wh")
 
     @property
-    def job_range_wh(self) -> tuple[float | None, float | None]:
-        """The job's energy at both ends of its methods' ranges."""
-        return self.job("low_wh"), self.job("high_wh")
-
-    @property
     def method(self) -> str | None:
         """The weakest method behind the job's energy; None if that is unknown."""
         methods = (self.training.method, self.predictions.cost.method)
