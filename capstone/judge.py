@@ -1,10 +1,13 @@
-"""The capstone's judge: it measures a learner's code, checks it on hidden rows, and writes a receipt.
+"""The capstone's judge: it measures a learner's code on validation, and for a receipt asks hidden rows.
 
 "Hidden" means "not shown": the rows are the second half of the test split, which lies open in `data/`.
 """
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import io
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,9 +18,9 @@ import psutil
 
 from capstone import submission
 from capstone.leaderboard import describe, placement
-from capstone.submission import MAX_NAME, CapstoneError, Entry
-from helpers import assets, data, energy, receipts
-from helpers.values import require_range
+from capstone.submission import BATCH, HIDDEN_ROWS, MAX_NAME, Attempt, CapstoneError, Entry
+from helpers import assets, data, energy, receipts, training
+from helpers.values import replacing, require_range
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -28,16 +31,22 @@ EXPECTED = (
 )
 
 
+REFERENCE_ROWS = 192  # 6 steps: 5 to 7 s on 2 cores
+COUNT = "hidden_rows_asked.txt"  # beside the receipts, and ignored by git
+_references: list[energy.Measurement] = []  # of this sitting, which ends with the process
+
+
 @dataclass(frozen=True, repr=False)
 class Judgment:
-    """What `judge` found: the entry, where its receipt is, and how it stands against others."""
+    """What `judge` found: an attempt, or with a receipt an entry, where it is, and how it stands."""
 
-    entry: Entry
-    path: Path
-    placement: str
+    entry: Attempt | Entry
+    path: Path | None = None
+    placement: str = ""
 
     def __str__(self) -> str:
-        return f"{describe(self.entry)}\n{self.placement}\nreceipt: {self.path.name}"
+        ending = "" if self.path is None else f"\n{self.placement}\nreceipt: {self.path.name}"
+        return describe(self.entry) + ending
 
     __repr__ = __str__
 
@@ -46,16 +55,17 @@ def judge(
     train: Callable[[Dataset, Dataset], Callable[[list[str]], Sequence[int]]],
     *,
     name: str,
-    path: str | Path,
     target: float,
-    budget_wh: float,
+    budget: float,
     country: str,
+    path: str | Path | None = None,
     others: Iterable[Entry] = (),
     window_s: float = 10.0,
 ) -> Judgment:
-    """Measure a training and its predictions, count what is right on the hidden rows, write a receipt.
+    """Measure a training and its predictions on validation. With a path, ask hidden rows and write a receipt.
 
-    Over budget or under the target is said, and gives a receipt too. An interrupt or an error leaves none.
+    The first call of a sitting, and each receipt once more, runs a short reference training, which counts as
+    1. Over budget or under the target is said, and gives a receipt too. An interrupt or an error leaves none.
 
     Parameters
     ----------
@@ -63,12 +73,16 @@ def judge(
         Takes the training and the validation split (`data.load_reviews`), returns `predict`, which takes a
         list of sentences, 100 at a time, and returns a 0 (negative) or 1 (positive) for each. All that
         training needs beyond the pretrained model happens in it: it may be called more than once.
-    name, path : str and path
-        What stands on the leaderboard, up to 40 characters; the receipt to write, a .json file.
-    target, budget_wh : float
-        Accuracy to reach, 0 to 1, and watt-hours for one training and 10,000 predictions.
+    name : str
+        What stands on the leaderboard, up to 40 characters.
+    target, budget : float
+        Accuracy to reach, 0 to 1, and how many times as long as the reference training one training and
+        10,000 predictions may take.
+    path : path, optional
+        The receipt to write, a .json file. Beside it `hidden_rows_asked.txt` counts each asking of hidden
+        rows, one that failed too; nobody can see that the file was deleted.
     others : iterable of Entry
-        What to compare with, from `capstone.submission.read`.
+        What to compare a receipt with, from `capstone.submission.read`.
     window_s : float
         How long predictions are measured; an entry measured for less than 10 s gets no rank.
 
@@ -77,44 +91,102 @@ def judge(
     CapstoneError
         If the code raises or returns what was not expected, a setting is out of range, or the data changed.
     """
-    path = Path(path)
+    path = None if path is None else Path(path)
     if not callable(train):
         raise CapstoneError(f"train is a {type(train).__name__}, not a function. {EXPECTED}")
-    if not isinstance(name, str) or not name.strip().isprintable() or not 1 <= len(name.strip()) <= MAX_NAME:
-        raise CapstoneError(f"name is {name!r}: expected 1 to {MAX_NAME} printable characters.")
-    if path.suffix != ".json":
-        raise CapstoneError(f"path is {path.name!r}: expected a file that ends in .json.")
-    require_range("target", target, 0, 1, above=True, error=CapstoneError)
-    require_range("budget_wh", budget_wh, 0, 1e9, above=True, error=CapstoneError)
-    require_range("window_s", window_s, 0, 1e9, above=True, error=CapstoneError)
-    sums, inputs = assets.data_sums(), {split: assets.DATA / split for split in submission.SPLITS}
-    if any(assets.sha256(file) != sums[split] for split, file in inputs.items()):
-        raise CapstoneError("The reviews in data/ were changed: run `git checkout -- data` and judge again.")
-    hidden = submission.hidden_rows()
-
-    predict, training = _train(train, country)
-    answers: list[int] = []
-    predictions = energy.per_1000(
+    _check(name, target, budget, path, window_s)
+    if not _references:
+        _references.append(_reference(country))
+    before = _references[-1]
+    predict, cost = _train(train, country)
+    rows = data.take(data.load_reviews("validation"), HIDDEN_ROWS)
+    served = energy.per_1000(
         "capstone: predict",
-        lambda texts: _answers(predict, texts, answers),
-        hidden["text"][:],
-        hidden["label"][:],
+        lambda texts: _answers(predict, texts),
+        rows["text"][:],
+        rows["label"][:],
         country=country,
-        batch_size=submission.BATCH,
+        batch_size=BATCH,
         window_s=window_s,
     )
-    asked = {"task": submission.TASK, "name": name.strip(), "target": target, "budget_wh": budget_wh}
-    answered = {"commitment": submission.COMMITMENT, "answers": "".join(map(str, answers))}
-    settings = asked | answered | {"machine_cores": psutil.cpu_count() or 1}  # not a container's: see `read`
+    attempt = Attempt(name.strip(), target, budget, cost, served, (before,))
+    if path is None:
+        return Judgment(attempt)
+    _references.append(_reference(country))
+    entry = _hand_in(dataclasses.replace(attempt, references=(before, _references[-1])), predict, path)
+    return Judgment(entry, path, placement(entry, others))
+
+
+def _hand_in(attempt: Attempt, predict: Callable, path: Path) -> Entry:
+    """Ask hidden rows, once, and write the receipt."""
+    hidden, asked = submission.hidden_rows(), _asked(path) + 1
+    with replacing(path.with_name(COUNT)) as new:  # beforehand: rows that break off were asked too
+        new.write_text(f"{asked}\n", encoding="utf-8")
+    texts, labels = hidden["text"][:], hidden["label"][:]
+    answers = [a for at in range(0, len(texts), BATCH) for a in _answers(predict, texts[at : at + BATCH])]
+    right = sum(answer == label for answer, label in zip(answers, labels, strict=True))
+    predictions = dataclasses.replace(attempt.predictions, right=right, scored=len(labels))
+    task = {"task": submission.TASK, "name": attempt.name, "target": attempt.target, "budget": attempt.budget}
+    answered = {"commitment": submission.COMMITMENT, "answers": "".join(map(str, answers)), "asked": asked}
+    figures = (attempt.training, predictions, *attempt.references)
     receipt = receipts.make(
         "accuracy on hidden rows, and the energy of training and of predictions",
-        {"train": training, "predict": predictions},
+        dict(zip(submission.FIGURES, figures, strict=True)),
         made_by="capstone.judge.judge",
-        inputs=list(inputs.values()),
-        settings=settings,
+        inputs=[assets.DATA / split for split in submission.SPLITS],
+        settings=task
+        | answered
+        | {"machine_cores": psutil.cpu_count() or 1},  # not a container's: see `read`
     )
-    entry = submission.read(receipt)
-    return Judgment(entry, receipts.save(receipt, path), placement(entry, others))
+    receipts.save(receipt, path)
+    return submission.read(receipt)
+
+
+def _asked(path: Path) -> int:
+    """How often hidden rows were asked from a receipt's folder, as far as its file tells."""
+    count = path.with_name(COUNT)
+    try:
+        text = count.read_text(encoding="utf-8") if count.exists() else "0"
+        require_range("the count", int(text), 0, 1e9, whole=True)
+    except ValueError as error:
+        raise CapstoneError(f"{COUNT}: {error}. Expected how often hidden rows were asked.") from error
+    return int(text)
+
+
+def _reference(country: str) -> energy.Measurement:
+    """Measure the reference training: a few seeded steps, the same on every machine."""
+    from accelerate.utils import set_seed
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    folder = assets.resolve_model("all-MiniLM-L6-v2")
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    rows = data.tokenize(data.take(data.load_reviews("train"), REFERENCE_ROWS), tokenizer)
+    few = data.take(rows, 32)
+    set_seed(0)
+    model = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=2)
+    with contextlib.redirect_stdout(io.StringIO()):
+        training.fine_tune(model, few, few, tokenizer, epochs=1)  # the first step sets things up
+        with energy.measure("capstone: reference", country=country) as meter:
+            history = training.fine_tune(model, rows, few, tokenizer, epochs=1)
+    if history.stopped == "interrupted":
+        raise KeyboardInterrupt
+    return meter.result
+
+
+def _check(name: str, target: float, budget: float, path: Path | None, window_s: float) -> None:
+    """Refuse settings that are out of range, and data that changed, before anything runs."""
+    if not isinstance(name, str) or not name.strip().isprintable() or not 1 <= len(name.strip()) <= MAX_NAME:
+        raise CapstoneError(f"name is {name!r}: expected 1 to {MAX_NAME} printable characters.")
+    if path is not None:
+        if path.suffix != ".json":
+            raise CapstoneError(f"path is {path.name!r}: expected a file that ends in .json.")
+        _asked(path)
+    require_range("target", target, 0, 1, above=True, error=CapstoneError)
+    require_range("budget", budget, 0, 1e9, above=True, error=CapstoneError)
+    require_range("window_s", window_s, 0, 1e9, above=True, error=CapstoneError)
+    sums = assets.data_sums()
+    if any(assets.sha256(assets.DATA / split) != sums[split] for split in submission.SPLITS):
+        raise CapstoneError("The reviews in data/ were changed: run `git checkout -- data` and judge again.")
 
 
 def as_labels(got: object, count: int) -> list[int]:
@@ -144,16 +216,13 @@ def as_labels(got: object, count: int) -> list[int]:
     return [int(label) for label in labels]
 
 
-def _answers(predict: Callable, texts: Sequence[str], kept: list[int]) -> list[int]:
-    """Ask `predict`, look at what it says, and keep the first pass over the hidden rows."""
+def _answers(predict: Callable, texts: Sequence[str]) -> list[int]:
+    """Ask `predict`, and look at what it says."""
     try:
         got = predict(list(texts))
     except Exception as error:
         raise CapstoneError(f"predict raised {type(error).__name__}: {error}. {EXPECTED}") from error
-    labels = as_labels(got, len(texts))
-    if len(kept) < submission.HIDDEN_ROWS:  # the first pass, which is not measured
-        kept += labels
-    return labels
+    return as_labels(got, len(texts))
 
 
 def _train(train: Callable, country: str) -> tuple[Callable, energy.Measurement]:

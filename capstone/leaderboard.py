@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
-from capstone.submission import HIDDEN_ROWS, SERVED, CapstoneError, Entry, pareto_front, read
+from capstone.submission import HIDDEN_ROWS, SERVED, Attempt, CapstoneError, Entry, pareto_front, read
 from helpers import energy, receipts
 from helpers.energy import significant_digits
 from helpers.energy.display import html_table
@@ -24,23 +24,43 @@ LONGEST = 240  # letters of anything that a stranger's file brings along
 PAGE = Path(__file__).with_name("leaderboard.html")
 
 
-def describe(entry: Entry) -> str:
-    """What an entry reached and used, line by line, with what there is to say against it."""
-    low, high = entry.interval
-    accuracy = (
-        f"accuracy {entry.accuracy:.1%} (95 % interval {low:.1%} to {high:.1%}) on {HIDDEN_ROWS:,} hidden "
-        f"sentences; target {entry.target:.1%} {'reached' if entry.reached else 'MISSED'}"
-    )
-    if entry.job_wh is None:
-        job = f"energy unknown, so nothing can be said about the budget: {unknown(entry)}"
-    else:
-        joules = significant_digits(entry.predictions.joules)
-        job = (
-            f"energy {_job(entry)}: training {significant_digits(entry.train_wh)} Wh, {SERVED:,} predictions "
-            f"at {joules} J per 1,000; budget {entry.budget_wh:g} Wh {'kept' if entry.within else 'EXCEEDED'}"
-        )
-    notes = [f"Note: {caution}." for caution in cautions(entry)]
-    return "\n".join([entry.name, accuracy, job, *notes, *(f"Flagged: {why}" for why in entry.problems)])
+def describe(attempt: Attempt) -> str:
+    """What an attempt reached and took, line by line, with what there is to say against it."""
+    low, high = attempt.interval
+    rows = "hidden" if isinstance(attempt, Entry) else "validation"
+    before, *after = (f"{significant_digits(each.wall_s)} s" for each in attempt.references)
+    lines = [
+        attempt.name,
+        f"accuracy {attempt.accuracy:.1%} (95 % interval {low:.1%} to {high:.1%}) on 1,000 {rows} sentences; "
+        f"target {attempt.target:.1%} {'reached' if attempt.reached else 'MISSED'}",
+        f"time of the job {_multiples(attempt, 'wall_s', 's')}; "
+        f"budget {attempt.budget:g} x {'kept' if attempt.within else 'EXCEEDED'}",
+        f"energy of the job {_energy(attempt)}",
+        f"1 x is the reference training: {before}"
+        + "".join(f", then {after_s} ({attempt.drift:+.0%})" for after_s in after),
+        *(f"Note: {caution}." for caution in attempt.cautions),
+    ]
+    if isinstance(attempt, Entry):
+        lines += [f"times that hidden rows were asked: {attempt.asked}"]
+        lines += [f"Flagged: {why}" for why in attempt.problems]
+    return "\n".join(lines)
+
+
+def _multiples(attempt: Attempt, what: str, unit: str) -> str:
+    """The job and its training, in seconds or watt-hours and in reference trainings."""
+    one, values = attempt.reference(what), (attempt.job(what), attempt.train(what))
+    multiples = [f" ({significant_digits(value / one)} x)" if one else "" for value in values]
+    job, train = (f"{significant_digits(v)} {unit}{x}" for v, x in zip(values, multiples, strict=True))
+    return f"{job}, of it training {train}"
+
+
+def _energy(attempt: Attempt) -> str:
+    if attempt.job_wh is None:
+        return f"unknown: {unknown(attempt)}"
+    low, high = map(significant_digits, (attempt.job("low_wh"), attempt.job("high_wh")))
+    joules = significant_digits(attempt.predictions.joules)
+    energy = _multiples(attempt, "energy_wh", f"Wh {attempt.method}")
+    return f"{energy}; {joules} J per 1,000 predictions; range of the job {low} to {high} Wh"
 
 
 def placement(entry: Entry, others: Iterable[Entry] = ()) -> str:
@@ -66,32 +86,20 @@ def placement(entry: Entry, others: Iterable[Entry] = ()) -> str:
     return f"Behind the Pareto front of {count}: {best.name} has {best.accuracy:.1%} for {wh} Wh."
 
 
-def cautions(entry: Entry) -> list[str]:
-    """Why an honest figure is no fair one: other programs ran, or the window was short."""
-    costs = {"training": entry.training, "predicting": entry.predictions.cost}
-    disturbed = [f"{cost.foreign_load:.0%} while {what}" for what, cost in costs.items() if cost.disturbed]
-    found = [f"other programs used the machine: {', '.join(disturbed)}"] if disturbed else []
-    if not entry.load_known:
-        found.append("the CPU time or the load of other programs is not known")
-    if entry.predictions.short:
-        found.append(f"predictions looked at for {entry.predictions.cost.wall_s:.1f} s, 10 s are asked")
-    return found
-
-
 def remarks(entry: Entry) -> list[str]:
     """Why an entry has no rank."""
     missed = ["missed the target"] * (not entry.reached) + ["over the budget"] * (not entry.within)
-    return missed + cautions(entry)
+    return missed + entry.cautions
 
 
-def unknown(entry: Entry) -> str:
+def unknown(attempt: Attempt) -> str:
     """Why the energy is unknown; empty if it is known."""
-    parts = (*entry.training.components, *entry.predictions.cost.components)
+    parts = (*attempt.training.components, *attempt.predictions.cost.components)
     return next((str(part) for part in parts if part.energy_wh is None), "")
 
 
 def _job(entry: Entry) -> str:
-    low, high = map(significant_digits, entry.job_range_wh)
+    low, high = map(significant_digits, (entry.job("low_wh"), entry.job("high_wh")))
     return f"{significant_digits(entry.job_wh)} Wh {entry.method} ({low} to {high})"
 
 
@@ -174,7 +182,7 @@ def sort(paths: Sequence[Path]) -> Board:
         if problems := [*entry.problems, *copies]:
             flagged.append((file, entry.name, " ".join(_short(problem) for problem in problems[:3])))
         else:
-            groups.setdefault((*entry.hardware, entry.target, entry.budget_wh), []).append(entry)
+            groups.setdefault((*entry.hardware, entry.target, entry.budget), []).append(entry)
     for group in groups.values():
         group.sort(key=lambda entry: (not entry.ranked, entry.job_wh, entry.name))
     return Board(dict(sorted(groups.items(), key=lambda item: (-len(item[1]), item[0]))), flagged, refused)
@@ -186,7 +194,7 @@ def marks(group: Sequence[Entry]) -> list[str]:
 
 
 def draw(group: Sequence[Entry]):
-    """Draw accuracy against the job's energy, with the Pareto front, the target and the budget."""
+    """Draw accuracy against the job's energy, with the Pareto front and the target."""
     import matplotlib.pyplot as plt
 
     from helpers import plots
@@ -195,19 +203,18 @@ def draw(group: Sequence[Entry]):
         plots.style()
         figure, axes = plt.subplots(figsize=(8, 4.2))
         plt.close(figure)
-        best = pareto_front(entry for entry in group if entry.fair)
+        best = pareto_front(entry for entry in group if not entry.cautions)
         x, y = [entry.job_wh for entry in best], [entry.accuracy for entry in best]
         axes.step(x, y, where="post", color=plots.COLORS["green"], label="Pareto front" if best else None)
         for entry, mark in zip(group, marks(group), strict=True):
             low, high = entry.interval
             ends = [[entry.accuracy - low], [high - entry.accuracy]]
             color = plots.COLORS["blue" if entry.ranked else "orange"]
-            fill = color if entry.fair else "none"
+            fill = "none" if entry.cautions else color
             point = (entry.job_wh, entry.accuracy)
             axes.errorbar(*point, yerr=ends, fmt="o", color=color, markerfacecolor=fill, elinewidth=0.8)
             axes.annotate(mark, point, textcoords="offset points", xytext=(6, 5))
         axes.axhline(group[0].target, color=plots.COLORS["black"], linestyle=":", label="target")
-        axes.axvline(group[0].budget_wh, color=plots.COLORS["red"], linestyle="--", label="budget")
         method = max((entry.method for entry in group), key=energy.METHODS.index)
         job = f"Wh for training and {SERVED:,} predictions ({method}), logarithmic"
         axes.set(xscale="log", xlabel=job, ylabel="accuracy on the hidden rows")
@@ -219,10 +226,12 @@ def draw(group: Sequence[Entry]):
 def page(board: Board) -> str:
     """The whole page. Whatever comes from a receipt is escaped."""
     parts = [] if board.groups else ["<p>No receipt here counts; the reasons are below.</p>"]
-    for (machine, ways, target, budget_wh), group in board.groups.items():
+    for (machine, ways, target, budget), group in board.groups.items():
         machine, ways = (escape(_short(text)) for text in (machine, ways))
-        task = f"{target:.1%} of {HIDDEN_ROWS:,} hidden sentences right, with {budget_wh:g} Wh for training"
-        about = f"The task: {task} and {SERVED:,} predictions. The energy: {ways}."
+        task = (
+            f"{target:.1%} of {HIDDEN_ROWS:,} hidden sentences right, within {budget:g} times the reference"
+        )
+        about = f"The task: {task} for training and {SERVED:,} predictions. The energy: {ways}."
         parts += [f"<h2>{machine}</h2><p>{about}</p>", _table(group), _image(group)]
     if board.flagged:
         parts += ["<h2>Flagged</h2>", html_table(("file", "name", "what does not agree"), board.flagged)]
@@ -232,8 +241,9 @@ def page(board: Board) -> str:
 
 
 def _table(group: Sequence[Entry]) -> str:
-    head = ("rank", "name", "accuracy", "energy of the job", "training", "1,000 predictions", "remarks")
-    best, rows = pareto_front(entry for entry in group if entry.fair), []
+    head = ("rank", "name", "accuracy", "energy of the job", "training", "1,000 predictions")
+    head += ("time of the job", "drift of the reference", "times hidden rows were asked", "remarks")
+    best, rows = pareto_front(entry for entry in group if not entry.cautions), []
     for entry, mark in zip(group, marks(group), strict=True):
         low, high = entry.interval
         rows.append(
@@ -244,6 +254,9 @@ def _table(group: Sequence[Entry]) -> str:
                 _job(entry),
                 f"{significant_digits(entry.train_wh)} Wh",
                 f"{significant_digits(entry.predictions.joules)} J",
+                f"{significant_digits(entry.multiple)} x the reference",
+                f"{entry.drift:+.0%}",
+                str(entry.asked),
                 "; ".join(["on the Pareto front"] * (entry in best) + remarks(entry)),
             )
         )

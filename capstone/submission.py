@@ -5,8 +5,9 @@ labels again); an energy that was edited (it is computed again from the raw samp
 with each other); a neighbor's receipt (no two runs take the same nanoseconds); other data, other rows.
 
 Someone who changes the judge, trains on the test split, keeps answers from one call to the next, computes
-beforehand what training should, or invents samples that agree with each other isn't caught: the machine is
-theirs, and no check sum or signature changes that. Reading the code of the best entries together does.
+beforehand what training should, deletes the file that counts how often hidden rows were asked, or invents
+samples that agree with each other isn't caught: the machine is theirs, and no check sum or signature changes
+that. Reading the code of the best entries together does.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import functools
 import hashlib
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,12 +27,13 @@ from helpers import assets, data, energy, receipts, statistics
 if TYPE_CHECKING:
     from datasets import Dataset
 
-TASK = "capstone 1"  # the next number as soon as rows, batches or predictions to serve change
+TASK = "capstone 2"  # the next number as soon as rows, batches, predictions to serve or the reference change
 SPLITS = tuple(f"reviews/{split}.csv" for split in data.REVIEWS)
 HIDDEN_ROWS = 1_000  # the last ones of the test split, whose order is as good as random
 COMMITMENT = "832bbd4de5d9cff062c504c640deddd77ff41f6b64acc0f82ab1c92b8d122f3b"
 BATCH = 100  # sentences that `predict` gets at once
 SERVED = 10_000  # predictions that the budget has to pay for, besides training
+FIGURES = ("train", "predict", "reference_before", "reference_after")
 MAX_NAME = 40
 SCHEMA = Path(__file__).with_name("submission.schema.json")
 TRAIN_WINDOW_S = 2.0  # a shorter training is repeated, since no meter can tell milliseconds
@@ -44,45 +47,73 @@ class CapstoneError(ValueError):
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One receipt of the capstone, computed again from its raw samples. Made by `read`.
+class Attempt:
+    """One judged training: what it was to reach, what it reached, and what it took.
 
-    Attributes
-    ----------
-    training : Measurement
-        Of all calls of `train`; `work["calls"]` says how many.
-    predictions : Predictions
-        Of `predict`, on the hidden rows.
-    problems : tuple of str
-        What does not agree: edited, inconsistent, other data. Empty for an honest receipt.
-    name : str
-        What the learner calls it, without invisible characters.
-    hardware : tuple of str
-        What has to be equal for energies to compare: the machine, and how each part of it was read.
-    target, budget_wh : float
-        What was asked for: accuracy, 0 to 1, and watt-hours for training and for serving.
-    accuracy, interval : float and tuple of float
-        Share of the hidden rows that is right, and its 95 % Wilson interval.
-    train_wh, job_wh : float or None
-        Watt-hours of one training, and of one training with `SERVED` predictions; None if unknown.
-    job_range_wh, method : tuple of float and str, or None
-        The job's energy at both ends of its methods' ranges, and the weakest of these methods.
+    `budget` is how many times as long as the reference training the job may take: one training and `SERVED`
+    predictions. `training` is of all calls of `train`, `work["calls"]`. `predictions` were measured on
+    validation, and `right` of `scored` counts validation rows; in an `Entry` it counts hidden rows.
+    `references` are the reference training before and, for a receipt, after; their mean counts as 1.
     """
 
-    receipt: dict
+    name: str
+    target: float
+    budget: float
     training: energy.Measurement
     predictions: energy.Predictions
-    problems: tuple[str, ...]
-    name: str
-    hardware: tuple[str, str]
-    target: float
-    budget_wh: float
-    accuracy: float
-    interval: tuple[float, float]
-    train_wh: float | None
-    job_wh: float | None
-    job_range_wh: tuple[float | None, float | None]
-    method: str | None
+    references: tuple[energy.Measurement, ...]
+
+    def train(self, what: str = "wall_s") -> float | None:
+        """One training's seconds, or "energy_wh", "low_wh" or "high_wh"; None if unknown."""
+        total = getattr(self.training, what)
+        return None if total is None else total / self.training.work["calls"]
+
+    def job(self, what: str = "wall_s") -> float | None:
+        """The same of one training and `SERVED` predictions."""
+        training, serving = self.train(what), getattr(self.predictions.cost, what)
+        known = training is not None and serving is not None
+        return training + serving / self.predictions.count * SERVED if known else None
+
+    def reference(self, what: str = "wall_s") -> float | None:
+        """The same of the reference training."""
+        found = [getattr(each, what) for each in self.references]
+        return None if None in found else sum(found) / len(found)
+
+    @property
+    def multiple(self) -> float:
+        """How many times as long as the reference training the job takes."""
+        return self.job() / self.reference()
+
+    @property
+    def drift(self) -> float:
+        """By what share the last reference training took longer than the first: 0.1 is a tenth."""
+        return self.references[-1].wall_s / self.references[0].wall_s - 1
+
+    @property
+    def accuracy(self) -> float:
+        """Share of the rows that is right."""
+        return self.predictions.accuracy
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The accuracy's 95 % Wilson interval."""
+        return statistics.wilson(self.predictions.right, self.predictions.scored)
+
+    @property
+    def train_wh(self) -> float | None:
+        """Watt-hours of one training; None if unknown."""
+        return self.train("energy_wh")
+
+    @property
+    def job_wh(self) -> float | None:
+        """Watt-hours of the job; None if unknown."""
+        return self.job("energy_wh")
+
+    @property
+    def method(self) -> str | None:
+        """The weakest method behind the job's energy; None if that is unknown."""
+        methods = (self.training.method, self.predictions.cost.method)
+        return None if None in methods else max(methods, key=energy.METHODS.index)
 
     @property
     def reached(self) -> bool:
@@ -91,25 +122,42 @@ class Entry:
 
     @property
     def within(self) -> bool:
-        """Whether the job stays in the budget; False if its energy is unknown."""
-        return self.job_wh is not None and self.job_wh <= self.budget_wh
+        """Whether the job stays in the budget."""
+        return self.multiple <= self.budget
 
     @property
-    def fair(self) -> bool:
-        """Whether it was measured with nothing beside it, as far as is known, and for long enough."""
-        disturbed = self.training.disturbed or self.predictions.cost.disturbed
-        return self.load_known and not (disturbed or self.predictions.short)
-
-    @property
-    def load_known(self) -> bool:
-        """Whether its CPU time, and what ran beside it, could be read."""
-        costs = (self.training, self.predictions.cost)
-        return all(None not in (cost.cpu_s, cost.foreign_load) for cost in costs)
+    def cautions(self) -> list[str]:
+        """Why an honest figure is no fair one: other programs ran, or the window was short."""
+        names = ("while training", "while predicting", "in the reference before", "in the reference after")
+        costs = self.training, self.predictions.cost, *self.references
+        shares = zip(names, costs, strict=False)
+        disturbed = [f"{cost.foreign_load:.0%} {when}" for when, cost in shares if cost.disturbed]
+        found = [f"other programs used the machine: {', '.join(disturbed)}"] if disturbed else []
+        if any(None in (cost.cpu_s, cost.foreign_load) for cost in costs):
+            found.append("the CPU time or the load of other programs is not known")
+        if self.predictions.short:
+            found.append(f"predictions looked at for {self.predictions.cost.wall_s:.1f} s, 10 s are asked")
+        return found
 
     @property
     def ranked(self) -> bool:
-        """Whether it gets a rank: target reached, budget kept, measured fairly."""
-        return self.reached and self.within and self.fair
+        """Whether an entry gets a rank: target reached, budget kept, energy known, measured fairly."""
+        return self.reached and self.within and self.job_wh is not None and not self.cautions
+
+
+@dataclass(frozen=True)
+class Entry(Attempt):
+    """One receipt of the capstone, computed again from its raw samples. Made by `read`.
+
+    `problems` is what does not agree (edited, inconsistent, other data), empty for an honest receipt. In
+    `hardware` is what has to be equal for energies to compare: the machine, and how each part of it was read.
+    `asked` is how often hidden rows had been asked from the receipt's folder, this time included.
+    """
+
+    receipt: dict
+    problems: tuple[str, ...]
+    hardware: tuple[str, str]
+    asked: int
 
 
 def pareto_front(entries: Iterable[Entry]) -> list[Entry]:
@@ -148,12 +196,15 @@ def read(source: str | Path | Mapping) -> Entry:
     import jsonschema
 
     again = receipts.replay(source)
+    task = again.receipt["settings"].get("task")
+    if task != TASK and re.fullmatch(r"capstone \d{1,9}", str(task)):
+        raise CapstoneError(f"It is of {task}, and this judge reads {TASK} alone: judge the code again.")
     receipt, schema = again.receipt, json.loads(SCHEMA.read_text(encoding="utf-8"))
     error = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(schema).iter_errors(receipt))
     if error is not None:
         wrong = f"{'.'.join(map(str, error.absolute_path))}: {error.message[:100]}"
         raise CapstoneError(f"It is a receipt, but none of {TASK}: {wrong}. Expected the judge's own.")
-    training, predictions = again.figures["train"], again.figures["predict"]
+    training, predictions, *references = (again.figures[name] for name in FIGURES)
     # CodeCarbon's load is of the whole machine, and a container may have a few of its cores.
     cores = receipt["settings"].get("machine_cores", receipt["hardware"]["cores"])
     problems = [
@@ -162,32 +213,21 @@ def read(source: str | Path | Mapping) -> Entry:
         *_wrong_counts(training, predictions),
         *_impossible("training", training, cores),
         *_impossible("predicting", predictions.cost, cores),
+        *(wrong for each in references for wrong in _impossible("running the reference", each, cores)),
     ]
-    asked, costs = receipt["settings"], (training, predictions.cost)
-    job_wh, *range_wh = (_job_wh(end, training, predictions) for end in ("energy_wh", "low_wh", "high_wh"))
+    settings = receipt["settings"]
     return Entry(
-        receipt,
-        training,
-        predictions,
-        tuple(problems),
-        name="".join(letter for letter in asked["name"] if letter.isprintable()).strip() or "(no name)",
-        hardware=_hardware(receipt, costs),
-        target=asked["target"],
-        budget_wh=asked["budget_wh"],
-        accuracy=predictions.accuracy,
-        interval=statistics.wilson(predictions.right, predictions.scored),
-        train_wh=None if training.energy_wh is None else training.energy_wh / training.work["calls"],
-        job_wh=job_wh,
-        job_range_wh=tuple(range_wh),
-        method=None if job_wh is None else max((cost.method for cost in costs), key=energy.METHODS.index),
+        name="".join(letter for letter in settings["name"] if letter.isprintable()).strip() or "(no name)",
+        target=settings["target"],
+        budget=settings["budget"],
+        training=training,
+        predictions=predictions,
+        references=tuple(references),
+        receipt=receipt,
+        problems=tuple(problems),
+        hardware=_hardware(receipt, (training, predictions.cost)),
+        asked=settings["asked"],
     )
-
-
-def _job_wh(end: str, training: energy.Measurement, predictions: energy.Predictions) -> float | None:
-    training_wh, serving_wh = getattr(training, end), getattr(predictions.cost, end)
-    if training_wh is None or serving_wh is None:
-        return None
-    return training_wh / training.work["calls"] + serving_wh / predictions.count * SERVED
 
 
 def _hardware(receipt: Mapping, costs: Iterable[energy.Measurement]) -> tuple[str, str]:

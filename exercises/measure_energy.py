@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 
 import numpy as np
-from scipy.stats import linregress, t
+from scipy import stats
 
 from .base import Finding, check, letters, near
 
@@ -45,10 +45,10 @@ def calibrate(answer: Callable) -> str:
         tool_w = draw.uniform(80, 400, 7)
         wall_w = 150 + 1.2 * tool_w + draw.normal(0, 12, 7)
         low, high = map(float, answer(tool_w[:6].copy(), wall_w[:6].copy(), float(tool_w[6])))
-        line = linregress(tool_w[:6], wall_w[:6])
+        line = stats.linregress(tool_w[:6], wall_w[:6])
         rest = wall_w[:6] - line.intercept - line.slope * tool_w[:6]
         away = (tool_w[6] - tool_w[:6].mean()) ** 2 / (tool_w[:6].var() * 6)
-        right_wide.append(2 * t.ppf(0.975, 4) * np.sqrt((rest @ rest) / 4 * (1 + 1 / 6 + away)))
+        right_wide.append(2 * stats.t.ppf(0.975, 4) * np.sqrt((rest @ rest) / 4 * (1 + 1 / 6 + away)))
         held.append(low <= wall_w[6] <= high)
         wide.append(high - low)
     share, times = np.mean(held), np.mean(wide) / np.mean(right_wide)
