@@ -116,14 +116,12 @@ def test_files_as_meters_write_them(tmp_path):
         assert log.step == pytest.approx(step) and ("decimal comma" in log.notes) == ("90,05" in row)
 
 
-ONE, NEXT = "time,W|1764000000,", "time,W|1764000000,5|"
-
-
 def test_files_that_say_no_power_are_refused(tmp_path):
+    one, after = "time,W|1764000000,", "time,W|1764000000,5|"
     for text, settings, message in (
         ("W|5", {}, "0 columns that look like a time: give time=, one of W"),
         ("time,W,kWh|1764000000,5,1", {}, "2 columns that look like a value: give value=, one of time, W"),
-        (NEXT, {"value": "power"}, "no column 'power'"), (NEXT, {}, "one reading"),
+        (after, {"value": "power"}, "no column 'power'"), (after, {}, "one reading"),
         ("time,x|1764000000,5", {"value": "x"}, "the unit of 'x' is not told: give unit="),
         ("time,W|2025-11-24 16:00,5", {}, "csv, line 2: '2025-11-24 16:00' with zone=None is no time"),
         ("time,W|2025-11-24 16:00,5", {"zone": "Middle Earth"}, "with zone='Middle Earth' is no time"),
@@ -131,13 +129,13 @@ def test_files_that_say_no_power_are_refused(tmp_path):
         ("time,W||24.11.2025,5", {}, "line 3: '24.11.2025' with zone=None is no time"),
         ("time,W|1764000000000,5", {}, "or 10 digits since 1970"),
         ('time,W|"1764000000|",5|1764000000,6', {}, "line 4: '1764000000' is not after the time above it"),
-        (NEXT + "1763999999,6", {}, "line 3: '1763999999' is not after"),
-        (ONE + "-5", {}, "line 2: '-5' is no number from 0: is the plug turned round"),
-        (ONE + "unavailable", {}, "'unavailable' is no number from 0: .*Leave out a row"),
-        (ONE + "nan", {}, "'nan' is no number"), (ONE, {}, "'' is no number"),
+        (after + "1763999999,6", {}, "line 3: '1763999999' is not after"),
+        (one + "-5", {}, "line 2: '-5' is no number from 0: is the plug turned round"),
+        (one + "unavailable", {}, "'unavailable' is no number from 0: .*Leave out a row"),
+        (one + "nan", {}, "'nan' is no number"), (one, {}, "'' is no number"),
         ("time;W|1764000000;1.234,5", {}, "'1.234,5' is no number"),
         ("time;W|1764000000;1,234|1764000001;5.5", {}, "commas and points"),
-        (NEXT + "1764000001,5", {"step": 0}, "step is 0"),
+        (after + "1764000001,5", {"step": 0}, "step is 0"),
     ):  # fmt: skip
         with pytest.raises(energy.EnergyError, match=message):
             read(tmp_path, text.split("|"), **settings)
