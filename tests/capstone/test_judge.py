@@ -127,13 +127,6 @@ def test_each_receipt_says_how_often_its_folder_asked(tmp_path):
     assert (tmp_path / judging.COUNT).read_text() == "3\n", "what a new kernel reads"
 
 
-@pytest.mark.parametrize("text", [b"", b"many", b"-1", b"1.5", b"\xff", b"9" * 5_000])
-def test_a_count_that_is_none_is_said_before_training(text, tmp_path):
-    (tmp_path / judging.COUNT).write_bytes(text)
-    with pytest.raises(submission.CapstoneError, match="Expected how often hidden rows were asked"):
-        judge(lambda *_: 1 / 0, path=tmp_path / "x.json", **TASK)
-
-
 def test_a_sitting_runs_one_reference_first_and_one_for_each_receipt(monkeypatch, tmp_path, known):
     order, times = [], iter([2.0, 4.0, 8.0])
 
@@ -228,7 +221,7 @@ def test_answers_may_come_in_any_form():
         assert labels == [0, 1, 1] and all(type(label) is int for label in labels)
 
 
-def test_settings_are_checked_before_training(tmp_path, monkeypatch):
+def test_settings_and_the_count_of_askings_are_checked_before_training(tmp_path, monkeypatch):
     monkeypatch.setattr(judging, "_references", [])
     monkeypatch.setattr(judging, "_reference", pytest.fail)
     for setting, shown in (
@@ -242,6 +235,10 @@ def test_settings_are_checked_before_training(tmp_path, monkeypatch):
     ):
         with pytest.raises(submission.CapstoneError, match=shown):
             judge(pytest.fail, **({"path": tmp_path / "x.json"} | TASK | setting))
+    for text in (b"", b"many", b"-1", b"1.5", b"\xff", b"9" * 5_000):
+        (tmp_path / judging.COUNT).write_bytes(text)
+        with pytest.raises(submission.CapstoneError, match="Expected how often hidden rows were asked"):
+            judge(pytest.fail, path=tmp_path / "x.json", **TASK)
 
 
 @pytest.mark.parametrize("where", ["train", "predict", "_reference"])
