@@ -140,13 +140,10 @@ def test_neither_short_trainings_that_the_judge_repeats_nor_a_container_of_a_few
     assert names(board(edit(receipt, "settings", "machine_cores", to=16))) == ["a"]
 
 
-def test_a_neighbors_receipt_with_something_of_ones_own_flags_both(board, honest):
+def test_a_neighbors_receipt_with_something_of_ones_own_flags_both_and_an_edited_one_itself(board, honest):
     for own, value in ((("settings", "name"), "b"), ((*TRAIN, "wall_s"), 30.01)):
         found = board(honest, edit(honest, *own, to=value))
         assert [re.search(r"those of (\S+):", why)[1] for *_, why in found.flagged] == ["1.json", "0.json"]
-
-
-def test_a_copy_does_not_harm_the_original(board, honest):
     edited, torn = edit(honest, *PREDICT, "right", to=990), honest | {"digest": "0" * 64}
     for copied, shown in ((edited, "by its answers 900"), (torn, "its digest does not fit")):
         found = board(copied, honest)
