@@ -216,7 +216,7 @@ def test_operations_are_counted_as_pytorch_counts_them(model):
     assert pretraining.flops_per_token(model.config, LENGTH) == pytest.approx(counted, rel=0.02)
 
 
-def test_an_empty_corpus_and_a_vocabulary_smaller_than_the_alphabet_are_refused(texts, tokenizer):
+def test_what_does_not_fit_and_settings_out_of_range_are_refused(model, tokenizer, texts, sequences):
     for nothing in ([], [""], ["   "]):
         with refused("no text to learn a vocabulary from"):
             pretraining.train_tokenizer(nothing, 800)
@@ -224,9 +224,6 @@ def test_an_empty_corpus_and_a_vocabulary_smaller_than_the_alphabet_are_refused(
             pretraining.pack(nothing, tokenizer, LENGTH)
     with refused(r"vocab_size is 40: the letters .* alone take \d+ tokens"):
         pretraining.train_tokenizer(texts, 40)
-
-
-def test_what_does_not_fit_and_settings_out_of_range_are_refused(model, tokenizer, texts, sequences):
     other, pack = pretraining.train_tokenizer(texts, 900), pretraining.pack
     for rows, words, settings, message in (
         (sequences, other, {}, "The model knows 800 tokens, the tokenizer 900"),
