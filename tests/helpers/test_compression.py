@@ -16,7 +16,7 @@ from tests.shared import tiny_bert
 
 LAYERS, HEADS, HEAD_SIZE, HIDDEN, UNITS = 2, 4, 8, 32, 64
 RUN = {"epochs": 3, "batch_size": 8, "learning_rate": 3e-3, "precision": "no"}
-ONE_EPOCH = {**RUN, "epochs": 1}
+quantize = compression.quantize_tensor
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -285,9 +285,6 @@ def test_another_family_is_refused(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-quantize = compression.quantize_tensor
-
-
 def test_a_setting_out_of_its_range_is_refused(model):
     def loss(temperature=2, alpha=0.5):
         compression.distillation_loss(*some_logits(), temperature=temperature, alpha=alpha)
@@ -331,15 +328,12 @@ def test_a_bit_less_doubles_the_step_and_minus_the_weight_is_minus_the_values():
     assert steps[1] / steps[0] == pytest.approx(2, rel=0.03) == steps[2] / steps[1]
 
 
-def test_evaluate_takes_an_onnx_model_as_it_is(fitted, exported, quantized, rows, tokenizer):
+def test_onnx_is_evaluated_and_called_as_pytorch_is(fitted, exported, quantized, rows, tokenizer):
     expected = training.evaluate(fitted, rows, tokenizer)
     for model, apart in ((exported, 1e-4), (quantized, 0.1)):
         found = training.evaluate(model, rows, tokenizer)
         np.testing.assert_allclose(found.probabilities, expected.probabilities, atol=apart)
         assert abs(found.accuracy - expected.accuracy) < 0.05
-
-
-def test_onnx_is_called_as_pytorch_is_and_gives_the_same_logits(fitted, exported, tokenizer):
     for inputs in (batch(9, 3), batch(1, 1), batch(40, 2), batch(512, 1)):
         close(exported(**inputs).logits, logits(fitted, **inputs))
     texts = tokenizer(["a great film", "awful"], padding=True, return_tensors="pt")  # with token_type_ids
