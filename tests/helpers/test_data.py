@@ -44,7 +44,7 @@ def test_no_sentence_stands_in_two_splits_and_the_first_rows_are_a_fair_sample()
     assert 0.45 < np.mean(data.load_reviews("train")["label"][:1_000]) < 0.55
 
 
-def test_digits():
+def test_digits_and_a_split_that_there_is_not():
     for split, rows in (("train", 6_000), ("test", 2_000)):
         digits = data.load_digits(split)[:]
         assert digits["image"].shape == (rows, 784)
@@ -52,6 +52,8 @@ def test_digits():
         assert torch.bincount(digits["label"]).tolist() == [rows // 10] * 10
     with pytest.raises(data.DataError, match="no split 'validation' of the digits: expected 'train' or 'te"):
         data.load_digits("validation")
+    with pytest.raises(data.DataError, match="no split 'tests': expected one of train, validation, test"):
+        data.load_reviews("tests")
 
 
 def read(folder, content):
@@ -94,6 +96,8 @@ def test_labels_as_people_write_them(tmp_path, capsys):
         assert mine[:] == {"label": [0, 1], "text": ["so\nso", "good"], "n": ["01", ""]}
         said = f"mine.csv: 2 rows, separator semicolon, 1 row over several lines (line 2){read_as}.\n"
         assert capsys.readouterr() == ("", said)
+    mine = read(tmp_path, HEAD + '"good, very",1\nNA,0\n')
+    assert mine[:] == {"text": ["good, very", "NA"], "label": [1, 0]}
 
 
 def test_rows_sorted_by_label_are_shuffled_the_same_way_each_time(tmp_path, capsys):
@@ -107,13 +111,6 @@ def test_rows_sorted_by_label_are_shuffled_the_same_way_each_time(tmp_path, caps
         assert set(mine["label"][: len(labels) // 2]) == ({0, 1} if len(labels) > 3 else set(labels[:1]))
         said = f"mine.csv: {len(labels)} rows, shuffled, as the file is sorted by label.\n"
         assert capsys.readouterr() == ("", said * 2 * (labels in in_order))
-
-
-def test_good_csv_and_missing_split(tmp_path):
-    mine = read(tmp_path, HEAD + '"good, very",1\nNA,0\n')
-    assert mine[:] == {"text": ["good, very", "NA"], "label": [1, 0]}
-    with pytest.raises(data.DataError, match="no split 'tests': expected one of train, validation, test"):
-        data.load_reviews("tests")
 
 
 def test_numbers_of_rows_out_of_range_are_refused(some, tokenizer):
