@@ -97,7 +97,7 @@ def test_disturbed_rounds_are_named():
     assert "<td>disturbed</td><td>round 1 of 5</td>" in one._repr_html_()
 
 
-def test_what_does_not_compare_is_refused():
+def test_what_does_not_compare_and_predictions_that_do_not_pair_up_are_refused():
     for runs, message in (
         ({}, "got nothing: expected two candidates with as many rounds"),
         ({"a": five(1, 1)}, "two candidates with as many rounds"),
@@ -108,6 +108,13 @@ def test_what_does_not_compare_is_refused():
     ):
         with pytest.raises(energy.EnergyError, match=message):
             energy.compare(runs)
+    for inputs, labels, message in (
+        ([], None, "from 1"),
+        ([1, 2], [1], "2 inputs but 1 labels"),
+        ([1, 2, 3], None, "1 answers to 3 inputs"),
+    ):
+        with pytest.raises(energy.EnergyError, match=message):
+            energy.per_1000("x", lambda batch: [1], inputs, labels, country="USA", batch_size=8)
 
 
 def test_a_comparison_comes_back_from_its_raw_values_and_prints():
@@ -178,16 +185,6 @@ def test_joules_for_1000_predictions():
     assert energy.Predictions.from_raw(json.loads(json.dumps(result.raw()))) == result
     result = energy.per_1000("one", lambda batch: [1], [1], country="USA", window_s=0.0)
     assert result.joules is result.accuracy is None and "energy unknown" in str(result), "too short to tell"
-
-
-def test_predictions_that_do_not_pair_up_are_refused():
-    for inputs, labels, message in (
-        ([], None, "from 1"),
-        ([1, 2], [1], "2 inputs but 1 labels"),
-        ([1, 2, 3], None, "1 answers to 3 inputs"),
-    ):
-        with pytest.raises(energy.EnergyError, match=message):
-            energy.per_1000("x", lambda batch: [1], inputs, labels, country="USA", batch_size=8)
 
 
 def training(*qualities):
