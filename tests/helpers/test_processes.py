@@ -115,13 +115,10 @@ with processes.Job({launcher()!r}) as job:
     assert gone(pids)
 
 
-def test_without_an_owner_a_process_goes_on(monkeypatch):
+def test_a_worker_without_an_owner_goes_on_and_leaves_with_all_its_lines_before_python_ends(monkeypatch):
     monkeypatch.delenv(processes.OWNER, raising=False)
     code = "import threading; from cluster import worker; worker.end_with_owner()"
     assert python("-c", f"{code}; print(threading.active_count())").stdout.strip() == "1"
-
-
-def test_a_worker_leaves_with_all_its_lines_and_before_python_is_taken_down():
     code = "import atexit; from cluster import worker; atexit.register(print, 'taken down')\n"
     done = python("-c", code + "print('last line', end=''); worker.leave()")
     assert (done.returncode, done.stdout, done.stderr) == (0, "last line", "")
