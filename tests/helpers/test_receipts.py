@@ -88,7 +88,7 @@ def test_tampering_shows_and_no_new_digest_hides_it(receipt):
         assert again.ok == ok and ("computes to" in str(again)) != ok
 
 
-def test_what_is_no_receipt_is_refused(receipt, tmp_path):
+def test_what_is_no_receipt_or_makes_none_is_refused(receipt, tmp_path):
     for change, shown in (
         ({"receipt": 2}, "receipt"),
         ({"inputs": {"x": "12"}}, "inputs.x"),
@@ -101,6 +101,14 @@ def test_what_is_no_receipt_is_refused(receipt, tmp_path):
     with pytest.raises(receipts.ReceiptError, match="hardware"):
         receipts.save(receipt, tmp_path / "bad.json")
     assert list(tmp_path.iterdir()) == []
+    for figures, details, shown in (
+        ({"x": 1.0}, {}, "figures.x: 1.0 is not of type 'object'"),
+        ({"x": cost}, {}, "a function is no plain value and no figure, one of measurement"),
+        ({}, {"runs": [{"name": "naive"}]}, "There is no figure"),
+        ({"x": cost()}, {"loss": float("nan")}, "What is unknown is None"),
+    ):
+        with pytest.raises(receipts.ReceiptError, match=shown):
+            receipts.make("a test", figures, made_by="a test", details=details)
 
 
 def test_a_file_that_cannot_be_read_says_so(tmp_path):
@@ -126,17 +134,6 @@ def test_raw_samples_that_make_no_figure_and_what_is_nested_too_deep_are_refused
         inner["more"] = inner = {}
     with pytest.raises(receipts.ReceiptError, match="nested too deep"):
         receipts.replay(receipt)
-
-
-def test_what_makes_no_receipt_is_refused():
-    for figures, details, shown in (
-        ({"x": 1.0}, {}, "figures.x: 1.0 is not of type 'object'"),
-        ({"x": cost}, {}, "a function is no plain value and no figure, one of measurement"),
-        ({}, {"runs": [{"name": "naive"}]}, "There is no figure"),
-        ({"x": cost()}, {"loss": float("nan")}, "What is unknown is None"),
-    ):
-        with pytest.raises(receipts.ReceiptError, match=shown):
-            receipts.make("a test", figures, made_by="a test", details=details)
 
 
 def test_unknown_stays_unknown():
