@@ -187,13 +187,6 @@ def test_a_folder_that_cannot_be_written_is_refused_before_anything_runs(course,
         store.store(folder=course, readme=README)
 
 
-def test_costs_that_are_not_whole_are_named(course):
-    for text in ('{"first": {"wall_s": 1', "[1]", '{"first": {"wall_s": 1}}'):
-        (course / "costs.json").write_text(text)
-        with pytest.raises(RunError, match=r"costs.json holds no costs .*get it anew from git"):
-            store.read_costs(course)
-
-
 @pytest.mark.parametrize(("usable", "asked", "threads"), [(1, None, "1"), (2, "3", "3"), (64, None, None)])
 def test_a_notebook_computes_with_a_containers_share_of_the_cores(monkeypatch, usable, asked, threads):
     monkeypatch.setattr(machine, "visible_cores", lambda: 64)
@@ -281,12 +274,16 @@ def test_store_refuses_and_leaves_the_notebook_as_it_was(course, capsys):
         assert [item.name for item in course.iterdir()] == ["00_first.ipynb"]
 
 
-def test_store_refuses_to_start_without_a_place_for_the_cost(course):
+def test_store_refuses_to_start_without_a_place_for_the_cost_or_with_costs_that_are_not_whole(course):
     write(course, "00_first", heading="# A title")
     for place in (r"00_first\.ipynb, first cell", r"README\.md"):
         with pytest.raises(RunError, match=f"{place}: no place for the cost; put <!-- "):
             store.store(folder=course, readme=README)
         README.write_text("no table")
+    for text in ('{"first": {"wall_s": 1', "[1]", '{"first": {"wall_s": 1}}'):
+        (course / "costs.json").write_text(text)
+        with pytest.raises(RunError, match=r"costs.json holds no costs .*get it anew from git"):
+            store.read_costs(course)
 
 
 def test_problems_of_form():
