@@ -160,13 +160,11 @@ def test_a_workflow_has_nothing_of_its_own_and_may_do_what_it_must(path):
             assert any("pip_audit" in command and name in command for command in commands), name
 
 
-OLD = '[ "$1" = --version ] && echo "Python 3.8.1"; case "$2" in *version_info*) exit 1;; esac; exit 0'
-
-
 def test_make_says_what_is_wrong_with_a_python(tmp_path):
+    old = '[ "$1" = --version ] && echo "Python 3.8.1"; case "$2" in *version_info*) exit 1;; esac; exit 0'
     for script, message in (
         ("exit 1", "No Python called "),
-        (OLD, "Python 3.8.1: 3.11 to 3.14 expected"),
+        (old, "Python 3.8.1: 3.11 to 3.14 expected"),
         ('case "$2" in *venv*) exit 1;; esac; exit 0', "sudo apt install python3-venv"),
     ):
         done = make(tmp_path, "setup", script=script)
