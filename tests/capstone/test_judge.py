@@ -91,12 +91,20 @@ def test_it_says_what_it_found(judged):
     assert "target 99.0% MISSED" in said and "budget 1e-09 x EXCEEDED" in said
 
 
-def test_the_hidden_rows_are_as_committed_and_in_no_other_split():
+def test_the_hidden_rows_are_as_committed_and_in_no_other_split_or_refused(monkeypatch, tmp_path):
     hidden = submission.hidden_rows()
     assert len(hidden) == submission.HIDDEN_ROWS
     assert set(hidden["id"]) < set(data.load_reviews("test")["id"])
     others = {text for split in ("train", "validation") for text in data.load_reviews(split)["text"]}
     assert not set(hidden["text"]) & others and 0.4 < np.mean(hidden["label"]) < 0.6
+    monkeypatch.setattr(submission, "COMMITMENT", "0" * 64)
+    monkeypatch.setattr(submission, "hidden_rows", submission.hidden_rows.__wrapped__)  # read anew
+    with pytest.raises(submission.CapstoneError, match="expected 000000000000"):
+        judge(always(0), path=tmp_path / "x.json", **TASK)
+    monkeypatch.setattr(assets, "sha256", lambda path: "0" * 64)
+    with pytest.raises(submission.CapstoneError, match="git checkout -- data"):
+        judge(pytest.fail, path=tmp_path / "x.json", **TASK)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_try_is_about_validation_and_touches_no_hidden_row(monkeypatch):
@@ -155,17 +163,6 @@ def test_the_reference_is_a_short_seeded_training(monkeypatch, capsys):
     replace(lambda *_, **__: SimpleNamespace(stopped="interrupted"))
     with pytest.raises(KeyboardInterrupt):
         RUN_REFERENCE("USA")
-
-
-def test_other_rows_are_refused_before_they_are_asked_and_changed_data_before_training(monkeypatch, tmp_path):
-    monkeypatch.setattr(submission, "COMMITMENT", "0" * 64)
-    monkeypatch.setattr(submission, "hidden_rows", submission.hidden_rows.__wrapped__)  # read anew
-    with pytest.raises(submission.CapstoneError, match="expected 000000000000"):
-        judge(always(0), path=tmp_path / "x.json", **TASK)
-    monkeypatch.setattr(assets, "sha256", lambda path: "0" * 64)
-    with pytest.raises(submission.CapstoneError, match="git checkout -- data"):
-        judge(pytest.fail, path=tmp_path / "x.json", **TASK)
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_code_may_measure_its_own_parts(tmp_path):
