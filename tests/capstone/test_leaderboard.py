@@ -248,16 +248,13 @@ def test_the_least_energy_at_the_target_comes_first_and_a_miss_has_no_rank(board
     assert "looked at for 2.0 s, 10 s are asked" in said["brief"]
 
 
-def test_the_front_holds_whom_no_one_beats():
+def test_the_front_holds_whom_no_one_beats_and_an_entry_is_told_where_it_stands():
     draw = random.Random(0)
     pairs = [(draw.randint(1, 6), draw.randint(80, 90)) for _ in range(25)]
     front = submission.pareto_front([SimpleNamespace(job_wh=wh, accuracy=right) for wh, right in pairs])
     beaten = [any(a <= wh and b >= right and (a, b) != (wh, right) for a, b in pairs) for wh, right in pairs]
     best = sorted(pair for pair, behind in zip(pairs, beaten, strict=True) if not behind)
     assert [(one.job_wh, one.accuracy) for one in front] == best and submission.pareto_front([]) == []
-
-
-def test_where_an_entry_stands():
     best, elsewhere = submission.read(make("best", 90.0)), submission.read(make("else", 1.0, cpu="other"))
     frugal, thirsty = submission.read(make("frugal", 20.0, 850)), submission.read(make("thirsty", 60.0, 840))
     flagged = submission.read(edit(make("flagged", 1.0, 990), *PREDICT, "right", to=1_000))
