@@ -156,7 +156,19 @@ def test_a_silent_hub_costs_seconds(monkeypatch, capfd):
     assert "".join(capfd.readouterr()) == ""
 
 
-def test_an_interrupted_fetch_leaves_nothing_and_can_be_repeated(monkeypatch):
+def test_a_fetch_that_finds_no_room_or_is_interrupted_keeps_nothing_and_can_be_repeated(monkeypatch):
+    monkeypatch.setattr(subprocess, "run", package())
+    for where, name, happens, message in (
+        (shutil, "disk_usage", lambda _: SimpleNamespace(free=5e6), "is full: 300 MB .* 5 MB are free"),
+        (shutil, "copyfileobj", Mock(side_effect=OSError(errno.ENOSPC, "full")), "is full"),
+        (shutil, "copyfileobj", Mock(side_effect=OSError(errno.EACCES, "")), "be written .*Make it writable"),
+        (subprocess, "run", failing("OSError: [Errno 28] No space left on device"), "is full"),
+    ):
+        with monkeypatch.context() as patch, refused(rf"{message}.*Nothing was kept\.$"):
+            patch.setattr(where, name, happens)
+            assets.fetch_model()
+        assert kept() == []
+
     def interrupted(command, **settings):
         package()(command, **settings)
         raise KeyboardInterrupt
@@ -169,20 +181,6 @@ def test_an_interrupted_fetch_leaves_nothing_and_can_be_repeated(monkeypatch):
     monkeypatch.setattr(subprocess, "run", package())
     assets.fetch_model()
     assert [path.name for path in assets.MODELS.iterdir()] == [assets.MODEL]
-
-
-def test_a_disk_that_takes_nothing_keeps_nothing(monkeypatch):
-    monkeypatch.setattr(subprocess, "run", package())
-    for where, name, happens, message in (
-        (shutil, "disk_usage", lambda _: SimpleNamespace(free=5e6), "is full: 300 MB .* 5 MB are free"),
-        (shutil, "copyfileobj", Mock(side_effect=OSError(errno.ENOSPC, "full")), "is full"),
-        (shutil, "copyfileobj", Mock(side_effect=OSError(errno.EACCES, "")), "be written .*Make it writable"),
-        (subprocess, "run", failing("OSError: [Errno 28] No space left on device"), "is full"),
-    ):
-        with monkeypatch.context() as patch, refused(rf"{message}.*Nothing was kept\.$"):
-            patch.setattr(where, name, happens)
-            assets.fetch_model()
-        assert kept() == []
 
 
 def test_no_network_for_real(monkeypatch):
