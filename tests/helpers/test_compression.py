@@ -1,5 +1,6 @@
 """Distilling, pruning and quantizing: what each must keep, what it must save, and what is refused."""
 
+import itertools
 import math
 
 import numpy as np
@@ -305,12 +306,12 @@ def test_a_setting_out_of_its_range_is_refused(model):
                 compress(model, value)
 
 
-@pytest.mark.parametrize("bits", [2, 4, 8])
-def test_no_number_is_off_by_more_than_half_a_step(bits):
+def test_no_number_is_off_by_more_than_half_a_step_and_a_bit_less_doubles_it():
     torch.manual_seed(4)
     of_one_sign = torch.rand(50) + 3, -torch.rand(50), torch.zeros(3), torch.full((2, 2), -0.7)
     between_steps = torch.tensor([-3.5, 251.5, 0.0, 100.0])  # both ends are
-    for weight in (torch.randn(40, 30), 1e-6 * torch.randn(100), between_steps, *of_one_sign):
+    some = torch.randn(40, 30), 1e-6 * torch.randn(100), between_steps, *of_one_sign
+    for weight, bits in itertools.product(some, (2, 4, 8)):
         small = quantize(weight, bits)
         difference = (small.dequantize() - weight).abs().max().item()
         assert difference <= small.scale / 2 * (1 + 1e-4)
@@ -318,9 +319,6 @@ def test_no_number_is_off_by_more_than_half_a_step(bits):
         assert small.values.dtype == torch.int8
         at_zero = quantize(torch.cat([weight.flatten(), torch.zeros(1)]), bits)
         assert at_zero.dequantize()[-1] == 0  # padding stays what it is
-
-
-def test_a_bit_less_doubles_the_step_and_minus_the_weight_is_minus_the_values():
     weight = torch.linspace(0, 1, 1_001)
     plus, minus = quantize(weight), quantize(-weight)
     assert torch.equal(plus.values, -minus.values)
