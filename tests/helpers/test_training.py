@@ -127,9 +127,15 @@ def refused(message, model, rows, tokenizer, checkpoint, **others):
     assert checkpoints.weights_digest(model) == before
 
 
-def test_a_checkpoint_of_other_settings_is_refused_and_another_target_is_none(state, rows, tokenizer):
+def test_a_refusal_and_an_interrupt_leave_a_checkpoint_and_another_target_is_none(
+    state, rows, tokenizer, monkeypatch
+):
+    before = (state / "settings.json").read_text()
     refused("made with epochs 3: (?=.*folder, or del)", tiny(tokenizer), rows, tokenizer, state, epochs=5)
-    assert (state / "settings.json").exists()
+    with monkeypatch.context() as patch:  # while it is looked at
+        patch.setattr(checkpoints, "wrong_files", lambda *_: signal.raise_signal(signal.SIGINT))
+        assert fit(tiny(tokenizer), rows, tokenizer, checkpoint=state).stopped == "interrupted"
+    assert (state / "settings.json").read_text() == before
     assert fit(tiny(tokenizer), rows, tokenizer, checkpoint=state, target=0.0).stopped == "target"
 
 
@@ -208,13 +214,6 @@ def test_the_same_call_with_the_interrupted_model_goes_on(rows, tokenizer, tmp_p
         assert fit(model, rows, tokenizer, checkpoint=tmp_path / "state").stopped == "interrupted"
         interrupt.remove()
     assert fit(model, rows, tokenizer, checkpoint=tmp_path / "state").loss == whole.loss
-
-
-def test_an_interrupt_while_a_checkpoint_is_looked_at_leaves_it(state, rows, tokenizer, monkeypatch):
-    before = (state / "settings.json").read_text()
-    monkeypatch.setattr(checkpoints, "wrong_files", lambda *_: signal.raise_signal(signal.SIGINT))
-    assert fit(tiny(tokenizer), rows, tokenizer, checkpoint=state).stopped == "interrupted"
-    assert (state / "settings.json").read_text() == before
 
 
 def test_no_file_of_a_checkpoint_can_run_code(state, rows, tokenizer, tmp_path):
