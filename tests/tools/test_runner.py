@@ -286,7 +286,7 @@ def test_store_refuses_to_start_without_a_place_for_the_cost_or_with_costs_that_
             store.read_costs(course)
 
 
-def test_problems_of_form():
+def test_problems_of_form_and_paths_of_any_machine_are_found_and_nothing_else():
     cell = nbformat.v4.new_code_cell("1", execution_count=4, metadata={"execution": {}})
     notebook = nbformat.v4.new_notebook(cells=[cell], metadata={"papermill": {}})
     found = "\n".join(notebooks.problems(notebook))
@@ -294,9 +294,6 @@ def test_problems_of_form():
     notebooks.tidy(notebook)
     notebook.cells[0].execution_count = 1
     assert notebooks.problems(notebook) == []
-
-
-def test_a_path_of_any_machine_is_found_and_nothing_that_only_looks_like_one():
     someones = ["/home/ada/x.csv", "in /tmp/a/1.py", r"C:\Users\ada", "/Users/ada/course"]
     for text in (*someones, "https://example.org/home/ada", "the cube/root", "data/a.csv", "a/tmp/b"):
         output = nbformat.v4.new_output("stream", text=text)
