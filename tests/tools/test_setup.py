@@ -160,7 +160,7 @@ def test_a_workflow_has_nothing_of_its_own_and_may_do_what_it_must(path):
             assert any("pip_audit" in command and name in command for command in commands), name
 
 
-def test_make_says_what_is_wrong_with_a_python(tmp_path):
+def test_make_says_what_is_wrong_with_a_python_and_a_setup_that_breaks_off_leaves_no_stamp(tmp_path):
     old = '[ "$1" = --version ] && echo "Python 3.8.1"; case "$2" in *version_info*) exit 1;; esac; exit 0'
     for script, message in (
         ("exit 1", "No Python called "),
@@ -169,10 +169,7 @@ def test_make_says_what_is_wrong_with_a_python(tmp_path):
     ):
         done = make(tmp_path, "setup", script=script)
         assert done.returncode and message in done.stdout and not (tmp_path / ".venv").exists()
-
-
-def test_a_setup_that_breaks_off_says_so_and_leaves_no_stamp(tmp_path):
-    """The environment is made, then pip fails halfway: the next command starts over."""
+    # The environment is made, then pip fails halfway: the next command starts over.
     inner = "#!/bin/bash\\ncase \\$* in *--version*) exit 0;; *install*) echo \\$*; exit 130;; esac"
     broken = f'[ "$2" = venv ] && mkdir -p "$3/bin" && printf "{inner}" >"$3/bin/python" '
     broken += '&& chmod +x "$3/bin/python"; exit 0'
