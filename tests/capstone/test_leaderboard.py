@@ -140,7 +140,11 @@ def test_neither_short_trainings_that_the_judge_repeats_nor_a_container_of_a_few
     assert names(board(edit(receipt, "settings", "machine_cores", to=16))) == ["a"]
 
 
-def test_a_neighbors_receipt_with_something_of_ones_own_flags_both_and_an_edited_one_itself(board, honest):
+def test_a_receipt_counts_once_a_neighbors_flags_both_and_an_edited_one_itself(board, honest):
+    found = board(honest, json.dumps(honest, indent=3))
+    assert names(found) == ["a"] and submission.read(honest).ranked
+    assert str(found).startswith("1 entry in 1 group, 0 flagged, 1 refused")
+    assert found.refused == [("1.json", "It is the same receipt as 0.json.")]
     for own, value in ((("settings", "name"), "b"), ((*TRAIN, "wall_s"), 30.01)):
         found = board(honest, edit(honest, *own, to=value))
         assert [re.search(r"those of (\S+):", why)[1] for *_, why in found.flagged] == ["1.json", "0.json"]
@@ -149,13 +153,6 @@ def test_a_neighbors_receipt_with_something_of_ones_own_flags_both_and_an_edited
         found = board(copied, honest)
         [(file, _, why)] = found.flagged
         assert (file, names(found), found.refused) == ("0.json", ["a"], []) and shown in why
-
-
-def test_an_honest_receipt_counts_once(board, honest):
-    found = board(honest, json.dumps(honest, indent=3))
-    assert names(found) == ["a"] and submission.read(honest).ranked
-    assert str(found).startswith("1 entry in 1 group, 0 flagged, 1 refused")
-    assert found.refused == [("1.json", "It is the same receipt as 0.json.")]
 
 
 def test_what_is_no_entry_is_refused_with_the_reason(board, honest):
