@@ -39,7 +39,6 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="torchrun on Win
 
 
 def losses(lines):
-    """Read the loss of every step that was printed."""
     found = re.findall(r"^step (\d+): loss ([\d.]+)", "\n".join(lines), re.MULTILINE)
     return {int(step): float(loss) for step, loss in found}
 
