@@ -24,7 +24,6 @@ PRINTED = notebooks.printed(NOTEBOOK)
 
 @pytest.fixture(scope="module")
 def side():
-    """The module that answers the notebook's orders."""
     return SimpleNamespace(**runpy.run_path(str(EXTRA / "pytorch_side.py")))
 
 
