@@ -72,13 +72,19 @@ def test_published_energies_are_met_within_a_factor_of_two_berts_by_the_larger_b
     assert 0.5 < costs.footprint(size, tokens, **card).energy_kwh / energy_kwh < 2
 
 
-def test_costs_add_up_by_hand():
+def test_costs_add_up_by_hand_and_break_even():
     cost = costs.costs(PLAN)
     assert cost.energy_kwh == pytest.approx(0.01 + 0.05)
     assert cost.compute == pytest.approx((0.01 + 0.05) * 0.25 + (5 * 180 + 4_000) / 3_600 * 0.5)
     assert (cost.data, cost.people) == (pytest.approx(100), pytest.approx(600))
     assert cost.total == pytest.approx(cost.compute + cost.data + cost.people)
     assert cost.co2e_kg == pytest.approx(cost.energy_kwh * energy.carbon_intensity("USA")[1] / 1_000)
+    assert costs.break_even(101, 2, 1) == 101
+    assert costs.break_even(1.5, 2, 1) == 2, "a part of a use is a use"
+    assert costs.break_even(0, 1, 1) == 0
+    assert costs.break_even(1, 1, 1) == costs.break_even(1, 1, 2) == math.inf
+    with pytest.raises(CostError, match="investment is -1"):
+        costs.break_even(-1, 2, 1)
 
 
 def test_labels_are_read_at_and_between_the_points_and_not_beyond_them():
@@ -100,15 +106,6 @@ def test_labels_are_read_at_and_between_the_points_and_not_beyond_them():
     ):
         with pytest.raises(CostError, match=message):
             costs.labels_needed(rows, accuracies, target)
-
-
-def test_break_even():
-    assert costs.break_even(101, 2, 1) == 101
-    assert costs.break_even(1.5, 2, 1) == 2, "a part of a use is a use"
-    assert costs.break_even(0, 1, 1) == 0
-    assert costs.break_even(1, 1, 1) == costs.break_even(1, 1, 2) == math.inf
-    with pytest.raises(CostError, match="investment is -1"):
-        costs.break_even(-1, 2, 1)
 
 
 @pytest.mark.parametrize("duration_h", [1, 3, 12, 20])
