@@ -136,15 +136,12 @@ def test_batches_hold_every_row_once(some, tokenizer, batch_size, shuffle):
     assert sorted(seen) == list(range(len(some)))
 
 
-def test_length_bucketing_leaves_little_padding(tokenizer):
+def test_length_bucketing_leaves_little_padding_and_the_seed_decides_the_order(some, tokenizer):
     rows = data.tokenize(data.load_reviews("validation"), tokenizer)
     size = sum(batch["input_ids"].numel() for batch in data.batches(rows, tokenizer, 32, shuffle=True))
     lengths = torch.tensor(rows["length"][:])
     size_at_random = sum(part.max() * len(part) for part in lengths.split(32))
     assert 1 - lengths.sum() / size < (1 - lengths.sum() / size_at_random) / 2
-
-
-def test_seed_decides_the_order(some, tokenizer):
     loaders = (data.batches(some, tokenizer, 32, shuffle=True, seed=seed) for seed in (1, 1, 2))
     first, again, other = ([batch["index"].tolist() for batch in loader] for loader in loaders)
     assert first == again != other
