@@ -18,7 +18,6 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 @pytest.fixture(scope="module")
 def formulas():
-    """Everything that the notebook's formula cells define."""
     names = {"math": math, "torch": torch, "F": F}
     cells = notebooks.tagged(notebooks.read(NOTEBOOK), "formula")
     assert len(cells) >= 10
