@@ -63,7 +63,6 @@ def plain(text):
 
 
 def sentences(split):
-    """Each text of the corpus, sentence by sentence."""
     return [[plain(part) for part in re.split(r"[.!?;]", text)] for text in corpus(split)["text"][:]]
 
 
@@ -185,7 +184,7 @@ def test_it_learns_beyond_the_frequencies(model, tokenizer, sequences):
     assert pretraining.evaluate_masked(model, two, tokenizer).loss < entropy(counts) - 1
 
 
-def test_a_second_call_goes_on_with_the_optimizer_and_another_models_is_refused(tokenizer, sequences):
+def test_a_second_call_goes_on_with_the_optimizer_and_an_interrupt_keeps_all(tokenizer, sequences):
     model = tiny(tokenizer)
     first = run(model, sequences, tokenizer)
     steps_seen = [state["step"].item() for state in first.optimizer.state.values()]
@@ -196,10 +195,7 @@ def test_a_second_call_goes_on_with_the_optimizer_and_another_models_is_refused(
     second = run(model, sequences, tokenizer, optimizer=first.optimizer)
     assert second.optimizer is first.optimizer
     assert [state["step"].item() for state in second.optimizer.state.values()] == [s + 6 for s in steps_seen]
-
-
-def test_an_interrupt_keeps_what_was_learned(tokenizer, sequences, model):
-    interrupt_at(model.bert, 3)
+    interrupt_at((model := tiny(tokenizer)).bert, 3)
     history, whole = run(model, sequences, tokenizer), run(tiny(tokenizer), sequences, tokenizer)
     assert history.stopped == "interrupted" and history.loss == whole.loss[:3]
 
