@@ -37,7 +37,6 @@ def launcher(worker=WORKER, options=()):
 
 
 def gone(pids, seconds=10):
-    """Whether these processes end in time."""
     end = time.monotonic() + seconds
     while any(map(runs, pids)) and time.monotonic() < end:
         time.sleep(0.1)
