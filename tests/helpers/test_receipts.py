@@ -111,7 +111,7 @@ def test_what_is_no_receipt_or_makes_none_is_refused(receipt, tmp_path):
             receipts.make("a test", figures, made_by="a test", details=details)
 
 
-def test_a_file_that_cannot_be_read_says_so(tmp_path):
+def test_what_cannot_be_read_makes_no_figure_or_is_nested_too_deep_is_refused(receipt, tmp_path):
     with pytest.raises(receipts.ReceiptError, match=r"no receipt one.json"):
         receipts.load(tmp_path / "one.json")
     for content in (b"", b'{"receipt": 1, ', b"\xff\xfe\x00", b"[" * 100_000, b'{"receipt": NaN}'):
@@ -120,9 +120,6 @@ def test_a_file_that_cannot_be_read_says_so(tmp_path):
             receipts.load(tmp_path / "one.json")
     with pytest.raises(receipts.ReceiptError, match=f"{tmp_path.name} is not JSON: .*Get it anew"):
         receipts.load(tmp_path)
-
-
-def test_raw_samples_that_make_no_figure_and_what_is_nested_too_deep_are_refused(receipt):
     figure, inner = receipt["figures"]["predictions"], receipt["details"]
     raw = figure["raw"]
     for change in ({"count": 0}, {"count": None}, {"latencies_s": []}, {"latencies_s": 3}, {"cost": []}):
