@@ -127,9 +127,7 @@ def refused(message, model, rows, tokenizer, checkpoint, **others):
     assert checkpoints.weights_digest(model) == before
 
 
-def test_a_refusal_and_an_interrupt_leave_a_checkpoint_and_another_target_is_none(
-    state, rows, tokenizer, monkeypatch
-):
+def test_neither_a_refusal_nor_an_interrupt_costs_a_checkpoint(state, rows, tokenizer, monkeypatch):
     before = (state / "settings.json").read_text()
     refused("made with epochs 3: (?=.*folder, or del)", tiny(tokenizer), rows, tokenizer, state, epochs=5)
     with monkeypatch.context() as patch:  # while it is looked at
