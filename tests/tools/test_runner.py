@@ -147,8 +147,8 @@ def test_one_unknown_energy_makes_the_total_unknown_and_never_zero(tmp_path, cap
     assert re.search(r"^total .*unknown$", capsys.readouterr().out, re.MULTILINE)
 
 
-def test_a_bad_profile_is_refused_before_anything_runs(course):
-    write(course, "00_first", "print(rows)")
+def test_a_bad_profile_and_a_folder_of_no_use_are_refused_before_anything_runs(course, monkeypatch):
+    path = write(course, "00_first", "print(rows)")
     for toml, profile, message in (
         ("[quick.first]\nrow = 2", "quick", r"\[quick.first\] sets row, but.*cell has: rows"),
         ("[gpu.none]\nrows = 2\n[quick]", "quick", r"\[gpu.none\] is no table of a notebook.*\[gpu.first\]"),
@@ -160,6 +160,11 @@ def test_a_bad_profile_is_refused_before_anything_runs(course):
         (course / "profiles.toml").write_text(toml)
         with pytest.raises(RunError, match=message):
             runner.run(folder=course, profile=profile)
+    with pytest.raises(RunError, match=r"build can't be written .*name another with --output"):
+        runner.run(folder=course, output=path / "build")
+    monkeypatch.setattr(store.os, "access", lambda *_: False)
+    with pytest.raises(RunError, match="notebooks can't be written, so nothing can be stored"):
+        store.store(folder=course, readme=README)
     assert not BUILD.exists()
 
 
@@ -176,15 +181,6 @@ def test_notebooks_are_chosen_by_topic_or_file_name(course):
     with pytest.raises(RunError, match=r"00_first\.ipynb: another notebook has this topic"):
         notebooks.course(course)
     assert not BUILD.exists()
-
-
-def test_a_folder_that_cannot_be_written_is_refused_before_anything_runs(course, monkeypatch):
-    path = write(course, "00_first", "1")
-    with pytest.raises(RunError, match=r"build can't be written .*name another with --output"):
-        runner.run(folder=course, output=path / "build")
-    monkeypatch.setattr(store.os, "access", lambda *_: False)
-    with pytest.raises(RunError, match="notebooks can't be written, so nothing can be stored"):
-        store.store(folder=course, readme=README)
 
 
 @pytest.mark.parametrize(("usable", "asked", "threads"), [(1, None, "1"), (2, "3", "3"), (64, None, None)])
