@@ -48,7 +48,6 @@ def applies(requirement: Requirement, python: str) -> bool:
 
 
 def pinned(requirement: Requirement) -> str:
-    """The version of a pin."""
     return str(requirement.specifier).removeprefix("==")
 
 
