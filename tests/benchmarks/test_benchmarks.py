@@ -47,10 +47,8 @@ def test_the_receipt_that_ships_holds_the_planned_runs(name, plan):
 
 
 def test_pocket_bert_is_of_the_notebooks_shape_and_its_card_of_its_receipt():
-    asked, shape = (
-        notebooks.parameters(notebooks.read(notebooks.course()["pretrain_bert"])),
-        pocket_bert.SHAPE,
-    )
+    asked = notebooks.parameters(notebooks.read(notebooks.course()["pretrain_bert"]))
+    shape = pocket_bert.SHAPE
     assert asked["length"] == pocket_bert.LENGTH
     assert (asked["hidden_size"], asked["layers"]) == (shape["hidden_size"], shape["num_hidden_layers"])
     stored = receipts.replay(pocket_bert.TARGET / "receipt.json")

@@ -1,18 +1,19 @@
 """The benchmark of compression, end to end on a few sentences, with a tiny BERT in place of the real one."""
 
+import functools
 import json
 
 import numpy as np
 import pytest
 import torch
 import transformers
-from accelerate.utils import set_seed
 from datasets import Dataset
 
 from benchmarks import compression, recipes, serving
 from benchmarks.contestants import fit_tfidf
 from helpers import assets, data, receipts, training
 from tests.benchmarks.conftest import SIZES
+from tests.shared import tiny_bert
 
 ROWS = 40
 SHIPPED = json.loads(json.dumps([compression.plan(), compression.MODELS, compression.PARTS]))
@@ -57,15 +58,12 @@ def shipped():
     return receipts.replay(assets.DATA / "receipts" / "compression.json")
 
 
-def test_every_model_is_there_with_what_it_cost(receipt):
+def test_every_model_is_there_each_step_makes_it_smaller_and_one_that_is_opened_again_says_the_same(receipt):
     assert receipts.replay(compression.RECEIPT).ok
     assert [(run["name"], run["seed"]) for run in receipt["runs"]] == compression.plan()
     for run in receipt["runs"]:
         assert run["cost"].wall_s > 0 and set(run["domains"]) == set(data.DOMAINS)
         assert len(run["test_positive_per_mille"].split()) == ROWS
-
-
-def test_each_step_makes_it_smaller_and_what_is_opened_again_says_the_same(receipt):
     size = {run["name"]: run["file_bytes"] for run in receipt["runs"]}
     assert size["3 layers"] < size["4 layers"] < size["teacher"]
     assert size["small int8"] < size["small"] < size["3 layers"] / 2
@@ -121,16 +119,9 @@ def test_a_second_call_keeps_what_holds(patched, receipt):
 
 def test_a_student_follows_its_teacher_where_the_labels_lie_and_without_one_it_is_fine_tuning(tokenizer):
     texts, labels = ["a great film", "so very awful a film"] * 30, np.array([1, 0] * 30)
-    true, lies = (
-        data.tokenize(Dataset.from_dict({"text": texts, "label": given}), tokenizer)
-        for given in (labels, 1 - labels)
-    )
-
-    def tiny():
-        set_seed(0)
-        config = transformers.BertConfig(**SIZES | {"num_hidden_layers": 2}, initializer_range=0.2)
-        return transformers.BertForSequenceClassification(config)
-
+    plain = [Dataset.from_dict({"text": texts, "label": given}) for given in (labels, 1 - labels)]
+    true, lies = (data.tokenize(rows, tokenizer) for rows in plain)
+    tiny = functools.partial(tiny_bert, **SIZES | {"num_hidden_layers": 2}, initializer_range=0.2)
     settings = {"batch_size": 8, "learning_rate": 3e-3, "precision": "no"}
     teacher = {"answers": np.eye(2)[labels], "temperature": 2}
     student, rows = tiny(), {"validation": true, "tokenizer": tokenizer}

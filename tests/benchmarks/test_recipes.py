@@ -51,14 +51,11 @@ def test_what_is_frozen_is_not_trained():
     assert weights["better rate"] == weights["naive"]
 
 
-def test_the_target_is_naives_last_accuracy_rounded_down():
+def test_the_target_is_naives_last_accuracy_rounded_down_and_its_cost_that_of_the_first_whole_evaluation():
     frugal = {"name": "frugal", "seed": 0, "evaluations": [{"accuracy": 0.99}]}
     naive = {"name": "naive", "seed": 0, "evaluations": [{"accuracy": 0.912}, {"accuracy": 0.879}]}
     assert recipes.find_target([frugal, naive]) == 0.87
     assert recipes.find_target([frugal]) is None
-
-
-def test_the_cost_to_the_target_is_that_of_the_first_whole_evaluation_above_it():
     pairs = ((8, 0.9), (40, 0.86), (40, 0.87), (40, 0.95))
     part, low, high, higher = ({"rows": rows, "accuracy": accuracy} for rows, accuracy in pairs)
     assert recipes.to_target({"evaluations": [part, low, high, higher]}, 0.87, 40) == high

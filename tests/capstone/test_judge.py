@@ -33,17 +33,17 @@ def reference(country):
     return meter.result
 
 
+@pytest.fixture(scope="module")
+def known():
+    return reference("USA")
+
+
 @pytest.fixture(autouse=True)
-def quick(monkeypatch):
+def quick(monkeypatch, known):
     """A sitting of its own, whose reference was known before it began."""
     monkeypatch.setattr(submission, "TRAIN_WINDOW_S", 0.0)
-    monkeypatch.setattr(judging, "_reference", lambda country: judging._references[-1])
-    monkeypatch.setattr(judging, "_references", [known_reference()])
-
-
-@functools.cache
-def known_reference():
-    return reference("USA")
+    monkeypatch.setattr(judging, "_reference", lambda country: known)
+    monkeypatch.setattr(judging, "_references", [known])
 
 
 @pytest.fixture(scope="module")
@@ -57,20 +57,15 @@ def judged(tmp_path_factory):
         return judge(always(0), path=path, **TASK)
 
 
-def test_the_receipt_holds_what_was_measured(judged, monkeypatch):
+def test_the_receipt_holds_what_was_measured_of_a_training_and_ten_thousand_predictions(judged, monkeypatch):
     monkeypatch.setattr(submission, "TRAIN_WINDOW_S", 0.7)
     negative = sum(label == 0 for label in submission.hidden_rows()["label"][:])
     entry = submission.read(judged.path)
-    assert entry == judged.entry and entry.problems == ()
-    assert entry.accuracy == negative / 1_000
+    assert entry == judged.entry and entry.problems == () and entry.accuracy == negative / 1_000
     assert entry.interval[0] < entry.accuracy < entry.interval[1]
-    assert entry.receipt["settings"]["answers"] == "0" * 1_000
-    assert receipts.replay(judged.path).ok
+    assert entry.receipt["settings"]["answers"] == "0" * 1_000 and receipts.replay(judged.path).ok
     assert sorted(each.name for each in judged.path.parent.iterdir()) == [judging.COUNT, "one.json"]
-
-
-def test_the_job_is_one_of_the_trainings_and_ten_thousand_predictions(judged):
-    entry, calls = judged.entry, judged.entry.training.work["calls"]
+    calls = entry.training.work["calls"]
     assert calls > 1, "a short training is repeated"
     assert entry.train_wh == pytest.approx(entry.training.energy_wh / calls)
     assert entry.job_wh == pytest.approx(entry.train_wh + entry.predictions.joules / 3_600 * 10)
@@ -83,31 +78,38 @@ def test_the_job_is_one_of_the_trainings_and_ten_thousand_predictions(judged):
 
 
 def test_it_says_what_it_found(judged):
-    shown = str(judged)
-    assert repr(judged) == shown
+    assert (shown := str(judged)) == repr(judged)
     assert "accuracy 50.9% (95 % interval" in shown and "target 40.0% reached" in shown
     assert "budget 1e+06 x kept" in shown and f"Wh {judged.entry.method} (" in shown
     assert shown.index("time of the job") < shown.index("energy of the job"), "time comes first"
     assert "1 x is the reference training: 0.5" in shown and "hidden rows were asked: 1" in shown
     assert "predictions looked at for 0." in shown, "a short window is said"
     assert "No other entry on this hardware" in shown and shown.endswith("receipt: one.json")
+    entry = dataclasses.replace(judged.entry, target=0.99, budget=1e-9)
+    assert not entry.reached and not entry.within and not entry.ranked
+    said = describe(entry)
+    assert "target 99.0% MISSED" in said and "budget 1e-09 x EXCEEDED" in said
 
 
-def test_the_hidden_rows_are_as_committed_and_in_no_other_split():
+def test_the_hidden_rows_are_as_committed_and_in_no_other_split_or_refused(monkeypatch, tmp_path):
     hidden = submission.hidden_rows()
     assert len(hidden) == submission.HIDDEN_ROWS
     assert set(hidden["id"]) < set(data.load_reviews("test")["id"])
-    for split in ("train", "validation"):
-        assert not set(hidden["text"]) & set(data.load_reviews(split)["text"])
-    assert 0.4 < np.mean(hidden["label"]) < 0.6
+    others = {text for split in ("train", "validation") for text in data.load_reviews(split)["text"]}
+    assert not set(hidden["text"]) & others and 0.4 < np.mean(hidden["label"]) < 0.6
+    monkeypatch.setattr(submission, "COMMITMENT", "0" * 64)
+    monkeypatch.setattr(submission, "hidden_rows", submission.hidden_rows.__wrapped__)  # read anew
+    with pytest.raises(submission.CapstoneError, match="expected 000000000000"):
+        judge(always(0), path=tmp_path / "x.json", **TASK)
+    monkeypatch.setattr(assets, "sha256", lambda path: "0" * 64)
+    with pytest.raises(submission.CapstoneError, match="git checkout -- data"):
+        judge(pytest.fail, path=tmp_path / "x.json", **TASK)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_try_is_about_validation_and_touches_no_hidden_row(monkeypatch):
-    def fail(*_):
-        raise AssertionError("a try asks no hidden row, and writes nothing")
-
     for place, name in [(submission, "hidden_rows"), (judging, "_hand_in"), (judging, "replacing")]:
-        monkeypatch.setattr(place, name, fail)
+        monkeypatch.setattr(place, name, pytest.fail)
     seen = set()
     found = judge(lambda *_: lambda texts: [seen.add(text) or 1 for text in texts], **TASK)
     validation = data.load_reviews("validation")
@@ -130,30 +132,21 @@ def test_each_receipt_says_how_often_its_folder_asked(tmp_path):
     assert (tmp_path / judging.COUNT).read_text() == "3\n", "what a new kernel reads"
 
 
-@pytest.mark.parametrize("text", [b"", b"many", b"-1", b"1.5", b"\xff", b"9" * 5_000])
-def test_a_count_that_is_none_is_said_before_training(text, tmp_path):
-    (tmp_path / judging.COUNT).write_bytes(text)
-    with pytest.raises(submission.CapstoneError, match="Expected how often hidden rows were asked"):
-        judge(lambda *_: 1 / 0, path=tmp_path / "x.json", **TASK)
-
-
-def test_a_sitting_runs_one_reference_first_and_one_for_each_receipt(monkeypatch, tmp_path):
+def test_a_sitting_runs_one_reference_first_and_one_for_each_receipt(monkeypatch, tmp_path, known):
     order, times = [], iter([2.0, 4.0, 8.0])
 
     def timed(_):
         order.append("ref")
-        return dataclasses.replace(known_reference(), wall_s=next(times))
+        return dataclasses.replace(known, wall_s=next(times))
+
+    def train(*splits):
+        order.append("train")
+        return always(0)(*splits)
 
     monkeypatch.setattr(judging, "_references", [])
     monkeypatch.setattr(judging, "_reference", timed)
-
-    def train(*_):
-        order.append("train")
-        return lambda texts: [0] * len(texts)
-
-    found = [
-        judge(train, path=path and tmp_path / path, **TASK).entry for path in (None, "a.json", None, "b.json")
-    ]
+    paths = None, tmp_path / "a.json", None, tmp_path / "b.json"
+    found = [judge(train, path=path, **TASK).entry for path in paths]
     assert order == ["ref", "train", "train", "ref", "train", "train", "ref"]
     assert [entry.reference() for entry in found] == [2.0, 3.0, 4.0, 6.0]
     assert [entry.drift for entry in found] == [0.0, 1.0, 0.0, 1.0]
@@ -161,48 +154,22 @@ def test_a_sitting_runs_one_reference_first_and_one_for_each_receipt(monkeypatch
 
 def test_the_reference_is_a_short_seeded_training(monkeypatch, capsys):
     taken, fine_tune = [], judging.training.fine_tune
+    replace = functools.partial(monkeypatch.setattr, judging.training, "fine_tune")
+    replace(lambda *how, **more: taken.append(fine_tune(*how, **more)) or taken[-1])
     monkeypatch.setattr(judging, "REFERENCE_ROWS", 64)
-    monkeypatch.setattr(
-        judging.training, "fine_tune", lambda *how, **more: taken.append(fine_tune(*how, **more)) or taken[-1]
-    )
     assert [RUN_REFERENCE("USA").label for _ in range(2)] == ["capstone: reference"] * 2
-    assert [len(each.loss) for each in taken] == [1, 2, 1, 2], (
-        "one step to warm up, then those that are measured"
-    )
+    assert [len(each.loss) for each in taken] == [1, 2, 1, 2], "one step to warm up, then those measured"
     assert taken[1].loss == taken[3].loss and capsys.readouterr().out == ""
-    monkeypatch.setattr(
-        judging.training, "fine_tune", lambda *_, **__: SimpleNamespace(stopped="interrupted")
-    )
+    replace(lambda *_, **__: SimpleNamespace(stopped="interrupted"))
     with pytest.raises(KeyboardInterrupt):
         RUN_REFERENCE("USA")
-
-
-def test_other_rows_are_refused_before_they_are_asked(monkeypatch, tmp_path):
-    monkeypatch.setattr(submission, "COMMITMENT", "0" * 64)
-    monkeypatch.setattr(submission, "hidden_rows", submission.hidden_rows.__wrapped__)  # read anew
-    with pytest.raises(submission.CapstoneError, match="expected 000000000000"):
-        judge(always(0), path=tmp_path / "x.json", **TASK)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_changed_data_is_refused(monkeypatch, tmp_path):
-    monkeypatch.setattr(assets, "sha256", lambda path: "0" * 64)
-    with pytest.raises(submission.CapstoneError, match="git checkout -- data"):
-        judge(always(0), path=tmp_path / "x.json", **TASK)
-
-
-def test_over_budget_and_under_target_is_said_and_gives_a_receipt(judged):
-    entry = dataclasses.replace(judged.entry, target=0.99, budget=1e-9)
-    assert not entry.reached and not entry.within and not entry.ranked
-    said = describe(entry)
-    assert "target 99.0% MISSED" in said and "budget 1e-09 x EXCEEDED" in said
 
 
 def test_the_code_may_measure_its_own_parts(tmp_path):
     def train(*_):
         with energy.measure("a part", country="USA") as meter:
             meter.count(steps=3, change=-0.5)
-        return lambda texts: [0] * len(texts)
+        return always(0)(*_)
 
     found = judge(train, path=tmp_path / "x.json", **TASK)
     assert [phase.label for phase in found.entry.training.phases] == ["a part"]
@@ -214,13 +181,11 @@ def test_an_unknown_energy_is_no_zero(tmp_path):
     assert found.entry.job_wh is None and found.entry.train_wh is None and found.entry.method is None
     assert found.entry.within and not found.entry.ranked, "its time is known"
     assert "energy of the job unknown" in str(found) and "too short to tell" in str(found)
-    assert "No place on the Pareto front" in str(found)
-    assert submission.read(found.path).problems == ()
+    assert "No place on the Pareto front" in str(found) and submission.read(found.path).problems == ()
 
 
-@pytest.mark.parametrize(
-    ("train", "shown"),
-    [
+def test_what_is_wrong_with_the_code_is_said(tmp_path):
+    for train, shown in (
         ("a pipeline", r"train is a str, not a function"),
         (lambda train_set: None, r"train raised TypeError: .*takes 1 positional argument"),
         (lambda train_set, validation_set: {}["gone"], r"train raised KeyError: 'gone'"),
@@ -234,51 +199,38 @@ def test_an_unknown_energy_is_no_zero(tmp_path):
         (lambda *_: lambda texts: np.zeros((100, 2)), r"answer \[0\.0, 0\.0\]\. Scores .*argmax"),
         (lambda *_: lambda texts: [float("nan")] * 100, r"returned the answer nan"),
         (lambda *_: lambda texts: np.array(1), r"predict returned a int"),
-    ],
-)
-def test_what_is_wrong_with_the_code_is_said(train, shown, tmp_path):
-    with pytest.raises(submission.CapstoneError, match=shown) as caught:
-        judge(train, path=tmp_path / "x.json", **TASK)
-    assert "Expected: train(train_set, validation_set)" in str(caught.value)
-    assert ("raised" in shown) == (caught.value.__cause__ is not None), "the line that failed is shown"
+    ):
+        with pytest.raises(submission.CapstoneError, match=shown) as caught:
+            judge(train, path=tmp_path / "x.json", **TASK)
+        assert "Expected: train(train_set, validation_set)" in str(caught.value)
+        assert ("raised" in shown) == (caught.value.__cause__ is not None), "the line that failed is shown"
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    "form",
-    [
-        *(list, np.array, torch.tensor),
-        lambda got: np.array(got, dtype=bool),
-        lambda got: np.array(got, dtype=float),
-        lambda got: (answer for answer in got),
-        lambda got: tuple(np.array(got)),
-    ],
-)
-def test_answers_may_come_in_any_form(form):
-    labels = as_labels(form([0, 1, 1]), 3)
-    assert labels == [0, 1, 1] and all(type(label) is int for label in labels)
+def test_answers_may_come_in_any_form():
+    array = np.array([0, 1, 1])
+    of_numbers = array.tolist(), tuple(array), iter([0, 1, 1]), torch.tensor([0, 1, 1])
+    for got in (*of_numbers, array, array.astype(bool), array.astype(float)):
+        labels = as_labels(got, 3)
+        assert labels == [0, 1, 1] and all(type(label) is int for label in labels)
 
 
-@pytest.mark.parametrize(
-    ("setting", "shown"),
-    [
+def test_settings_and_the_count_of_askings_are_checked_before_training(tmp_path, monkeypatch):
+    monkeypatch.setattr(judging, "_references", [])
+    monkeypatch.setattr(judging, "_reference", pytest.fail)
+    for setting, shown in (
         *(({"name": name}, "1 to 40 printable") for name in ("", "x" * 41, "two\nlines", "a\u202eb", 7)),
         ({"path": "receipt.txt"}, "ends in .json"),
-        ({"target": 0}, "target is 0"),
         ({"target": 84}, "above 0, at most 1"),
-        ({"budget": float("nan")}, "budget is nan"),
-        ({"budget": None}, "budget is None"),
-        ({"window_s": -1}, "window_s is -1"),
-    ],
-)
-def test_settings_are_checked_before_training(setting, shown, tmp_path, monkeypatch):
-    def train(*_):
-        raise AssertionError("nothing should run")
-
-    monkeypatch.setattr(judging, "_references", [])
-    monkeypatch.setattr(judging, "_reference", train)
-    with pytest.raises(submission.CapstoneError, match=shown):
-        judge(train, **({"path": tmp_path / "x.json"} | TASK | setting))
+        *(({"budget": value}, f"budget is {value}") for value in (float("nan"), None)),
+        *(({name: value}, f"{name} is {value}") for name, value in (("target", 0), ("window_s", -1))),
+    ):
+        with pytest.raises(submission.CapstoneError, match=shown):
+            judge(pytest.fail, **({"path": tmp_path / "x.json"} | TASK | setting))
+    for text in (b"", b"many", b"-1", b"1.5", b"\xff", b"9" * 5_000):
+        (tmp_path / judging.COUNT).write_bytes(text)
+        with pytest.raises(submission.CapstoneError, match="Expected how often hidden rows were asked"):
+            judge(pytest.fail, path=tmp_path / "x.json", **TASK)
 
 
 @pytest.mark.parametrize("where", ["train", "predict", "_reference"])

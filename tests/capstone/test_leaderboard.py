@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from xml.etree import ElementTree
 
+import jsonschema
 import pytest
 
 from capstone import leaderboard, submission
@@ -76,8 +77,12 @@ def board(tmp_path, monkeypatch):
     return sort
 
 
+def groups(board):
+    return [[entry.name for entry in group] for group in board.groups.values()]
+
+
 def names(board):
-    return [entry.name for group in board.groups.values() for entry in group]
+    return [*itertools.chain(*groups(board))]
 
 
 def edit(receipt, *path, to, again=True):
@@ -124,15 +129,10 @@ def test_what_was_edited_is_flagged(what, board, honest):
     assert "Flagged: " in leaderboard.describe(submission.read(receipt))
 
 
-@pytest.mark.parametrize(("seconds", "calls", "flagged"), [(2.7, 3, 0), (2.03, 70, 0), (7.6, 2, 1)])
-def test_short_trainings_that_the_judge_repeats_are_no_edit(seconds, calls, flagged, board):
-    """Of 0.9 s each; of 29 ms; more than three times the window."""
-    receipt = edit(make(train_s=seconds), *TRAIN, "work", "calls", to=calls)
-    assert len(board(receipt).flagged) == flagged
-
-
-def test_a_container_with_a_few_of_the_cores_is_no_edit(board):
+def test_neither_short_trainings_that_the_judge_repeats_nor_a_container_of_a_few_cores_is_an_edit(board):
     """CodeCarbon's load is of the whole machine; a receipt's cores are those that a program may use."""
+    for seconds, calls, flagged in ((2.7, 3, 0), (2.03, 70, 0), (7.6, 2, 1)):  # the last: 3 times the window
+        assert len(board(edit(make(train_s=seconds), *TRAIN, "work", "calls", to=calls)).flagged) == flagged
     receipt = make(load=1 / 8)  # 2 of 16 cores, all the time
     for figure in (receipt["figures"]["train"]["raw"], receipt["figures"]["predict"]["raw"]["cost"]):
         figure["cpu_s"] = 2.1 * figure["wall_s"]  # a quota of 2.1 counts as 2
@@ -140,67 +140,39 @@ def test_a_container_with_a_few_of_the_cores_is_no_edit(board):
     assert names(board(edit(receipt, "settings", "machine_cores", to=16))) == ["a"]
 
 
-def test_less_energy_from_less_power_is_another_kind_of_hardware(board, honest):
-    """Nothing in it disagrees, and it competes with no one."""
-    receipt = edit(make("b"), *TRAIN, "components", 0, "basis_w", to=0.8)
-    receipt = edit(receipt, *TRAIN, "components", 0, "energy_wh", to=lambda wh: wh / 10)
-    assert [[entry.name for entry in group] for group in board(honest, receipt).groups.values()] == [
-        ["b"],
-        ["a"],
-    ]
-
-
-@pytest.mark.parametrize("own", [("settings", "name"), (*TRAIN, "wall_s")], ids=["a name", "a training"])
-def test_a_neighbors_receipt_with_something_of_ones_own_flags_both(own, board, honest):
-    found = board(honest, edit(honest, *own, to={"name": "b", "wall_s": 30.01}[own[-1]]))
-    assert [re.search(r"those of (\S+):", why)[1] for *_, why in found.flagged] == ["1.json", "0.json"]
-
-
-@pytest.mark.parametrize("change", ["by its answers 900", "its digest does not fit"])
-def test_a_copy_does_not_harm_the_original(change, board, honest):
-    edited = edit(honest, *PREDICT, "right", to=990) if "answers" in change else honest | {"digest": "0" * 64}
-    found = board(edited, honest)
-    [(file, _, why)] = found.flagged
-    assert (file, names(found), found.refused) == ("0.json", ["a"], []) and change in why
-
-
-def test_an_honest_receipt_counts_once(board, honest):
+def test_a_receipt_counts_once_a_neighbors_flags_both_and_an_edited_one_itself(board, honest):
     found = board(honest, json.dumps(honest, indent=3))
     assert names(found) == ["a"] and submission.read(honest).ranked
     assert str(found).startswith("1 entry in 1 group, 0 flagged, 1 refused")
     assert found.refused == [("1.json", "It is the same receipt as 0.json.")]
+    for own, value in ((("settings", "name"), "b"), ((*TRAIN, "wall_s"), 30.01)):
+        found = board(honest, edit(honest, *own, to=value))
+        assert [re.search(r"those of (\S+):", why)[1] for *_, why in found.flagged] == ["1.json", "0.json"]
+    edited, torn = edit(honest, *PREDICT, "right", to=990), honest | {"digest": "0" * 64}
+    for copied, shown in ((edited, "by its answers 900"), (torn, "its digest does not fit")):
+        found = board(copied, honest)
+        [(file, _, why)] = found.flagged
+        assert (file, names(found), found.refused) == ("0.json", ["a"], []) and shown in why
 
 
-NO_ENTRIES = {
-    "half": ('{"receipt": 1, ', "not JSON"),
-    "empty": ("", "not JSON"),
-    "list": ("[]", "is not of type 'object'"),
-    "object": ("{}", "required property"),
-    "deep": ("[" * 100_000, "not JSON"),
-    "nan": ('{"receipt": NaN}', "holds NaN"),
-    "another receipt": ((assets.DATA / "receipts/prediction.json").read_text(), "none of capstone 2"),
-}
+def test_what_is_no_entry_is_refused_with_the_reason(board, honest):
+    for text, shown in (
+        ('{"receipt": 1, ', "not JSON"),
+        ("[]", "is not of type 'object'"),
+        ("{}", "required property"),
+        ((assets.DATA / "receipts/prediction.json").read_text(), "none of capstone 2"),
+    ):
+        found = board(text, honest)
+        [(file, why)] = found.refused
+        assert file == "0.json" and re.search(shown, why)
+        assert names(found) == ["a"], "one broken file does not stop the others"
 
 
-@pytest.mark.parametrize(("text", "shown"), NO_ENTRIES.values(), ids=NO_ENTRIES)
-def test_what_is_no_entry_is_refused_with_the_reason(text, shown, board, honest):
-    found = board(text, honest)
-    [(file, why)] = found.refused
-    assert file == "0.json" and re.search(shown, why)
-    assert names(found) == ["a"], "one broken file does not stop the others"
-
-
-def test_an_unknown_energy_is_refused(board, honest):
-    receipt = copy.deepcopy(honest)
-    for part in receipt["figures"]["train"]["raw"]["components"]:
-        part |= {"energy_wh": None, "method": None, "source": "too short to tell"}
-    [(_, why)] = board(sealed(receipt)).refused
-    assert "unknown, which is not 0" in why and "too short to tell" in why
-
-
-@pytest.mark.parametrize(
-    ("path", "value", "shown"),
-    [
+def test_what_is_unknown_or_out_of_bounds_is_refused(board, honest):
+    gone = {"energy_wh": None, "method": None, "source": "too short to tell"}
+    unknown = "unknown, which is not 0: CPU unknown (too short to tell)"
+    for path, value, shown in (
+        ((*TRAIN, "components"), lambda parts: [part | gone for part in parts], unknown),
         ((*TRAIN, "work", "calls"), 0.5, "figures.train.raw.work.calls: 0.5 is not of type 'integer'"),
         (("settings", "name"), "x" * 100_000, "settings.name: 'xxx"),
         (("settings", "task"), "capstone 1", "of capstone 1, and this judge reads capstone 2 alone"),
@@ -208,11 +180,9 @@ def test_an_unknown_energy_is_refused(board, honest):
         (("settings", "asked"), 0, "settings.asked: 0 is less than"),
         ((*AFTER, "wall_s"), 1e-300, "reference_after.raw.wall_s: 1e-300 is less"),
         (("figures",), lambda all: dict(list(all.items())[:3]), "'reference_after' is a required property"),
-    ],
-)
-def test_what_is_out_of_bounds_is_refused(path, value, shown, board, honest):
-    [(_, why)] = board(edit(honest, *path, to=value)).refused
-    assert shown in why and len(why) < 300
+    ):
+        [(_, why)] = board(edit(honest, *path, to=value)).refused
+        assert shown in why and len(why) < 300
 
 
 def places(value, path=()):
@@ -240,33 +210,21 @@ def test_nonsense_anywhere_stops_nothing(value, tmp_path):
 
 
 def test_the_schema_is_one_and_says_what_the_code_says():
-    import jsonschema
-
     schema = json.loads(submission.SCHEMA.read_text())
     jsonschema.Draft202012Validator.check_schema(schema)
     settings = schema["properties"]["settings"]["properties"]
-    assert (settings["task"]["const"], settings["name"]["maxLength"]) == (
-        submission.TASK,
-        submission.MAX_NAME,
-    )
+    assert settings["task"]["const"] == submission.TASK
+    assert settings["name"]["maxLength"] == submission.MAX_NAME
     assert settings["answers"]["pattern"] == f"^[01]{{{submission.HIDDEN_ROWS}}}$"
 
 
 def test_only_one_kind_of_hardware_and_one_task_are_ranked_together(board):
-    others = [
-        make("b", cpu="a faster CPU"),
-        make("d", cpu_w=65.0),
-        make("e", target=0.85),
-        make("f", budget=40.0),
-    ]
-    groups = board(make("a"), *others, make("c")).groups.values()
-    assert sorted("".join(sorted(entry.name for entry in group)) for group in groups) == [
-        "ac",
-        "b",
-        "d",
-        "e",
-        "f",
-    ]
+    """With less energy from less power nothing in a receipt disagrees, and it competes with no one."""
+    less = edit(make("g"), *TRAIN, "components", 0, "basis_w", to=0.8)
+    less = edit(less, *TRAIN, "components", 0, "energy_wh", to=lambda wh: wh / 10)
+    others = [make("b", cpu="a faster CPU"), make("d", cpu_w=65.0), make("e", target=0.85), less]
+    found = groups(board(make("a"), *others, make("f", budget=40.0), make("c")))
+    assert sorted(map(sorted, found)) == [["a", "c"], ["b"], ["d"], ["e"], ["f"], ["g"]]
 
 
 def test_the_least_energy_at_the_target_comes_first_and_a_miss_has_no_rank(board):
@@ -287,34 +245,22 @@ def test_the_least_energy_at_the_target_comes_first_and_a_miss_has_no_rank(board
     assert "looked at for 2.0 s, 10 s are asked" in said["brief"]
 
 
-def test_the_front_holds_whom_no_one_beats():
+def test_the_front_holds_whom_no_one_beats_and_an_entry_is_told_where_it_stands():
     draw = random.Random(0)
-    group = [SimpleNamespace(job_wh=draw.randint(1, 6), accuracy=draw.randint(80, 90)) for _ in range(25)]
-
-    def beats(one, other):
-        least, most = one.job_wh <= other.job_wh, one.accuracy >= other.accuracy
-        return least and most and (one.job_wh, one.accuracy) != (other.job_wh, other.accuracy)
-
-    front = submission.pareto_front(group)
-    best = [one for one in group if not any(beats(other, one) for other in group)]
-    assert [vars(one) for one in front] == sorted(map(vars, best), key=lambda one: one["job_wh"])
-    assert submission.pareto_front([]) == []
-
-
-def test_where_an_entry_stands():
+    pairs = [(draw.randint(1, 6), draw.randint(80, 90)) for _ in range(25)]
+    front = submission.pareto_front([SimpleNamespace(job_wh=wh, accuracy=right) for wh, right in pairs])
+    beaten = [any(a <= wh and b >= right and (a, b) != (wh, right) for a, b in pairs) for wh, right in pairs]
+    best = sorted(pair for pair, behind in zip(pairs, beaten, strict=True) if not behind)
+    assert [(one.job_wh, one.accuracy) for one in front] == best and submission.pareto_front([]) == []
     best, elsewhere = submission.read(make("best", 90.0)), submission.read(make("else", 1.0, cpu="other"))
     frugal, thirsty = submission.read(make("frugal", 20.0, 850)), submission.read(make("thirsty", 60.0, 840))
     flagged = submission.read(edit(make("flagged", 1.0, 990), *PREDICT, "right", to=1_000))
     behind = leaderboard.placement(thirsty, [frugal, best, elsewhere, flagged, thirsty])
-    assert behind.startswith(
-        "Behind the Pareto front of 2 other entries on this hardware: frugal has 85.0% for "
-    )
+    assert behind.startswith("Behind the Pareto front of 2 other entries on this hardware: frugal has 85.0% ")
     ahead = leaderboard.placement(frugal, [best, elsewhere, thirsty])
     assert ahead.startswith("On the Pareto front, beside 2 other entries")
-    assert (
-        leaderboard.placement(frugal, [frugal, elsewhere])
-        == "No other entry on this hardware to compare with."
-    )
+    alone = leaderboard.placement(frugal, [frugal, elsewhere])
+    assert alone == "No other entry on this hardware to compare with."
 
 
 def parsed(text):
@@ -333,8 +279,7 @@ def test_the_page_is_whole_and_takes_nothing_from_outside(board, honest):
     [row, _] = [[cell.text for cell in row.iter("td")] for row in list(page.iter("tr"))[1:3]]
     assert row[6].endswith(" x the reference") and row[7:9] == ["+4%", "3"], "drift, and how often asked"
     inside = text.replace(image.get("src"), "data:").split("</style>")[1]
-    assert not re.search(r"https?:|//|\bsrc=\"(?!data:)", inside)
-    assert "default-src 'none'" in text
+    assert not re.search(r"https?:|//|\bsrc=\"(?!data:)", inside) and "default-src 'none'" in text
     assert "assumed (" in shown, "an energy has its method and its range"
 
 
@@ -363,19 +308,15 @@ def test_the_command_writes_a_page_and_says_what_it_found(tmp_path, capsys, monk
     assert len(list(parsed(Path("leaderboard.html").read_text(encoding="utf-8")).iter("img"))) == 1
 
 
-@pytest.mark.parametrize(
-    ("arguments", "status", "shown"),
-    [
-        (["receipts/*.json"], 2, r"There is no file receipts/\*\.json: expected receipts"),
-        (["here.json", "gone.json"], 2, "There is no file gone.json"),
-        (["."], 2, r"There is no file \."),
-        (["here.json", "--output", "here.json"], 2, "ends in .html"),
-        (["here.json", "--output", "here.json/x.html"], 1, "here.json"),
-    ],
-)
-def test_the_command_says_what_is_missing(arguments, status, shown, tmp_path, capsys, monkeypatch, honest):
+def test_the_command_says_what_is_missing(tmp_path, capsys, monkeypatch, honest):
     monkeypatch.chdir(tmp_path)
     before = receipts.save(honest, "here.json").read_bytes()
-    assert main(arguments) == status
-    assert re.search(shown, capsys.readouterr().err)
+    for arguments, status, shown in (
+        ("receipts/*.json", 2, r"There is no file receipts/\*\.json: expected receipts"),
+        ("here.json gone.json", 2, "There is no file gone.json"),
+        (".", 2, r"There is no file \."),
+        ("here.json --output here.json", 2, "ends in .html"),
+        ("here.json --output here.json/x.html", 1, "here.json"),
+    ):
+        assert main(arguments.split()) == status and re.search(shown, capsys.readouterr().err)
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("here.json", before)]

@@ -39,7 +39,6 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="torchrun on Win
 
 
 def losses(lines):
-    """Read the loss of every step that was printed."""
     found = re.findall(r"^step (\d+): loss ([\d.]+)", "\n".join(lines), re.MULTILINE)
     return {int(step): float(loss) for step, loss in found}
 
@@ -181,16 +180,13 @@ def test_settings_that_make_no_step_are_refused(capsys):
         reviews.read("train", 20_000)
 
 
-def test_a_workers_tokens_are_those_of_the_tokenizer():
+def test_a_workers_tokens_are_those_of_the_tokenizer_and_a_pass_sees_none_twice():
     tokenizer = AutoTokenizer.from_pretrained(assets.resolve_model("pocket-bert"))
     rows = data.take(data.load_reviews("train"), 50)
     expected = data.tokenize(rows, tokenizer, max_length=64)
     ours = reviews.read("train", 50)
     assert [ids.tolist() for ids, _ in ours] == expected["input_ids"][:]
     assert [label for _, label in ours] == expected["label"][:]
-
-
-def test_a_pass_sees_no_sentence_twice_and_makes_whole_batches():
     rows = [(torch.tensor([row]), 0) for row in range(10)]
     orders = [[ids.flatten().tolist() for ids, *_ in reviews.batches(rows, 4, seed)] for seed in (0, 0, 1)]
     assert orders[0] == orders[1] != orders[2]

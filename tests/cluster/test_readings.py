@@ -56,12 +56,16 @@ def test_a_meter_that_was_killed_makes_the_sum_unknown(tmp_path):
     assert re.search(r"used more, and nobody knows how much: \S+ began and left no reading", done.stderr)
 
 
-@pytest.mark.parametrize(("program", "status"), [("no-such-program", 127), (str(ROOT), 126)])
-def test_a_program_that_cannot_be_started_is_named_and_the_meter_ends_well(tmp_path, program, status):
-    done = metered(tmp_path, program)
-    assert (done.returncode, done.stdout) == (status, "")
-    assert done.stderr.startswith(f"error: {program} can't be started: ") and "Traceback" not in done.stderr
-    assert [path.suffix for path in tmp_path.iterdir()] == [".json"]
+def test_a_program_or_a_folder_that_cannot_be_used_is_named_and_nothing_starts(tmp_path):
+    for program, status in (("no-such-program", 127), (str(ROOT), 126)):
+        done = metered(folder := tmp_path / str(status), program)
+        assert (done.returncode, done.stdout) == (status, "") and "Traceback" not in done.stderr
+        assert done.stderr.startswith(f"error: {program} can't be started: ")
+        assert [path.suffix for path in folder.iterdir()] == [".json"], "the meter ends well"
+    (tmp_path / "file").touch()
+    done = metered(tmp_path / "file", sys.executable, "-c", "print('started')")
+    assert (done.returncode, done.stdout) == (1, "") and "Traceback" not in done.stderr
+    assert done.stderr.startswith("error: ")
 
 
 def test_a_reading_that_the_disk_has_no_room_for_is_shown(tmp_path):
@@ -74,16 +78,9 @@ def test_a_reading_that_the_disk_has_no_room_for_is_shown(tmp_path):
     assert [path.suffix for path in tmp_path.iterdir()] == [".started"], "the sum is not known"
 
 
-def test_a_folder_that_cannot_be_written_stops_it_before_the_command_starts(tmp_path):
-    (tmp_path / "file").touch()
-    done = metered(tmp_path / "file", sys.executable, "-c", "print('started')")
-    assert done.returncode == 1 and done.stdout == ""
-    assert done.stderr.startswith("error: ") and "Traceback" not in done.stderr
-
-
-@pytest.mark.parametrize("text", ['{"machine": "x", "sta', "[]", '{"machine": "x"}'])
-def test_a_reading_that_is_not_whole_is_named(tmp_path, text):
-    (tmp_path / "half.json").write_text(text)
-    done = total(tmp_path)
-    assert done.returncode == 1 and done.stdout == "" and "Traceback" not in done.stderr
-    assert done.stderr.startswith(f"error: {tmp_path / 'half.json'} is no whole reading (")
+def test_a_reading_that_is_not_whole_is_named(tmp_path):
+    for text in ('{"machine": "x", "sta', "[]", '{"machine": "x"}'):
+        (tmp_path / "half.json").write_text(text)
+        done = total(tmp_path)
+        assert (done.returncode, done.stdout) == (1, "") and "Traceback" not in done.stderr
+        assert done.stderr.startswith(f"error: {tmp_path / 'half.json'} is no whole reading (")

@@ -24,7 +24,6 @@ PRINTED = notebooks.printed(NOTEBOOK)
 
 @pytest.fixture(scope="module")
 def side():
-    """The module that answers the notebook's orders."""
     return SimpleNamespace(**runpy.run_path(str(EXTRA / "pytorch_side.py")))
 
 
@@ -43,14 +42,11 @@ def arrays() -> dict[str, np.ndarray]:
     return made
 
 
-def test_both_frameworks_have_the_network_of_losses(side):
+def test_both_frameworks_have_the_network_of_losses_and_written_alike_compute_the_same(side):
     weights = sum(weight.numel() for weight in side.digits_network().parameters())
     assert f"{weights:,} weights in Keras, {weights:,} in PyTorch" in PRINTED
     assert f"{weights:,} weights" in notebooks.printed(notebooks.read(notebooks.course()["losses"]))
-
-
-def test_written_alike_the_two_compute_the_same():
-    """First with the same settings, then with the same formula: on digits, and on reviews."""
+    # First with the same settings, then with the same formula: on digits, and on reviews.
     apart = [float(value) for value in re.findall(r"the losses differ by up to ([\d.e+-]+)", PRINTED)]
     assert len(apart) == 4
     for same_settings, same_formula in (apart[:2], apart[2:]):

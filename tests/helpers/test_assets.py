@@ -156,7 +156,19 @@ def test_a_silent_hub_costs_seconds(monkeypatch, capfd):
     assert "".join(capfd.readouterr()) == ""
 
 
-def test_an_interrupted_fetch_leaves_nothing_and_can_be_repeated(monkeypatch):
+def test_a_fetch_that_finds_no_room_or_is_interrupted_keeps_nothing_and_can_be_repeated(monkeypatch):
+    monkeypatch.setattr(subprocess, "run", package())
+    for where, name, happens, message in (
+        (shutil, "disk_usage", lambda _: SimpleNamespace(free=5e6), "is full: 300 MB .* 5 MB are free"),
+        (shutil, "copyfileobj", Mock(side_effect=OSError(errno.ENOSPC, "full")), "is full"),
+        (shutil, "copyfileobj", Mock(side_effect=OSError(errno.EACCES, "")), "be written .*Make it writable"),
+        (subprocess, "run", failing("OSError: [Errno 28] No space left on device"), "is full"),
+    ):
+        with monkeypatch.context() as patch, refused(rf"{message}.*Nothing was kept\.$"):
+            patch.setattr(where, name, happens)
+            assets.fetch_model()
+        assert kept() == []
+
     def interrupted(command, **settings):
         package()(command, **settings)
         raise KeyboardInterrupt
@@ -169,23 +181,6 @@ def test_an_interrupted_fetch_leaves_nothing_and_can_be_repeated(monkeypatch):
     monkeypatch.setattr(subprocess, "run", package())
     assets.fetch_model()
     assert [path.name for path in assets.MODELS.iterdir()] == [assets.MODEL]
-
-
-@pytest.mark.parametrize(
-    ("where", "name", "happens", "message"),
-    [
-        (shutil, "disk_usage", lambda _: SimpleNamespace(free=5e6), "is full: 300 MB .* 5 MB are free"),
-        (shutil, "copyfileobj", Mock(side_effect=OSError(errno.ENOSPC, "full")), "is full"),
-        (shutil, "copyfileobj", Mock(side_effect=OSError(errno.EACCES, "")), "be written .*Make it writable"),
-        (subprocess, "run", failing("OSError: [Errno 28] No space left on device"), "is full"),
-    ],
-)
-def test_a_disk_that_takes_nothing_keeps_nothing(monkeypatch, where, name, happens, message):
-    monkeypatch.setattr(subprocess, "run", package())
-    monkeypatch.setattr(where, name, happens)
-    with refused(rf"{message}.*Nothing was kept\.$"):
-        assets.fetch_model()
-    assert kept() == []
 
 
 def test_no_network_for_real(monkeypatch):
@@ -215,22 +210,16 @@ def test_model_names(tmp_path, monkeypatch):
 
 
 def test_a_model_of_the_hub_that_is_not_there_or_not_reachable(hub, monkeypatch):
-    def missing(*_, **settings):
-        assert not settings["local_files_only"]
-        raise RepositoryNotFoundError("404", response=Mock())
-
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", missing)
+    download = Mock(side_effect=RepositoryNotFoundError("404", response=Mock()))
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
     with refused(r"There is no model 'bert-base-uncasd'"):
         assets.resolve_model("bert-base-uncasd")
-
-    def absent(*_, **settings):
-        assert settings["local_files_only"], "the hub's client would retry for half a minute"
-        raise FileNotFoundError("not in the cache")
-
+    assert not download.call_args.kwargs["local_files_only"]
     monkeypatch.setattr(assets, "HUB", "http://127.0.0.1:9")
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", absent)
+    download.side_effect = FileNotFoundError("not in the cache")
     with refused(r"'bert-base-uncased' is not on this .* embedded default"):
         assets.resolve_model("bert-base-uncased")
+    assert download.call_args.kwargs["local_files_only"], "the hub's client would retry for half a minute"
 
 
 @pytest.mark.parametrize("spoil", [lambda file: file.write_bytes(b""), Path.unlink])

@@ -1,5 +1,6 @@
 """Distilling, pruning and quantizing: what each must keep, what it must save, and what is refused."""
 
+import itertools
 import math
 
 import numpy as np
@@ -16,7 +17,7 @@ from tests.shared import tiny_bert
 
 LAYERS, HEADS, HEAD_SIZE, HIDDEN, UNITS = 2, 4, 8, 32, 64
 RUN = {"epochs": 3, "batch_size": 8, "learning_rate": 3e-3, "precision": "no"}
-ONE_EPOCH = {**RUN, "epochs": 1}
+quantize = compression.quantize_tensor
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -98,12 +99,6 @@ def test_the_loss_is_its_formula(temperature, alpha):
     assert loss.item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_a_loss_out_of_range_is_refused():
-    for name, value in (("temperature", 0), ("temperature", math.nan), ("alpha", -0.1), ("alpha", True)):
-        with pytest.raises(CompressionError, match=rf"{name} is .*expected a number from"):
-            compression.distillation_loss(*some_logits(), **{"temperature": 2, "alpha": 0.5, name: value})
-
-
 def test_a_student_of_all_layers_is_the_teacher_on_weights_of_its_own(fitted):
     before, student = logits(fitted), compression.student(fitted, layers=range(LAYERS))
     assert same(weights(student), weights(fitted)) and torch.equal(logits(student), before)
@@ -157,17 +152,6 @@ def test_shrinking_takes_weights_away_or_changes_nothing(model):
     assert same(weights(model), before) and model.config.to_dict() == config
 
 
-def test_a_head_and_a_unit_that_say_nothing_can_go(model, rows, tokenizer):
-    with torch.no_grad():
-        for number, layer in enumerate(model.bert.encoder.layer):
-            first = (number + 1) * HEAD_SIZE
-            layer.attention.output.dense.weight[:, first : first + HEAD_SIZE] = 0
-            layer.output.dense.weight[:, number::2] = 0
-    scores = compression.importance(model, rows, tokenizer)
-    shrunk = shrink(model, scores, heads=HEADS - 1, units=UNITS // 2)
-    close(logits(shrunk), logits(model), 1e-5)
-
-
 def test_importance_is_how_fast_the_loss_changes(model, rows, tokenizer):
     """Make one head, or one unit, a little louder and softer, and see what the loss does."""
     model, few = model.double(), rows.select(range(30))  # one batch
@@ -202,7 +186,7 @@ def test_importance_leaves_the_model_as_it_was(model, rows, tokenizer):
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
-def test_the_scores_decide_what_stays(model):
+def test_the_scores_decide_what_stays_and_what_says_nothing_can_go(model, rows, tokenizer):
     scores = random_scores()
     shrunk = shrink(model, scores, units=7)
     for number, layer in enumerate(shrunk.bert.encoder.layer):
@@ -211,6 +195,14 @@ def test_the_scores_decide_what_stays(model):
         assert torch.equal(layer.intermediate.dense.weight, expected)
     with pytest.raises(CompressionError, match="expected this model's scores"):
         shrink(shrunk, scores, units=5)
+    with torch.no_grad():
+        for number, layer in enumerate(model.bert.encoder.layer):
+            first = (number + 1) * HEAD_SIZE
+            layer.attention.output.dense.weight[:, first : first + HEAD_SIZE] = 0
+            layer.output.dense.weight[:, number::2] = 0
+    scores = compression.importance(model, rows, tokenizer)
+    shrunk = shrink(model, scores, heads=HEADS - 1, units=UNITS // 2)
+    close(logits(shrunk), logits(model), 1e-5)
 
 
 def test_a_shrunk_model_learns_and_shrinks_again(fitted, rows, tokenizer):
@@ -273,48 +265,50 @@ def test_a_smaller_model_of_the_first_position_is_exported(fitted, rows, tokeniz
     torch.testing.assert_close(found.units, expected.units, atol=1e-6, rtol=1e-3)
 
 
-OTHERS = {"student": {"layers": [0]}, "prune": {"fraction": 0.5}, "shrink": {"scores": None}}
-OTHERS |= {name: {"rows": None, "tokenizer": None} for name in ("importance", "trim")}
-OTHERS |= {"export": {"path": "model.onnx"}}
-
-
-@pytest.mark.parametrize(("name", "settings"), OTHERS.items())
-def test_another_family_is_refused(name, settings, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    other = torch.nn.Linear(2, 2)
-    for family in ("Linear", "distilbert"):
-        with pytest.raises(CompressionError, match=f"of the family '{family}': expected a BERT"):
-            getattr(compression, name)(other, **settings)
-        other.config = BertConfig()
-        other.config.model_type = "distilbert"
+def test_another_family_is_refused(tmp_path):
+    plain, other = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
+    other.config = BertConfig()
+    other.config.model_type = "distilbert"
+    for compress in (
+        lambda model: compression.student(model, [0]),
+        lambda model: compression.prune(model, 0.5),
+        lambda model: compression.shrink(model, scores=None),
+        lambda model: compression.importance(model, None, None),
+        lambda model: compression.trim(model, None, None),
+        lambda model: compression.export(model, tmp_path / "model.onnx"),
+    ):
+        for model, family in ((plain, "Linear"), (other, "distilbert")):
+            with pytest.raises(CompressionError, match=f"of the family '{family}': expected a BERT"):
+                compress(model)
     assert not list(tmp_path.iterdir())
 
 
-ORDER, WHOLE = "different numbers from 0 to 1, in rising order", "a whole number from"
-quantize = compression.quantize_tensor
-WRONG = [
-    ("fraction is .*a number from 0 to 1", compression.prune, [-0.1, 1.1, math.nan, True, "half", None]),
-    (f"heads is .*{WHOLE} 1 to 4", lambda model, x: shrink(model, heads=x), [0, HEADS + 1]),
-    (f"units is .*{WHOLE} 1 to 64", lambda model, x: shrink(model, units=x), [0, 3.5]),
-    (ORDER, compression.student, [[], [2], [-1], [1, 0], [0, 0], [0.5], 1, "01"]),
-    (f"bits is .*{WHOLE} 2 to 8", lambda _, x: quantize(torch.ones(2), x), [0, 1, 9, 4.0, True]),
-    ("expected finite numbers", lambda _, x: quantize(torch.tensor(x)), [[], [1.0, math.inf], [math.nan]]),
-]
+def test_a_setting_out_of_its_range_is_refused(model):
+    def loss(temperature=2, alpha=0.5):
+        compression.distillation_loss(*some_logits(), temperature=temperature, alpha=alpha)
+
+    order, whole, number = "different numbers from 0 to 1, in rising order", "a whole number", "a number from"
+    for message, compress, values in (
+        (f"fraction is .*{number} 0 to 1", compression.prune, [-0.1, 1.1, math.nan, True, "half", None]),
+        (f"heads is .*{whole} from 1 to 4", lambda model, x: shrink(model, heads=x), [0, HEADS + 1]),
+        (f"units is .*{whole} from 1 to 64", lambda model, x: shrink(model, units=x), [0, 3.5]),
+        (order, compression.student, [[], [2], [-1], [1, 0], [0, 0], [0.5], 1, "01"]),
+        (f"bits is .*{whole} from 2 to 8", lambda _, x: quantize(torch.ones(2), x), [0, 1, 9, 4.0, True]),
+        ("expected finite numbers", lambda _, x: quantize(torch.tensor(x)), [[], [1, math.inf], [math.nan]]),
+        (f"temperature is .*{number}", lambda _, x: loss(temperature=x), [0, math.nan]),
+        (f"alpha is .*{number}", lambda _, x: loss(alpha=x), [-0.1, True]),
+    ):
+        for value in values:
+            with pytest.raises(CompressionError, match=message):
+                compress(model, value)
 
 
-@pytest.mark.parametrize(("message", "compress", "values"), WRONG)
-def test_a_setting_out_of_its_range_is_refused(model, compress, values, message):
-    for value in values:
-        with pytest.raises(CompressionError, match=message):
-            compress(model, value)
-
-
-@pytest.mark.parametrize("bits", [2, 4, 8])
-def test_no_number_is_off_by_more_than_half_a_step(bits):
+def test_no_number_is_off_by_more_than_half_a_step_and_a_bit_less_doubles_it():
     torch.manual_seed(4)
     of_one_sign = torch.rand(50) + 3, -torch.rand(50), torch.zeros(3), torch.full((2, 2), -0.7)
     between_steps = torch.tensor([-3.5, 251.5, 0.0, 100.0])  # both ends are
-    for weight in (torch.randn(40, 30), 1e-6 * torch.randn(100), between_steps, *of_one_sign):
+    some = torch.randn(40, 30), 1e-6 * torch.randn(100), between_steps, *of_one_sign
+    for weight, bits in itertools.product(some, (2, 4, 8)):
         small = quantize(weight, bits)
         difference = (small.dequantize() - weight).abs().max().item()
         assert difference <= small.scale / 2 * (1 + 1e-4)
@@ -322,25 +316,19 @@ def test_no_number_is_off_by_more_than_half_a_step(bits):
         assert small.values.dtype == torch.int8
         at_zero = quantize(torch.cat([weight.flatten(), torch.zeros(1)]), bits)
         assert at_zero.dequantize()[-1] == 0  # padding stays what it is
-
-
-def test_a_bit_less_doubles_the_step_and_minus_the_weight_is_minus_the_values():
     weight = torch.linspace(0, 1, 1_001)
-    plus, minus = compression.quantize_tensor(weight), compression.quantize_tensor(-weight)
+    plus, minus = quantize(weight), quantize(-weight)
     assert torch.equal(plus.values, -minus.values)
-    steps = [compression.quantize_tensor(weight, bits).scale for bits in (8, 7, 6)]
+    steps = [quantize(weight, bits).scale for bits in (8, 7, 6)]
     assert steps[1] / steps[0] == pytest.approx(2, rel=0.03) == steps[2] / steps[1]
 
 
-def test_evaluate_takes_an_onnx_model_as_it_is(fitted, exported, quantized, rows, tokenizer):
+def test_onnx_is_evaluated_and_called_as_pytorch_is(fitted, exported, quantized, rows, tokenizer):
     expected = training.evaluate(fitted, rows, tokenizer)
     for model, apart in ((exported, 1e-4), (quantized, 0.1)):
         found = training.evaluate(model, rows, tokenizer)
         np.testing.assert_allclose(found.probabilities, expected.probabilities, atol=apart)
         assert abs(found.accuracy - expected.accuracy) < 0.05
-
-
-def test_onnx_is_called_as_pytorch_is_and_gives_the_same_logits(fitted, exported, tokenizer):
     for inputs in (batch(9, 3), batch(1, 1), batch(40, 2), batch(512, 1)):
         close(exported(**inputs).logits, logits(fitted, **inputs))
     texts = tokenizer(["a great film", "awful"], padding=True, return_tensors="pt")  # with token_type_ids

@@ -72,22 +72,22 @@ def test_published_energies_are_met_within_a_factor_of_two_berts_by_the_larger_b
     assert 0.5 < costs.footprint(size, tokens, **card).energy_kwh / energy_kwh < 2
 
 
-def test_the_default_efficiency_is_the_mean_of_the_published_ones():
-    shares = [value for name, value in VALUE.items() if name.startswith("mfu_")]
-    assert len(shares) == 4
-    assert statistics.mean(shares) == pytest.approx(costs.DEFAULT_MFU, abs=0.005)
-
-
-def test_costs_add_up_by_hand():
+def test_costs_add_up_by_hand_and_break_even():
     cost = costs.costs(PLAN)
     assert cost.energy_kwh == pytest.approx(0.01 + 0.05)
     assert cost.compute == pytest.approx((0.01 + 0.05) * 0.25 + (5 * 180 + 4_000) / 3_600 * 0.5)
     assert (cost.data, cost.people) == (pytest.approx(100), pytest.approx(600))
     assert cost.total == pytest.approx(cost.compute + cost.data + cost.people)
     assert cost.co2e_kg == pytest.approx(cost.energy_kwh * energy.carbon_intensity("USA")[1] / 1_000)
+    assert costs.break_even(101, 2, 1) == 101
+    assert costs.break_even(1.5, 2, 1) == 2, "a part of a use is a use"
+    assert costs.break_even(0, 1, 1) == 0
+    assert costs.break_even(1, 1, 1) == costs.break_even(1, 1, 2) == math.inf
+    with pytest.raises(CostError, match="investment is -1"):
+        costs.break_even(-1, 2, 1)
 
 
-def test_labels_are_read_at_and_between_the_points():
+def test_labels_are_read_at_and_between_the_points_and_not_beyond_them():
     rows, accuracies = [100, 1_000, 7_000], [0.6, 0.8, 0.9]
     for count, accuracy in zip(rows, accuracies, strict=True):
         assert costs.labels_needed(rows, accuracies, accuracy) == pytest.approx(count)
@@ -96,9 +96,6 @@ def test_labels_are_read_at_and_between_the_points():
     assert costs.labels_needed(rows, accuracies, 0.5) == 100
     dip = costs.labels_needed([10, 100, 1_000, 10_000], [0.5, 0.7, 0.65, 0.8], 0.7)
     assert dip == pytest.approx(100), "from the first time"
-
-
-def test_labels_refuse():
     for rows, accuracies, target, message in (
         ([100, 1_000], [0.6, 0.7], 0.71, "ends at 0.700 with 1,000 labels: 0.71 is not on it"),
         ([100, 1_000], [0.6, 0.7], 71, "target is 71: expected a number from 0 to 1"),
@@ -109,15 +106,6 @@ def test_labels_refuse():
     ):
         with pytest.raises(CostError, match=message):
             costs.labels_needed(rows, accuracies, target)
-
-
-def test_break_even():
-    assert costs.break_even(101, 2, 1) == 101
-    assert costs.break_even(1.5, 2, 1) == 2, "a part of a use is a use"
-    assert costs.break_even(0, 1, 1) == 0
-    assert costs.break_even(1, 1, 1) == costs.break_even(1, 1, 2) == math.inf
-    with pytest.raises(CostError, match="investment is -1"):
-        costs.break_even(-1, 2, 1)
 
 
 @pytest.mark.parametrize("duration_h", [1, 3, 12, 20])
@@ -161,8 +149,7 @@ def test_the_grid_forecast_is_two_days_hour_by_hour():
 
 def test_every_fact_has_its_source_and_its_basis():
     keys = re.findall(r"^@\w+\{(\w+),", (assets.ROOT / "references.bib").read_text(), re.MULTILINE)
-    assert len(keys) == len(set(keys)), "a key stands twice"
-    assert keys == sorted(keys)
+    assert keys == sorted(set(keys)), "a key stands twice, or out of order"
     lines = (assets.DATA / "facts.csv").read_text(encoding="utf-8").splitlines()
     assert len(facts.load()) == len(lines) - 1, "an id stands twice"
     for fact in facts.load().values():

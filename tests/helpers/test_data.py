@@ -44,7 +44,7 @@ def test_no_sentence_stands_in_two_splits_and_the_first_rows_are_a_fair_sample()
     assert 0.45 < np.mean(data.load_reviews("train")["label"][:1_000]) < 0.55
 
 
-def test_digits():
+def test_digits_and_a_split_that_there_is_not():
     for split, rows in (("train", 6_000), ("test", 2_000)):
         digits = data.load_digits(split)[:]
         assert digits["image"].shape == (rows, 784)
@@ -52,6 +52,8 @@ def test_digits():
         assert torch.bincount(digits["label"]).tolist() == [rows // 10] * 10
     with pytest.raises(data.DataError, match="no split 'validation' of the digits: expected 'train' or 'te"):
         data.load_digits("validation")
+    with pytest.raises(data.DataError, match="no split 'tests': expected one of train, validation, test"):
+        data.load_reviews("tests")
 
 
 def read(folder, content):
@@ -94,29 +96,21 @@ def test_labels_as_people_write_them(tmp_path, capsys):
         assert mine[:] == {"label": [0, 1], "text": ["so\nso", "good"], "n": ["01", ""]}
         said = f"mine.csv: 2 rows, separator semicolon, 1 row over several lines (line 2){read_as}.\n"
         assert capsys.readouterr() == ("", said)
-
-
-SORTED = [0, 0, 1, 1], [1] * 300 + [0] * 20, ([0] * 25 + [1] * 25) * 3
-MIXED = [1, 0], [0, 0, 1], [0, 1, 1, 0, 0], [0, 1] * 50
-
-
-@pytest.mark.parametrize(("labels", "shuffled"), [(each, each in SORTED) for each in (*SORTED, *MIXED)])
-def test_rows_sorted_by_label_are_shuffled_the_same_way_each_time(tmp_path, capsys, labels, shuffled):
-    content = HEAD + "".join(f"{row} {label},{label}\n" for row, label in enumerate(labels))
-    mine, again = (read(tmp_path, content)[:] for _ in range(2))
-    rows = [tuple(map(int, text.split())) for text in mine["text"]]
-    assert mine == again and [label for _, label in rows] == mine["label"]
-    assert sorted(rows) == list(enumerate(labels)) and (rows != sorted(rows)) == shuffled
-    assert set(mine["label"][: len(labels) // 2]) == ({0, 1} if len(labels) > 3 else set(labels[:1]))
-    said = f"mine.csv: {len(labels)} rows, shuffled, as the file is sorted by label.\n"
-    assert capsys.readouterr() == ("", said * 2 * shuffled)
-
-
-def test_good_csv_and_missing_split(tmp_path):
     mine = read(tmp_path, HEAD + '"good, very",1\nNA,0\n')
     assert mine[:] == {"text": ["good, very", "NA"], "label": [1, 0]}
-    with pytest.raises(data.DataError, match="no split 'tests': expected one of train, validation, test"):
-        data.load_reviews("tests")
+
+
+def test_rows_sorted_by_label_are_shuffled_the_same_way_each_time(tmp_path, capsys):
+    in_order = [0, 0, 1, 1], [1] * 300 + [0] * 20, ([0] * 25 + [1] * 25) * 3
+    for labels in (*in_order, [1, 0], [0, 0, 1], [0, 1, 1, 0, 0], [0, 1] * 50):
+        content = HEAD + "".join(f"{row} {label},{label}\n" for row, label in enumerate(labels))
+        mine, again = (read(tmp_path, content)[:] for _ in range(2))
+        rows = [tuple(map(int, text.split())) for text in mine["text"]]
+        assert mine == again and [label for _, label in rows] == mine["label"]
+        assert sorted(rows) == list(enumerate(labels)) and (rows != sorted(rows)) == (labels in in_order)
+        assert set(mine["label"][: len(labels) // 2]) == ({0, 1} if len(labels) > 3 else set(labels[:1]))
+        said = f"mine.csv: {len(labels)} rows, shuffled, as the file is sorted by label.\n"
+        assert capsys.readouterr() == ("", said * 2 * (labels in in_order))
 
 
 def test_numbers_of_rows_out_of_range_are_refused(some, tokenizer):
@@ -142,15 +136,12 @@ def test_batches_hold_every_row_once(some, tokenizer, batch_size, shuffle):
     assert sorted(seen) == list(range(len(some)))
 
 
-def test_length_bucketing_leaves_little_padding(tokenizer):
+def test_length_bucketing_leaves_little_padding_and_the_seed_decides_the_order(some, tokenizer):
     rows = data.tokenize(data.load_reviews("validation"), tokenizer)
     size = sum(batch["input_ids"].numel() for batch in data.batches(rows, tokenizer, 32, shuffle=True))
     lengths = torch.tensor(rows["length"][:])
     size_at_random = sum(part.max() * len(part) for part in lengths.split(32))
     assert 1 - lengths.sum() / size < (1 - lengths.sum() / size_at_random) / 2
-
-
-def test_seed_decides_the_order(some, tokenizer):
     loaders = (data.batches(some, tokenizer, 32, shuffle=True, seed=seed) for seed in (1, 1, 2))
     first, again, other = ([batch["index"].tolist() for batch in loader] for loader in loaders)
     assert first == again != other

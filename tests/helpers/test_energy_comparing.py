@@ -29,6 +29,9 @@ def test_candidates_take_turns_and_a_window_repeats_the_call_and_counts():
     assert [len(each) for each in runs.values()] == [3, 3]
     runs = energy.repeat({"a": lambda: time.sleep(0.01)}, 1, 0, country="USA", window_s=0.6)
     assert 10 <= runs["a"][0].work["calls"] <= 60 and runs["a"][0].wall_s >= 0.6
+    for candidates, times in (({}, 5), ({"a": time.sleep}, 0)):
+        with pytest.raises(energy.EnergyError, match=r"expected a .*number from 1"):
+            energy.repeat(candidates, times, country="USA")
 
 
 async def coroutine(*_):
@@ -39,11 +42,11 @@ async def async_generator(*_):
     yield 1
 
 
+LAZY = lambda *_: (n for n in [1]), lambda *_: Future(), lambda *_: map(abs, [1]), coroutine, async_generator
+
+
 @pytest.mark.filterwarnings("ignore:coroutine")
-@pytest.mark.parametrize(
-    "work",
-    [lambda *_: (n for n in [1]), coroutine, async_generator, lambda *_: Future(), lambda *_: map(abs, [1])],
-)
+@pytest.mark.parametrize("work", LAZY)
 def test_what_returns_at_once_is_not_measured(work):
     for measure in (
         lambda: energy.repeat({"lazy": work}, 1, country="USA"),
@@ -54,12 +57,6 @@ def test_what_returns_at_once_is_not_measured(work):
         with pytest.raises(energy.EnergyError, match=r"'lazy' returned a \w+ at once.*list\(...\) around"):
             measure()
     assert meter._running == []
-
-
-def test_repeat_wants_something_to_repeat():
-    for candidates, times in (({}, 5), ({"a": time.sleep}, 0)):
-        with pytest.raises(energy.EnergyError, match=r"expected a .*number from 1"):
-            energy.repeat(candidates, times, country="USA")
 
 
 def test_a_winner_is_named_where_the_ranking_holds():
@@ -100,7 +97,7 @@ def test_disturbed_rounds_are_named():
     assert "<td>disturbed</td><td>round 1 of 5</td>" in one._repr_html_()
 
 
-def test_what_does_not_compare_is_refused():
+def test_what_does_not_compare_and_predictions_that_do_not_pair_up_are_refused():
     for runs, message in (
         ({}, "got nothing: expected two candidates with as many rounds"),
         ({"a": five(1, 1)}, "two candidates with as many rounds"),
@@ -111,6 +108,13 @@ def test_what_does_not_compare_is_refused():
     ):
         with pytest.raises(energy.EnergyError, match=message):
             energy.compare(runs)
+    for inputs, labels, message in (
+        ([], None, "from 1"),
+        ([1, 2], [1], "2 inputs but 1 labels"),
+        ([1, 2, 3], None, "1 answers to 3 inputs"),
+    ):
+        with pytest.raises(energy.EnergyError, match=message):
+            energy.per_1000("x", lambda batch: [1], inputs, labels, country="USA", batch_size=8)
 
 
 def test_a_comparison_comes_back_from_its_raw_values_and_prints():
@@ -118,9 +122,8 @@ def test_a_comparison_comes_back_from_its_raw_values_and_prints():
     result = energy.compare({"a": first, "b": five(2, 2, wall_s=20)})
     again = energy.Comparison.from_raw(json.loads(json.dumps(result.raw())))
     assert again.results() == result.results() and str(again) == str(result)
-    assert json.loads(json.dumps(result.results()))["time"]["rounds"] == pytest.approx(
-        [0.5, 0.51, 0.495, 0.505, 0.49]
-    )
+    rounds = json.loads(json.dumps(result.results()))["time"]["rounds"]
+    assert rounds == pytest.approx([0.5, 0.51, 0.495, 0.505, 0.49])
     assert result.energies_wh == {"a": (2.0, 1.96, 2.04), "b": (4.0, 4.0, 4.0)}
     assert result.seconds == {"a": (10.0, 9.8, 10.2), "b": (20.0, 20.0, 20.0)}
     assert result.p_sign == 0.0625, "of five rounds that agree; the interval is what judges"
@@ -153,10 +156,9 @@ def test_a_modelled_power_is_bent_as_another_curve_of_the_same_maximum(load, ene
     assert modelled.rescaled(curve="cubic").energy_wh == pytest.approx(energy_wh + 1)
     assert modelled.rescaled(curve="linear").energy_wh == pytest.approx(1 + 9 * load + 1)
     assert modelled.rescaled(curve="flat", cpu=2, ram=0).energy_wh == pytest.approx(20)
-    for other in (run(2.0, 1.0, most_w=3_600, method="measured"), run(2.0, 1.0)):
-        assert other.rescaled(curve="flat") == other, (
-            "a counter is no guess, and of what is not known none is made"
-        )
+    counted, unknown = run(2.0, 1.0, most_w=3_600, method="measured"), run(2.0, 1.0)
+    assert counted.rescaled(curve="flat") == counted, "a counter is no guess"
+    assert unknown.rescaled(curve="flat") == unknown, "of what is not known none is made"
 
 
 def test_real_work_three_times_as_long_uses_more():
@@ -183,16 +185,6 @@ def test_joules_for_1000_predictions():
     assert energy.Predictions.from_raw(json.loads(json.dumps(result.raw()))) == result
     result = energy.per_1000("one", lambda batch: [1], [1], country="USA", window_s=0.0)
     assert result.joules is result.accuracy is None and "energy unknown" in str(result), "too short to tell"
-
-
-def test_predictions_that_do_not_pair_up_are_refused():
-    for inputs, labels, message in (
-        ([], None, "from 1"),
-        ([1, 2], [1], "2 inputs but 1 labels"),
-        ([1, 2, 3], None, "1 answers to 3 inputs"),
-    ):
-        with pytest.raises(energy.EnergyError, match=message):
-            energy.per_1000("x", lambda batch: [1], inputs, labels, country="USA", batch_size=8)
 
 
 def training(*qualities):

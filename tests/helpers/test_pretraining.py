@@ -12,13 +12,12 @@ import yaml
 from scipy.stats import binomtest, entropy
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
-from transformers import BertConfig, BertForMaskedLM, BertTokenizer, pipeline
+from transformers import BertForMaskedLM, BertTokenizer, pipeline
 
 from helpers import assets, data, pretraining
 from helpers.training import TrainingError
-from tests.shared import interrupt_at
+from tests.shared import interrupt_at, tiny_bert
 
-SHAPE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
 LENGTH = 16
 corpus = functools.cache(data.load_corpus)
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -45,10 +44,9 @@ def model(tokenizer):
 
 
 def tiny(tokenizer):
-    torch.manual_seed(0)
-    dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     shape = {"vocab_size": len(tokenizer), "max_position_embeddings": LENGTH}
-    return BertForMaskedLM(BertConfig(**shape, **SHAPE, **dropout))
+    shape |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    return tiny_bert("BertForMaskedLM", **shape)
 
 
 def run(model, sequences, tokenizer, **settings):
@@ -65,7 +63,6 @@ def plain(text):
 
 
 def sentences(split):
-    """Each text of the corpus, sentence by sentence."""
     return [[plain(part) for part in re.split(r"[.!?;]", text)] for text in corpus(split)["text"][:]]
 
 
@@ -169,7 +166,7 @@ def test_it_is_the_loop_that_the_notebook_writes_out_and_the_seed_decides(tokeni
 
 
 def test_it_starts_at_the_logarithm_of_the_vocabulary_with_near_positions_alike(model, tokenizer, sequences):
-    vectors = pretraining.sinusoids(LENGTH, SHAPE["hidden_size"])
+    vectors = pretraining.sinusoids(LENGTH, model.config.hidden_size)
     assert vectors.std().item() == pytest.approx(pretraining.POSITION_STD, rel=0.3)
     model.bert.embeddings.position_embeddings.weight.data.copy_(vectors)
     alike = F.cosine_similarity(vectors[8], vectors, dim=1)
@@ -187,7 +184,7 @@ def test_it_learns_beyond_the_frequencies(model, tokenizer, sequences):
     assert pretraining.evaluate_masked(model, two, tokenizer).loss < entropy(counts) - 1
 
 
-def test_a_second_call_goes_on_with_the_optimizer_and_another_models_is_refused(tokenizer, sequences):
+def test_a_second_call_goes_on_with_the_optimizer_and_an_interrupt_keeps_all(tokenizer, sequences):
     model = tiny(tokenizer)
     first = run(model, sequences, tokenizer)
     steps_seen = [state["step"].item() for state in first.optimizer.state.values()]
@@ -198,10 +195,7 @@ def test_a_second_call_goes_on_with_the_optimizer_and_another_models_is_refused(
     second = run(model, sequences, tokenizer, optimizer=first.optimizer)
     assert second.optimizer is first.optimizer
     assert [state["step"].item() for state in second.optimizer.state.values()] == [s + 6 for s in steps_seen]
-
-
-def test_an_interrupt_keeps_what_was_learned(tokenizer, sequences, model):
-    interrupt_at(model.bert, 3)
+    interrupt_at((model := tiny(tokenizer)).bert, 3)
     history, whole = run(model, sequences, tokenizer), run(tiny(tokenizer), sequences, tokenizer)
     assert history.stopped == "interrupted" and history.loss == whole.loss[:3]
 
@@ -218,7 +212,7 @@ def test_operations_are_counted_as_pytorch_counts_them(model):
     assert pretraining.flops_per_token(model.config, LENGTH) == pytest.approx(counted, rel=0.02)
 
 
-def test_an_empty_corpus_and_a_vocabulary_smaller_than_the_alphabet_are_refused(texts, tokenizer):
+def test_what_does_not_fit_and_settings_out_of_range_are_refused(model, tokenizer, texts, sequences):
     for nothing in ([], [""], ["   "]):
         with refused("no text to learn a vocabulary from"):
             pretraining.train_tokenizer(nothing, 800)
@@ -226,9 +220,6 @@ def test_an_empty_corpus_and_a_vocabulary_smaller_than_the_alphabet_are_refused(
             pretraining.pack(nothing, tokenizer, LENGTH)
     with refused(r"vocab_size is 40: the letters .* alone take \d+ tokens"):
         pretraining.train_tokenizer(texts, 40)
-
-
-def test_what_does_not_fit_is_refused(model, tokenizer, texts, sequences):
     other, pack = pretraining.train_tokenizer(texts, 900), pretraining.pack
     for rows, words, settings, message in (
         (sequences, other, {}, "The model knows 800 tokens, the tokenizer 900"),
@@ -241,9 +232,6 @@ def test_what_does_not_fit_is_refused(model, tokenizer, texts, sequences):
             run(model, rows, words, **settings)
     with refused("The model knows 800 tokens"):
         pretraining.evaluate_masked(model, sequences, other)
-
-
-def test_settings_out_of_range_are_refused(model, tokenizer, sequences):
     wrong = [("steps", 0), ("steps", 1.5), ("batch_size", 0), ("batch_size", 10**6), ("learning_rate", 0)]
     for setting, value in (*wrong, ("warmup_steps", 7), ("decay_steps", -1), ("precision", "fp8")):
         with refused(f"{setting} is {value!r}: expected"):

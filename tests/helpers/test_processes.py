@@ -37,7 +37,6 @@ def launcher(worker=WORKER, options=()):
 
 
 def gone(pids, seconds=10):
-    """Whether these processes end in time."""
     end = time.monotonic() + seconds
     while any(map(runs, pids)) and time.monotonic() < end:
         time.sleep(0.1)
@@ -58,13 +57,10 @@ def started(job):
     return pids
 
 
-def test_lines_come_while_it_runs():
+def test_lines_come_while_it_runs_and_those_of_two_processes_do_not_mix():
     code = "import time\nfor n in range(2):\n    print(n, flush=True)\n    time.sleep(30 * n)"
     with processes.Job(command(code)) as job:
         assert next(iter(job)) == "0" and job.returncode is None
-
-
-def test_lines_of_two_processes_do_not_mix():
     worker = "from cluster import worker; worker.whole_lines()\nfor _ in range(10_000): print('a line')"
     assert processes.run(launcher(worker, ["-u"])) == 20_000 * ["a line"]  # unbuffered, as torchrun does
 
@@ -118,19 +114,12 @@ with processes.Job({launcher()!r}) as job:
     assert gone(pids)
 
 
-def test_without_an_owner_a_process_goes_on(monkeypatch):
+def test_a_worker_without_an_owner_goes_on_and_leaves_with_all_its_lines_before_python_ends(monkeypatch):
     monkeypatch.delenv(processes.OWNER, raising=False)
     code = "import threading; from cluster import worker; worker.end_with_owner()"
     assert python("-c", f"{code}; print(threading.active_count())").stdout.strip() == "1"
-
-
-def test_a_worker_leaves_with_all_its_lines_and_before_python_is_taken_down():
-    done = python(
-        "-c",
-        "import atexit; from cluster import worker\n"
-        "atexit.register(print, 'taken down')\n"
-        "print('last line', end=''); worker.leave()",
-    )
+    code = "import atexit; from cluster import worker; atexit.register(print, 'taken down')\n"
+    done = python("-c", code + "print('last line', end=''); worker.leave()")
     assert (done.returncode, done.stdout, done.stderr) == (0, "last line", "")
 
 
@@ -145,8 +134,3 @@ def test_the_loopback_counts():
             client.sendall(bytes(10_000))
             assert len(accepted.recv(10_000, socket.MSG_WAITALL)) == 10_000
     assert processes.bytes_sent() - before >= 1_000_000
-
-
-def test_a_program_that_is_not_there_is_named():
-    with pytest.raises(processes.JobError, match=r"no-such-program can't be started: No such file"):
-        processes.Job(["no-such-program"])

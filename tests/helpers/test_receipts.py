@@ -66,7 +66,7 @@ def test_it_says_what_it_rests_on_and_the_table_where_and_when(receipt):
     assert table["figure"]["predictions"].endswith("J per 1,000")
 
 
-def test_tampering_shows(receipt):
+def test_tampering_shows_and_no_new_digest_hides_it(receipt):
     for (*place, last), value, shown in (
         (("figures", "fine-tuning", "results", "energy_wh"), 1.0, "fine-tuning: energy_wh is stored as 1.0"),
         (("figures", "fine-tuning", "raw", "wall_s"), 1.0, "digest does not fit"),
@@ -82,16 +82,13 @@ def test_tampering_shows(receipt):
         functools.reduce(operator.getitem, place, changed)[last] = value
         again = receipts.replay(changed)
         assert not again.ok and "NOT EQUAL" in str(again) and shown in str(again)
-
-
-def test_a_new_digest_hides_no_change_but_a_last_bit_which_processors_round_differently(receipt):
-    for factor, ok in ((1 + 1e-15, True), (0.999, False)):
+    for factor, ok in ((1 + 1e-15, True), (0.999, False)):  # the last bit is rounded as processors do
         receipt["figures"]["fine-tuning"]["results"]["energy_wh"] *= factor
         again = receipts.replay(receipt | {"digest": receipts.digest(receipt)})
         assert again.ok == ok and ("computes to" in str(again)) != ok
 
 
-def test_what_is_no_receipt_is_refused(receipt, tmp_path):
+def test_what_is_no_receipt_or_makes_none_is_refused(receipt, tmp_path):
     for change, shown in (
         ({"receipt": 2}, "receipt"),
         ({"inputs": {"x": "12"}}, "inputs.x"),
@@ -104,9 +101,17 @@ def test_what_is_no_receipt_is_refused(receipt, tmp_path):
     with pytest.raises(receipts.ReceiptError, match="hardware"):
         receipts.save(receipt, tmp_path / "bad.json")
     assert list(tmp_path.iterdir()) == []
+    for figures, details, shown in (
+        ({"x": 1.0}, {}, "figures.x: 1.0 is not of type 'object'"),
+        ({"x": cost}, {}, "a function is no plain value and no figure, one of measurement"),
+        ({}, {"runs": [{"name": "naive"}]}, "There is no figure"),
+        ({"x": cost()}, {"loss": float("nan")}, "What is unknown is None"),
+    ):
+        with pytest.raises(receipts.ReceiptError, match=shown):
+            receipts.make("a test", figures, made_by="a test", details=details)
 
 
-def test_a_file_that_cannot_be_read_says_so(tmp_path):
+def test_what_cannot_be_read_makes_no_figure_or_is_nested_too_deep_is_refused(receipt, tmp_path):
     with pytest.raises(receipts.ReceiptError, match=r"no receipt one.json"):
         receipts.load(tmp_path / "one.json")
     for content in (b"", b'{"receipt": 1, ', b"\xff\xfe\x00", b"[" * 100_000, b'{"receipt": NaN}'):
@@ -115,9 +120,6 @@ def test_a_file_that_cannot_be_read_says_so(tmp_path):
             receipts.load(tmp_path / "one.json")
     with pytest.raises(receipts.ReceiptError, match=f"{tmp_path.name} is not JSON: .*Get it anew"):
         receipts.load(tmp_path)
-
-
-def test_raw_samples_that_make_no_figure_and_what_is_nested_too_deep_are_refused(receipt):
     figure, inner = receipt["figures"]["predictions"], receipt["details"]
     raw = figure["raw"]
     for change in ({"count": 0}, {"count": None}, {"latencies_s": []}, {"latencies_s": 3}, {"cost": []}):
@@ -129,17 +131,6 @@ def test_raw_samples_that_make_no_figure_and_what_is_nested_too_deep_are_refused
         inner["more"] = inner = {}
     with pytest.raises(receipts.ReceiptError, match="nested too deep"):
         receipts.replay(receipt)
-
-
-def test_what_makes_no_receipt_is_refused():
-    for figures, details, shown in (
-        ({"x": 1.0}, {}, "figures.x: 1.0 is not of type 'object'"),
-        ({"x": cost}, {}, "a function is no plain value and no figure, one of measurement"),
-        ({}, {"runs": [{"name": "naive"}]}, "There is no figure"),
-        ({"x": cost()}, {"loss": float("nan")}, "What is unknown is None"),
-    ):
-        with pytest.raises(receipts.ReceiptError, match=shown):
-            receipts.make("a test", figures, made_by="a test", details=details)
 
 
 def test_unknown_stays_unknown():

@@ -60,7 +60,7 @@ def test_every_character_and_every_line_is_counted(tmp_path):
     assert table.notes == ["2 rows over several lines (line 2)", "1 row without any value left out"]
 
 
-def test_what_is_no_table_is_named_with_its_line_and_a_way_out(tmp_path):
+def test_what_is_no_table_or_cannot_be_read_is_named_with_its_line_and_a_way_out(tmp_path, monkeypatch):
     for content, message in (
         ("", "is empty: expected a line with the columns' names, and rows below it"),
         ("\ufeff\n \n\n", "is empty"),
@@ -83,9 +83,6 @@ def test_what_is_no_table_is_named_with_its_line_and_a_way_out(tmp_path):
     ):
         with pytest.raises(OwnError, match=rf"power\.csv {message}"):
             read(tmp_path, content)
-
-
-def test_what_cannot_be_read_has_its_name(tmp_path, monkeypatch):
     with pytest.raises(OwnError, match=r"There is no file .*none\.csv: expected a CSV file"):
         read_table(tmp_path / "none.csv", OwnError)
     monkeypatch.setattr(Path, "read_bytes", lambda path: (path / "below").stat())  # which is no folder

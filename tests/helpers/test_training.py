@@ -37,7 +37,7 @@ def fit(model, rows, tokenizer, **settings):
     return training.fine_tune(model, rows, rows, tokenizer, **settings)
 
 
-def test_it_learns(model, rows, tokenizer):
+def test_it_learns_and_stops_at_the_target(model, rows, tokenizer):
     before = training.evaluate(model, rows, tokenizer)
     history = fit(model, rows, tokenizer, epochs=8, learning_rate=5e-3)
     after = training.evaluate(model, rows, tokenizer)
@@ -47,6 +47,9 @@ def test_it_learns(model, rows, tokenizer):
     assert history.epochs[-1]["accuracy"] == after.accuracy
     assert history.epochs[0]["loss"] == pytest.approx(np.mean(history.loss[:8]))
     assert history.epochs[0]["seconds"] < history.epochs[1]["seconds"]
+    history = fit(tiny(tokenizer), rows, tokenizer, epochs=10, target=0.9)
+    *before, last = (epoch["accuracy"] >= 0.9 for epoch in history.epochs)
+    assert history.stopped == "target" and len(before) < 9 and last and not any(before)
 
 
 def test_it_is_the_loop_that_the_notebook_writes_out_and_the_seed_decides(rows, tokenizer):
@@ -81,12 +84,6 @@ def test_another_loss_takes_the_place_of_the_models_own(rows, tokenizer):
     history = fit(tiny(tokenizer), rows, tokenizer, epochs=1, compute_loss=doubled)
     assert sorted(seen) == list(range(len(rows)))
     assert history.loss[0] == pytest.approx(2 * fit(tiny(tokenizer), rows, tokenizer, epochs=1).loss[0])
-
-
-def test_it_stops_at_the_target(model, rows, tokenizer):
-    history = fit(model, rows, tokenizer, epochs=10, target=0.9)
-    *before, last = (epoch["accuracy"] >= 0.9 for epoch in history.epochs)
-    assert history.stopped == "target" and len(before) < 9 and last and not any(before)
 
 
 @pytest.mark.parametrize("step", [3, 11, 16])
@@ -130,9 +127,13 @@ def refused(message, model, rows, tokenizer, checkpoint, **others):
     assert checkpoints.weights_digest(model) == before
 
 
-def test_a_checkpoint_of_other_settings_is_refused_and_another_target_is_none(state, rows, tokenizer):
+def test_neither_a_refusal_nor_an_interrupt_costs_a_checkpoint(state, rows, tokenizer, monkeypatch):
+    before = (state / "settings.json").read_text()
     refused("made with epochs 3: (?=.*folder, or del)", tiny(tokenizer), rows, tokenizer, state, epochs=5)
-    assert (state / "settings.json").exists()
+    with monkeypatch.context() as patch:  # while it is looked at
+        patch.setattr(checkpoints, "wrong_files", lambda *_: signal.raise_signal(signal.SIGINT))
+        assert fit(tiny(tokenizer), rows, tokenizer, checkpoint=state).stopped == "interrupted"
+    assert (state / "settings.json").read_text() == before
     assert fit(tiny(tokenizer), rows, tokenizer, checkpoint=state, target=0.0).stopped == "target"
 
 
@@ -211,13 +212,6 @@ def test_the_same_call_with_the_interrupted_model_goes_on(rows, tokenizer, tmp_p
         assert fit(model, rows, tokenizer, checkpoint=tmp_path / "state").stopped == "interrupted"
         interrupt.remove()
     assert fit(model, rows, tokenizer, checkpoint=tmp_path / "state").loss == whole.loss
-
-
-def test_an_interrupt_while_a_checkpoint_is_looked_at_leaves_it(state, rows, tokenizer, monkeypatch):
-    before = (state / "settings.json").read_text()
-    monkeypatch.setattr(checkpoints, "wrong_files", lambda *_: signal.raise_signal(signal.SIGINT))
-    assert fit(tiny(tokenizer), rows, tokenizer, checkpoint=state).stopped == "interrupted"
-    assert (state / "settings.json").read_text() == before
 
 
 def test_no_file_of_a_checkpoint_can_run_code(state, rows, tokenizer, tmp_path):

@@ -99,7 +99,7 @@ def test_it_computes_less(batch):
     assert operations(transformer.first_position_only(tiny())) < 0.9 * operations(tiny())
 
 
-def test_dropout_still_drops_and_a_model_that_evaluates_goes_on_evaluating(batch):
+def test_dropout_still_drops_a_model_that_evaluates_goes_on_and_another_head_is_refused(batch):
     model = transformer.first_position_only(tiny(dropout=0.5)).train()
     assert not torch.equal(model(**batch).logits, model(**batch).logits)
     model.eval()
@@ -108,8 +108,5 @@ def test_dropout_still_drops_and_a_model_that_evaluates_goes_on_evaluating(batch
     before = model(**batch).logits
     assert torch.allclose(transformer.first_position_only(model)(**batch).logits, before, atol=1e-6)
     assert transformer.first_position_only(tiny().train()).bert.encoder.layer[-1].training
-
-
-def test_another_head_is_refused():
     with pytest.raises(ValueError, match=r"BertForMaskedLM: expected a BERT whose head reads the pooler"):
         transformer.first_position_only(tiny("BertForMaskedLM"))

@@ -9,7 +9,7 @@ import pytest
 from helpers.values import replacing, require_range
 
 
-def test_a_range_holds_its_ends_and_nothing_else():
+def test_a_range_holds_its_ends_and_nothing_else_and_numbers_are_shown_as_people_write_them():
     for inside in (0.5, 0, 1):
         require_range("alpha", inside, 0, 1, error=OwnError)
     for value, settings, message in (
@@ -27,9 +27,6 @@ def test_a_range_holds_its_ends_and_nothing_else():
         settings = {"low": 0, "high": 1, "error": OwnError, **settings}
         with pytest.raises(OwnError, match=rf"alpha is {value!r}: expected {message}"):
             require_range("alpha", value, **settings)
-
-
-def test_numbers_are_shown_as_people_write_them():
     for value, message in (
         (np.int64(7), "is 7: expected a whole number from 1 to 5.$"),
         (np.float32(1.5), "is 1.5: expected a whole number from 1 to 5.$"),

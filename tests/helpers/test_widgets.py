@@ -31,15 +31,13 @@ def height_of(png):
     return struct.unpack(">I", png[20:24])[0]
 
 
-def test_static(shown, monkeypatch):
+def test_static_and_live(shown, monkeypatch):
     monkeypatch.setenv("COURSE_STATIC", "1")
     widgets.explore(draw, alt="A line that rises.", height=ipywidgets.FloatSlider(value=2, min=1, max=9))
     (image,) = shown
     assert height_of(image.data) == 180 and image.alt == "A line that rises."
-
-
-def test_live(shown, monkeypatch):
-    monkeypatch.delenv("COURSE_STATIC", raising=False)
+    monkeypatch.delenv("COURSE_STATIC")
+    shown.clear()
     slider = ipywidgets.FloatSlider(value=2, min=1, max=20)
     widgets.explore(draw, alt="A line that rises.", height=slider)
     (box,) = shown

@@ -33,13 +33,10 @@ print(sys.path[0], helpers.__file__)
     return python("-c", code, cwd=folder).stdout
 
 
-def test_it_finds_the_course_that_it_is_in_and_leaves_no_name_behind():
+def test_it_finds_the_course_that_it_is_in_and_elsewhere_it_says_what_it_looked_for(tmp_path):
     hidden = "sys.meta_path = [f for f in sys.meta_path if 'editable' not in repr(f).lower()]"
     shown = run_cell(ROOT / "notebooks", before=hidden)  # as where the course was never installed
     assert shown.splitlines() == [f"[] {ROOT / 'notebooks'}", f"{ROOT} {ROOT / 'helpers/__init__.py'}"]
-
-
-def test_elsewhere_it_names_what_it_looked_for_and_the_readme_says_what_to_do(tmp_path):
     seen = "File `'../tools/ready.py'` not found"
     assert seen in run_cell(tmp_path) and seen in (ROOT / "README.md").read_text()
 

@@ -147,8 +147,8 @@ def test_one_unknown_energy_makes_the_total_unknown_and_never_zero(tmp_path, cap
     assert re.search(r"^total .*unknown$", capsys.readouterr().out, re.MULTILINE)
 
 
-def test_a_bad_profile_is_refused_before_anything_runs(course):
-    write(course, "00_first", "print(rows)")
+def test_a_bad_profile_and_a_folder_of_no_use_are_refused_before_anything_runs(course, monkeypatch):
+    path = write(course, "00_first", "print(rows)")
     for toml, profile, message in (
         ("[quick.first]\nrow = 2", "quick", r"\[quick.first\] sets row, but.*cell has: rows"),
         ("[gpu.none]\nrows = 2\n[quick]", "quick", r"\[gpu.none\] is no table of a notebook.*\[gpu.first\]"),
@@ -160,6 +160,11 @@ def test_a_bad_profile_is_refused_before_anything_runs(course):
         (course / "profiles.toml").write_text(toml)
         with pytest.raises(RunError, match=message):
             runner.run(folder=course, profile=profile)
+    with pytest.raises(RunError, match=r"build can't be written .*name another with --output"):
+        runner.run(folder=course, output=path / "build")
+    monkeypatch.setattr(store.os, "access", lambda *_: False)
+    with pytest.raises(RunError, match="notebooks can't be written, so nothing can be stored"):
+        store.store(folder=course, readme=README)
     assert not BUILD.exists()
 
 
@@ -176,22 +181,6 @@ def test_notebooks_are_chosen_by_topic_or_file_name(course):
     with pytest.raises(RunError, match=r"00_first\.ipynb: another notebook has this topic"):
         notebooks.course(course)
     assert not BUILD.exists()
-
-
-def test_a_folder_that_cannot_be_written_is_refused_before_anything_runs(course, monkeypatch):
-    path = write(course, "00_first", "1")
-    with pytest.raises(RunError, match=r"build can't be written .*name another with --output"):
-        runner.run(folder=course, output=path / "build")
-    monkeypatch.setattr(store.os, "access", lambda *_: False)
-    with pytest.raises(RunError, match="notebooks can't be written, so nothing can be stored"):
-        store.store(folder=course, readme=README)
-
-
-@pytest.mark.parametrize("text", ['{"first": {"wall_s": 1', "[1]", '{"first": {"wall_s": 1}}'])
-def test_costs_that_are_not_whole_are_named(course, text):
-    (course / "costs.json").write_text(text)
-    with pytest.raises(RunError, match=r"costs.json holds no costs .*get it anew from git"):
-        store.read_costs(course)
 
 
 @pytest.mark.parametrize(("usable", "asked", "threads"), [(1, None, "1"), (2, "3", "3"), (64, None, None)])
@@ -266,33 +255,34 @@ def test_store_keeps_the_rows_of_notebooks_it_did_not_run(course):
     assert "first" not in README.read_text()
 
 
-@pytest.mark.parametrize(
-    ("source", "message"),
-    [
+def test_store_refuses_and_leaves_the_notebook_as_it_was(course, capsys):
+    for source, message in (
         ("1 / 0", "ZeroDivisionError: division by zero"),
         ("from pathlib import Path; print(Path.cwd().resolve())", "shows a path of this machine"),
         ("from pathlib import Path; Path.home() / 'x'", "shows a path of this machine"),
         ("import ipywidgets; ipywidgets.IntSlider()", "stores a widget"),
         ("print(('x' * 99 + chr(10)) * 11_000)", "expected less than 1 MB"),
-    ],
-)
-def test_store_refuses_and_leaves_the_notebook_as_it_was(course, capsys, source, message):
-    path = write(course, "00_first", source)
-    before = path.read_bytes()
-    assert store.store(folder=course, readme=README) == 1 and message in capsys.readouterr().err
-    assert path.read_bytes() == before and "old" in README.read_text()
-    assert [item.name for item in course.iterdir()] == ["00_first.ipynb"]
+    ):
+        path = write(course, "00_first", source)
+        before = path.read_bytes()
+        assert store.store(folder=course, readme=README) == 1 and message in capsys.readouterr().err
+        assert path.read_bytes() == before and "old" in README.read_text()
+        assert [item.name for item in course.iterdir()] == ["00_first.ipynb"]
 
 
-def test_store_refuses_to_start_without_a_place_for_the_cost(course):
+def test_store_refuses_to_start_without_a_place_for_the_cost_or_with_costs_that_are_not_whole(course):
     write(course, "00_first", heading="# A title")
     for place in (r"00_first\.ipynb, first cell", r"README\.md"):
         with pytest.raises(RunError, match=f"{place}: no place for the cost; put <!-- "):
             store.store(folder=course, readme=README)
         README.write_text("no table")
+    for text in ('{"first": {"wall_s": 1', "[1]", '{"first": {"wall_s": 1}}'):
+        (course / "costs.json").write_text(text)
+        with pytest.raises(RunError, match=r"costs.json holds no costs .*get it anew from git"):
+            store.read_costs(course)
 
 
-def test_problems_of_form():
+def test_problems_of_form_and_paths_of_any_machine_are_found_and_nothing_else():
     cell = nbformat.v4.new_code_cell("1", execution_count=4, metadata={"execution": {}})
     notebook = nbformat.v4.new_notebook(cells=[cell], metadata={"papermill": {}})
     found = "\n".join(notebooks.problems(notebook))
@@ -300,15 +290,9 @@ def test_problems_of_form():
     notebooks.tidy(notebook)
     notebook.cells[0].execution_count = 1
     assert notebooks.problems(notebook) == []
-
-
-SOMEONES = ["/home/ada/x.csv", "in /tmp/a/1.py", r"C:\Users\ada", "/Users/ada/course"]
-NO_ONES = ["https://example.org/home/ada", "the cube/root", "data/a.csv", "a/tmp/b"]
-
-
-@pytest.mark.parametrize("text", SOMEONES + NO_ONES)
-def test_a_path_of_any_machine_is_found_and_nothing_that_only_looks_like_one(text):
-    output = nbformat.v4.new_output("stream", text=text)
-    cell = nbformat.v4.new_code_cell("print()", execution_count=1, outputs=[output])
-    problems = notebooks.problems(nbformat.v4.new_notebook(cells=[cell]))
-    assert ["shows a path" in problem for problem in problems] == [True] * (text in SOMEONES)
+    someones = ["/home/ada/x.csv", "in /tmp/a/1.py", r"C:\Users\ada", "/Users/ada/course"]
+    for text in (*someones, "https://example.org/home/ada", "the cube/root", "data/a.csv", "a/tmp/b"):
+        output = nbformat.v4.new_output("stream", text=text)
+        cell = nbformat.v4.new_code_cell("print()", execution_count=1, outputs=[output])
+        problems = notebooks.problems(nbformat.v4.new_notebook(cells=[cell]))
+        assert ["shows a path" in problem for problem in problems] == [True] * (text in someones), text

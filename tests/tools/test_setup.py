@@ -48,7 +48,6 @@ def applies(requirement: Requirement, python: str) -> bool:
 
 
 def pinned(requirement: Requirement) -> str:
-    """The version of a pin."""
     return str(requirement.specifier).removeprefix("==")
 
 
@@ -160,21 +159,16 @@ def test_a_workflow_has_nothing_of_its_own_and_may_do_what_it_must(path):
             assert any("pip_audit" in command and name in command for command in commands), name
 
 
-OLD = '[ "$1" = --version ] && echo "Python 3.8.1"; case "$2" in *version_info*) exit 1;; esac; exit 0'
-
-
-def test_make_says_what_is_wrong_with_a_python(tmp_path):
+def test_make_says_what_is_wrong_with_a_python_and_a_setup_that_breaks_off_leaves_no_stamp(tmp_path):
+    old = '[ "$1" = --version ] && echo "Python 3.8.1"; case "$2" in *version_info*) exit 1;; esac; exit 0'
     for script, message in (
         ("exit 1", "No Python called "),
-        (OLD, "Python 3.8.1: 3.11 to 3.14 expected"),
+        (old, "Python 3.8.1: 3.11 to 3.14 expected"),
         ('case "$2" in *venv*) exit 1;; esac; exit 0', "sudo apt install python3-venv"),
     ):
         done = make(tmp_path, "setup", script=script)
         assert done.returncode and message in done.stdout and not (tmp_path / ".venv").exists()
-
-
-def test_a_setup_that_breaks_off_says_so_and_leaves_no_stamp(tmp_path):
-    """The environment is made, then pip fails halfway: the next command starts over."""
+    # The environment is made, then pip fails halfway: the next command starts over.
     inner = "#!/bin/bash\\ncase \\$* in *--version*) exit 0;; *install*) echo \\$*; exit 130;; esac"
     broken = f'[ "$2" = venv ] && mkdir -p "$3/bin" && printf "{inner}" >"$3/bin/python" '
     broken += '&& chmod +x "$3/bin/python"; exit 0'
