@@ -156,7 +156,7 @@ def test_the_reference_is_a_short_seeded_training(monkeypatch, capsys):
     taken, fine_tune = [], judging.training.fine_tune
     replace = functools.partial(monkeypatch.setattr, judging.training, "fine_tune")
     replace(lambda *how, **more: taken.append(fine_tune(*how, **more)) or taken[-1])
-    monkeypatch.setattr(judging, "REFERENCE_ROWS", 64)
+    monkeypatch.setattr(judging, "REFERENCE_ROWS", 32)
     assert [RUN_REFERENCE("USA").label for _ in range(2)] == ["capstone: reference"] * 2
     assert [len(each.loss) for each in taken] == [1, 2, 1, 2], "one step to warm up, then those measured"
     assert taken[1].loss == taken[3].loss and capsys.readouterr().out == ""

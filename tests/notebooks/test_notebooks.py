@@ -15,7 +15,7 @@ FIGURE = re.compile(r"\d[\d.,]*\s*(?:m?Wh|kWh|J|W|joules|watts?)\b")
 # A ratio of energies, in what a notebook prints or writes at a chart; and a time beside it. What is told of
 # rebound and of the job's parts is computed from given energies, not read off a meter.
 RATIO = re.compile(
-    r"\d[^.;:]{0,30} energy\b|energy[^.:]{0,40}(\d times| = 1\b|ratio)|E_2 / E_1|less energy", re.I
+    r"\d[^.;:\n]{0,30} energy\b|energy[^.:\n]{0,40}(\d times| = 1\b|ratio)|E_2 / E_1|less energy", re.I
 )
 TIME = re.compile(r"\btime\b|seconds?\b|minutes?\b|hours?\b|as long|\d s\b|rebound|of the job's energy", re.I)
 EXTRA = ROOT / "extras/tensorflow/tensorflow.ipynb"

@@ -160,6 +160,7 @@ def test_a_bad_profile_and_a_folder_of_no_use_are_refused_before_anything_runs(c
         (course / "profiles.toml").write_text(toml)
         with pytest.raises(RunError, match=message):
             runner.run(folder=course, profile=profile)
+    (course / "profiles.toml").unlink()
     with pytest.raises(RunError, match=r"build can't be written .*name another with --output"):
         runner.run(folder=course, output=path / "build")
     monkeypatch.setattr(store.os, "access", lambda *_: False)
