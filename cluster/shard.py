@@ -34,7 +34,7 @@ def train(sharded: bool) -> dict:
     model = transformer.load(seed=0)
     if sharded:
         mesh = init_device_mesh("cpu", (distributed.get_world_size(),))
-        for layer in model.layers:  # a layer is gathered when its turn comes, then let go
+        for layer in model.body.blocks:  # a layer is gathered when its turn comes, then let go
             fully_shard(layer, mesh=mesh)
         fully_shard(model, mesh=mesh)
     else:

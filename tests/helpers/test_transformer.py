@@ -25,7 +25,7 @@ def test_its_answers_are_those_of_transformers():
     expected.loss.backward()
     torch.nn.functional.cross_entropy(logits, labels).backward()
     assert all(weight.grad is not None for weight in ours.parameters()), "every weight takes part"
-    found, wanted = ours.word_embeddings.weight, theirs.bert.embeddings.word_embeddings.weight
+    found, wanted = ours.body.words.weight, theirs.bert.embeddings.word_embeddings.weight
     torch.testing.assert_close(found.grad, wanted.grad, rtol=1e-3, atol=1e-6)
 
 
