@@ -37,16 +37,17 @@ def plan() -> list[tuple[str, int, int]]:
 
 def continue_pretraining(tokenizer) -> dict:
     """Pretrain a little more on the training reviews, and return what that cost and changed."""
-    model = transformers.BertForMaskedLM.from_pretrained(assets.resolve_model("pocket-bert"))
+    model = transformer.language_model(assets.POCKET_BERT)
     # The held-out reviews of the corpus stay out here as well, to score on.
     corpora = {split: data.load_corpus(split).to_pandas() for split in ("train", "held_out")}
     texts = {split: table.loc[table["source"] == "reviews", "text"] for split, table in corpora.items()}
     sequences = {split: pretraining.pack(rows, tokenizer, LENGTH) for split, rows in texts.items()}
     before = pretraining.evaluate_masked(model, sequences["held_out"], tokenizer)
     with energy.measure("continued pretraining", country=COUNTRY) as meter:
-        history = pretraining.pretrain(model, sequences["train"], tokenizer, **CONTINUE)
+        loss = pretraining.masked(tokenizer, seed=0)
+        history = pretraining.pretrain(model, sequences["train"], loss, **CONTINUE)
     after = pretraining.evaluate_masked(model, sequences["held_out"], tokenizer)
-    model.save_pretrained(CONTINUED)
+    transformer.save(model, CONTINUED)
     print(before, after, meter.result, sep=" | ", flush=True)
     found = {"loss_before": before.loss, "loss_after": after.loss}
     return found | {"tokens": history.tokens, "cost": meter.result}

@@ -15,10 +15,9 @@ from pathlib import Path
 
 import torch
 import transformers
-from accelerate.utils import set_seed
 
 from benchmarks import COUNTRY, TODAY, begin, save
-from helpers import assets, data, energy, pretraining, receipts
+from helpers import assets, data, energy, pretraining, receipts, transformer
 from helpers.values import replacing
 
 WORK = assets.ROOT / "artifacts" / "pretrain"
@@ -34,14 +33,6 @@ FIRST_TOKENS_PER_S = 10_000  # a guess for the first sitting; later ones know
 CURVE_STEPS = 50  # steps whose mean makes one point of the loss curve
 
 
-def start_from_frequencies(model, sequences: torch.Tensor, tokenizer) -> None:
-    """Put the logarithm of each token's frequency into the head's bias, in place: what counting knows."""
-    counts = torch.bincount(sequences.flatten(), minlength=len(tokenizer)).clamp(min=1).float()
-    counts[tokenizer.all_special_ids] = 0  # never asked for
-    with torch.no_grad():
-        model.cls.predictions.bias.copy_((counts / counts.sum()).clamp(min=1e-9).log())
-
-
 def new(train: list[str]) -> tuple:
     """Learn the vocabulary and make a model with random weights, but the right frequencies and positions.
 
@@ -49,21 +40,16 @@ def new(train: list[str]) -> tuple:
     """
     tokenizer = pretraining.train_tokenizer(train, VOCAB_SIZE)
     tokenizer.model_max_length = LENGTH
-    set_seed(0)
-    config = transformers.BertConfig(
-        vocab_size=len(tokenizer), max_position_embeddings=LENGTH, **SHAPE, **NO_DROPOUT
-    )
-    model = transformers.BertForMaskedLM(config)
-    with torch.no_grad():
-        positions = pretraining.sinusoids(LENGTH, config.hidden_size)
-        model.bert.embeddings.position_embeddings.weight.copy_(positions)
-    start_from_frequencies(model, pretraining.pack(train, tokenizer, LENGTH), tokenizer)
+    torch.manual_seed(0)
+    sizes = {"vocab_size": len(tokenizer), "max_position_embeddings": LENGTH, "layer_norm_eps": 1e-12}
+    sequences = pretraining.pack(train, tokenizer, LENGTH)
+    model = pretraining.start(SHAPE | sizes | NO_DROPOUT, sequences, tokenizer)
     return model, tokenizer, None, []
 
 
 def last() -> tuple:
     """The model, its tokenizer, its optimizer and the sittings so far, as `keep` left them."""
-    model = transformers.BertForMaskedLM.from_pretrained(WORK)
+    model = transformer.language_model(WORK)
     optimizer = torch.optim.AdamW(model.parameters(), betas=pretraining.BETAS, fused=True)
     optimizer.load_state_dict(torch.load(WORK / "optimizer.pt", weights_only=True))
     sittings = receipts.replay(WORK / "receipt.json").details["sittings"]
@@ -80,8 +66,9 @@ def sit(minutes: float, final: bool) -> None:
     settings = SETTINGS | {"steps": steps, "seed": len(sittings), "optimizer": optimizer}
     settings |= {"warmup_steps": 0 if sittings else min(WARMUP_STEPS, steps)}
     settings |= {"decay_steps": steps // 2 if final else 0}
+    loss = pretraining.masked(tokenizer, seed=len(sittings))
     with energy.measure(f"sitting {len(sittings) + 1}", country=COUNTRY) as meter:
-        history = pretraining.pretrain(model, sequences, tokenizer, **settings)
+        history = pretraining.pretrain(model, sequences, loss, **settings)
     score = pretraining.evaluate_masked(model, pretraining.pack(held_out, tokenizer, LENGTH), tokenizer)
     print(f"sitting {len(sittings) + 1}: {len(history.loss)} steps, {score}, {meter.result}", flush=True)
     sittings.append(
@@ -106,7 +93,7 @@ def keep(model, tokenizer, optimizer, found: dict) -> None:
     files = ("corpus/train.txt.bz2", "corpus/held_out.txt.bz2")
     settings = {**SETTINGS, "warmup_steps": WARMUP_STEPS, "length": LENGTH, "curve_steps": CURVE_STEPS}
     with replacing(WORK) as folder:
-        model.save_pretrained(folder)
+        transformer.save(model, folder)
         tokenizer.save_pretrained(folder)
         torch.save(optimizer.state_dict(), folder / "optimizer.pt")
         path = folder / "receipt.json"

@@ -182,6 +182,24 @@ def stored(source: str | Path) -> tuple[dict, dict[str, torch.Tensor]]:
     return json.loads((folder / "config.json").read_text()), weights
 
 
+def language_model(source: str | Path) -> LanguageModel:
+    """Read the model that a folder holds, a path or a name as for `stored`."""
+    config, weights = stored(source)
+    model = LanguageModel(config)
+    model.load_state_dict(weights)
+    return model
+
+
+def save(model: LanguageModel, folder: str | Path) -> None:
+    """Write config and weights as Transformers' BertForMaskedLM has them; `stored` reads them."""
+    from transformers import BertConfig, BertForMaskedLM
+
+    theirs, ours = BertForMaskedLM(BertConfig.from_dict(model.config)), model.state_dict()
+    weights = {name: ours[renamed(name)] for name, _ in theirs.named_parameters()}  # a tied one counts once
+    theirs.load_state_dict(weights, strict=False)
+    theirs.save_pretrained(folder)
+
+
 def renamed(name: str) -> str:
     """Give the name here of a weight of Transformers' BERT.
 
