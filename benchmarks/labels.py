@@ -10,11 +10,16 @@ does best on the validation split.
 """
 
 import argparse
+from typing import Any
 
 import transformers
 from accelerate.utils import set_seed
+from torch import nn
+from torch.nn import functional as F
+from transformers import BertConfig, BertModel, BertPreTrainedModel
+from transformers.modeling_outputs import SequenceClassifierOutput
 
-from benchmarks import COUNTRY, RECEIPTS, TODAY, begin, recorded, remaining, save
+from benchmarks import COUNTRY, RECEIPTS, TODAY, begin, pocket_bert, recorded, remaining, save
 from helpers import assets, data, energy, pretraining, training, transformer
 
 RECEIPT = RECEIPTS / "labels.json"
@@ -41,7 +46,7 @@ def continue_pretraining(tokenizer) -> dict:
     # The held-out reviews of the corpus stay out here as well, to score on.
     corpora = {split: data.load_corpus(split).to_pandas() for split in ("train", "held_out")}
     texts = {split: table.loc[table["source"] == "reviews", "text"] for split, table in corpora.items()}
-    sequences = {split: pretraining.pack(rows, tokenizer, LENGTH) for split, rows in texts.items()}
+    sequences = {split: pocket_bert.pack(list(rows), tokenizer, LENGTH) for split, rows in texts.items()}
     before = pretraining.evaluate_masked(model, sequences["held_out"], tokenizer)
     with energy.measure("continued pretraining", country=COUNTRY) as meter:
         loss = pretraining.masked(tokenizer, seed=0)
@@ -53,13 +58,38 @@ def continue_pretraining(tokenizer) -> dict:
     return found | {"tokens": history.tokens, "cost": meter.result}
 
 
+def mean_classifier(source: Any) -> nn.Module:
+    """Transformers' BERT with a new head for two classes on the mean of all tokens' vectors, not on [CLS]'s.
+
+    Masked language modeling asks [CLS] nothing, so a model pretrained on that alone has put nothing there.
+    `source` is a folder with weights, such as `assets.resolve_model("pocket-bert")`, or a `BertConfig`, for
+    random weights.
+    """
+
+    class MeanClassifier(BertPreTrainedModel):
+        def __init__(self, config: BertConfig) -> None:
+            super().__init__(config)
+            self.bert = BertModel(config, add_pooling_layer=False)
+            self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+            self.post_init()
+
+        def forward(self, input_ids, attention_mask, labels=None):
+            hidden = self.bert(input_ids, attention_mask=attention_mask).last_hidden_state
+            logits = self.classifier(transformer.mean(hidden, attention_mask))
+            loss = None if labels is None else F.cross_entropy(logits.float(), labels)
+            return SequenceClassifierOutput(loss=loss, logits=logits)
+
+    make = MeanClassifier if isinstance(source, BertConfig) else MeanClassifier.from_pretrained
+    return make(source)
+
+
 def fit(start: str, train, watched, tokenizer, learning_rate: float, seed: int) -> tuple:
     """Train a classifier, its head new and its weights the start's or random; return it and the cost."""
     set_seed(seed)
     source = CONTINUED if start == "continued" else assets.resolve_model("pocket-bert")
     if start == "from scratch":
-        source = transformers.BertConfig.from_pretrained(source)
-    model = transformer.mean_classifier(source)
+        source = BertConfig.from_pretrained(source)
+    model = mean_classifier(source)
     settings = SETTINGS | {"epochs": EPOCHS[len(train)], "learning_rate": learning_rate, "seed": seed}
     with energy.measure(start, country=COUNTRY) as meter:
         training.fine_tune(model, train, watched, tokenizer, **settings)

@@ -33,6 +33,22 @@ FIRST_TOKENS_PER_S = 10_000  # a guess for the first sitting; later ones know
 CURVE_STEPS = 50  # steps whose mean makes one point of the loss curve
 
 
+def pack(texts: list[str], tokenizer, length: int) -> torch.Tensor:
+    """Cut texts, written one after another, into sequences of one length: nothing is padding.
+
+    Each sequence (int64, sequences x length) begins with [CLS]; [SEP] stands where a text ends. What is left
+    over at the end is dropped.
+    """
+    parts = []
+    for start in range(0, len(texts), 10_000):  # as Python's lists all ids at once would take 200 MB
+        rows = tokenizer(texts[start : start + 10_000], add_special_tokens=False, verbose=False)["input_ids"]
+        parts.append(torch.tensor([token for row in rows for token in [*row, tokenizer.sep_token_id]]))
+    tokens = torch.cat(parts)
+    count = len(tokens) // (length - 1)
+    body = tokens[: count * (length - 1)].view(count, length - 1)
+    return torch.cat([torch.full((count, 1), tokenizer.cls_token_id), body], dim=1)
+
+
 def new(train: list[str]) -> tuple:
     """Learn the vocabulary and make a model with random weights, but the right frequencies and positions.
 
@@ -42,8 +58,9 @@ def new(train: list[str]) -> tuple:
     tokenizer.model_max_length = LENGTH
     torch.manual_seed(0)
     sizes = {"vocab_size": len(tokenizer), "max_position_embeddings": LENGTH, "layer_norm_eps": 1e-12}
-    sequences = pretraining.pack(train, tokenizer, LENGTH)
-    model = pretraining.start(SHAPE | sizes | NO_DROPOUT, sequences, tokenizer)
+    sequences = pack(train, tokenizer, LENGTH)
+    p = pretraining.frequencies(sequences, len(tokenizer), never=tokenizer.all_special_ids)
+    model = pretraining.start(SHAPE | sizes | NO_DROPOUT, p)
     return model, tokenizer, None, []
 
 
@@ -60,7 +77,7 @@ def sit(minutes: float, final: bool) -> None:
     """Train for about so many minutes, and write the model, the optimizer and the longer receipt."""
     train, held_out = (data.load_corpus(split)["text"][:] for split in ("train", "held_out"))
     model, tokenizer, optimizer, sittings = last() if WORK.exists() else new(train)
-    sequences = pretraining.pack(train, tokenizer, LENGTH)
+    sequences = pack(train, tokenizer, LENGTH)
     speed = sittings[-1]["tokens"] / sittings[-1]["seconds"] if sittings else FIRST_TOKENS_PER_S
     steps = max(1, round(minutes * 60 * speed / (LENGTH * SETTINGS["batch_size"])))
     settings = SETTINGS | {"steps": steps, "seed": len(sittings), "optimizer": optimizer}
@@ -69,7 +86,7 @@ def sit(minutes: float, final: bool) -> None:
     loss = pretraining.masked(tokenizer, seed=len(sittings))
     with energy.measure(f"sitting {len(sittings) + 1}", country=COUNTRY) as meter:
         history = pretraining.pretrain(model, sequences, loss, **settings)
-    score = pretraining.evaluate_masked(model, pretraining.pack(held_out, tokenizer, LENGTH), tokenizer)
+    score = pretraining.evaluate_masked(model, pack(held_out, tokenizer, LENGTH), tokenizer)
     print(f"sitting {len(sittings) + 1}: {len(history.loss)} steps, {score}, {meter.result}", flush=True)
     sittings.append(
         {"steps": len(history.loss), "tokens": history.tokens, "seconds": history.seconds}

@@ -2,48 +2,108 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 from .base import Finding, check
 
-
-@check("a fraction between 0 and 1, of the word vectors in all weights", 0.02)
-def word_vectors(answer: float) -> Finding:
-    """Judge the fraction of word vectors in a model with 30,000 tokens of 256 numbers."""
-    table, old_table, old_total = 30_000 * 256, 8_000 * 256, 3_719_232
-    fraction = table / (old_total - old_table + table)
-    return answer, {
-        "Right: more than four weights in five would be word vectors, and most of those tokens would hardly "
-        "be met in a corpus of this size.": fraction,
-        "that is their fraction with 8,000 tokens. Now let the table grow to 30,000.": old_table / old_total,
-        "a fraction above 1 can't be: the total grows with the table.": table / old_total,
-        "the old table is still in your total: the new one replaces it.": table / (old_total + table),
-        "that is in percent; expected a fraction between 0 and 1.": 100 * fraction,
-        "divide 30,000 x 256 by the new total: the old one without the old table, plus the new.": ...,
-    }
+MASK_WORDS = (
+    "a function that takes x, special_ids, mask_id, vocab_size and generator, and returns two tensors"
+)
+SIGMAS = 5.0  # a fair coin is that far off once in a million draws
+VOCAB_SIZE, LENGTH, BATCH_SIZE, HEAD_SIZE = 2_000, 24, 48, 32  # of every model that the budget is spent on
+BUDGET_FLOP = 2e12
 
 
-@check("a function that takes train_ids, held_out_ids and vocab_size, and returns nats", 1e-4)
-def unigram(answer: Callable) -> Finding:
-    """Judge the cross-entropy of guessing held-out tokens by their frequency in training."""
+@check(MASK_WORDS)
+def mask(answer: Callable) -> Finding:
+    """Judge BERT's masking by its properties, on drawn batches of several shapes."""
     import torch
 
-    train_ids, held_out_ids = torch.tensor([0, 0, 0, 0, 1, 1, 2]), torch.tensor([0, 1, 3, 3])
-    loss, added, own = (
-        -(torch.tensor(counts) / sum(counts))[held_out_ids].log().mean().item()
-        for counts in ((4, 2, 1, 1), (5, 3, 2, 1), (1, 1, 0, 2))
-    )
-    found = float(answer(train_ids, held_out_ids, 4))
-    if not math.isfinite(found):
-        return "a token that never occurs in training makes the loss infinite. Count it as once."
-    return found, {
-        "Right: this is what a model that ignores the context can reach at best.": loss,
-        "the sign: a cross-entropy is minus the mean of the logarithm.": -loss,
-        "that is in bits; expected nats, the natural logarithm.": loss / math.log(2),
-        "that is the sum over the held-out ids; expected their mean.": 4 * loss,
-        "you add 1 to every count; here only tokens that never occur are lifted, to 1.": added,
-        "you take the frequencies from the held-out ids, which the baseline hasn't seen.": own,
-        f"for the ids [0 0 0 0 1 1 2] and [0 1 3 3] expected {loss:.3f}, got {found:.3f}.": ...,
-    }
+    for seed, (rows, length, vocab_size, special_ids, mask_id) in enumerate(
+        [(300, 40, 900, (0, 1, 2, 3, 4), 4), (700, 24, 2_000, (0, 100, 101, 102, 103), 103)]
+    ):
+        draw = torch.Generator().manual_seed(seed)
+        x = torch.randint(110, vocab_size, (rows, length), generator=draw)
+        x[:, 0], x[::3, -1] = special_ids[2], special_ids[1]
+        x[torch.arange(length) >= torch.randint(length // 2, length + 1, (rows, 1), generator=draw)] = 0
+        given = x.clone()
+        calls = [answer(given, special_ids, mask_id, vocab_size, torch.Generator().manual_seed(9))]
+        if not torch.equal(given, x):
+            return "your function changes x itself. Work on a copy: x.clone()."
+        calls.append(answer(x.clone(), special_ids, mask_id, vocab_size, torch.Generator().manual_seed(9)))
+        if finding := _amiss(x, calls, special_ids, mask_id):
+            return finding
+    return "Right: 15 % asked for, of these 80/10/10, no special token touched, and the batch left as it was."
+
+
+def _amiss(x: Any, calls: list, special_ids: tuple, mask_id: int) -> str:
+    """Say what is amiss with what two calls of the same seed made of a batch, or nothing."""
+    import torch
+
+    for call in calls:
+        if not (isinstance(call, tuple | list) and len(call) == 2 and all(map(torch.is_tensor, call))):
+            return "expected two tensors: return input_ids, labels."
+        if not all(part.shape == x.shape and part.dtype == x.dtype for part in call):
+            return f"both tensors should have the shape of x, {tuple(x.shape)}, and hold whole numbers."
+    (input_ids, labels), again = calls
+    chosen, special = labels != -100, torch.isin(x, torch.tensor(special_ids))
+    if chosen.all():
+        return "you ask for every token. Where none was chosen, the label is -100."
+    if (labels[chosen] != x[chosen]).any():
+        return "a label is the token that stood there before, and -100 where none was chosen."
+    if (chosen & (x == 0)).any():
+        return "padding was chosen: its id is among special_ids, which are never asked for."
+    if (chosen & special).any():
+        return "a special token was chosen. Only tokens outside special_ids may be."
+    if (input_ids != x)[~chosen].any():
+        return "a token changed where nothing is asked: only chosen places may change."
+    if not all(torch.equal(*pair) for pair in zip(calls[0], again, strict=True)):
+        return "two calls with the same seed differ: draw with generator=generator, each time."
+    per_column = chosen.sum(0) / (~special).sum(0).clamp(min=1)
+    if per_column.max() > 0.5:
+        return "all rows have their masks at the same places: draw for each token by itself."
+    hidden, kept = input_ids[chosen] == mask_id, input_ids[chosen] == x[chosen]
+    found = input_ids[chosen][~hidden & ~kept]
+    total = int(chosen.sum())
+    for name, count, of, expected in (
+        ("are chosen, of those that may be", total, int((~special).sum()), 0.15),
+        ("of the chosen become [MASK]", int(hidden.sum()), total, 0.80),
+        ("of the chosen become another token", len(found), total, 0.10),
+    ):
+        if abs(count - of * expected) > SIGMAS * math.sqrt(of * expected * (1 - expected)):
+            return f"{count / of:.1%} {name}; expected about {expected:.0%}."
+    if len(found.unique()) < len(found) / 3:
+        return "the random tokens are often the same: draw each from all vocab_size tokens."
+    return ""
+
+
+def flop_of(layers: int, hidden_size: int, steps: int) -> float:
+    """Operations of a pretraining of that shape and length, as `pretraining.flops_per_token` counts them."""
+    from helpers import pretraining
+
+    config = {"hidden_size": hidden_size, "intermediate_size": 4 * hidden_size}
+    config |= {"num_hidden_layers": layers, "vocab_size": VOCAB_SIZE}
+    return steps * BATCH_SIZE * LENGTH * pretraining.flops_per_token(config, LENGTH)
+
+
+@check("a dict of layers, hidden_size and steps, all whole numbers")
+def budget(answer: dict) -> Finding:
+    """Judge whether a plan for a pretraining fits a budget of operations, and uses it."""
+    if missing := [name for name in ("layers", "hidden_size", "steps") if name not in answer]:
+        return f"your dict lacks {' and '.join(missing)}."
+    for name, value in answer.items():
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            return f"{name} is {value!r}: expected a whole number from 1."
+    layers, hidden_size, steps = answer["layers"], answer["hidden_size"], answer["steps"]
+    if hidden_size % HEAD_SIZE:
+        return f"hidden_size is {hidden_size}: expected a multiple of {HEAD_SIZE}, the size of a head."
+    flop = flop_of(layers, hidden_size, steps)
+    if flop > BUDGET_FLOP:
+        most = int(steps * BUDGET_FLOP / flop)
+        return f"{flop / 1e12:.2f} TFLOP are more than {BUDGET_FLOP / 1e12:.0f}: this shape can have {most:,} steps."
+    if flop < 0.8 * BUDGET_FLOP:
+        return f"that is {flop / BUDGET_FLOP:.0%} of the budget. What is left over teaches nothing: spend it."
+    return f"Right: {flop / BUDGET_FLOP:.0%} of the budget. The next cell says what it buys."
 
 
 @check("a whole number of fine-tunings", 0.0015)

@@ -1,17 +1,18 @@
-"""Pretraining a small BERT: a vocabulary, packed text, masks, and the loop of “Pretrain a BERT”.
+"""Pretraining a small BERT: a vocabulary, masks, and the loop of “Pretrain a BERT”.
 
 Like `training`, it knows nothing of energy.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from tokenizers.implementations import BertWordPieceTokenizer
 from torch.nn import functional as F
 from tqdm.auto import tqdm
-from transformers import BertTokenizer, DataCollatorForLanguageModeling, PreTrainedTokenizerBase
+from transformers import BertTokenizer, PreTrainedTokenizerBase
 
 from helpers.machine import RETURN_MEMORY_STEPS, release_memory
 from helpers.training import TrainingError, choose, new_accelerator, quiet
@@ -19,10 +20,11 @@ from helpers.transformer import LanguageModel
 from helpers.values import require_range
 
 ALPHABET = 200  # distinct characters that get tokens of their own; rarer ones become [UNK]
+PADDING = 0  # [PAD], the first of BERT's special tokens
 MASKED_FRACTION = 0.15
 BETAS = (0.9, 0.98)  # AdamW's; the second is lower than usual, as in RoBERTa: runs here are short
-POSITION_STD = 0.04  # twice BERT's for random weights: words grow fast, and positions must not drown
-EVALUATION_ROWS = 128  # sequences a batch where no gradient is kept
+POSITION_STD = 0.04  # twice that of random weights, so that the sum of both still tells where a token stands
+EVALUATION_ROWS = 128  # a batch where no gradient is kept
 
 Loss = Callable[[LanguageModel, torch.Tensor], torch.Tensor]
 
@@ -31,8 +33,8 @@ Loss = Callable[[LanguageModel, torch.Tensor], torch.Tensor]
 class PretrainingHistory:
     """What happened in pretraining, as data.
 
-    `loss` of every step, in nats a token that was asked for; `tokens` read, masked or not; `seconds` on the
-    clock; `stopped` "end" or "interrupted"; and the `optimizer`, to go on with in a later call.
+    `loss` of every step, in nats a token that was asked for; `tokens` read, padding included; `seconds` on
+    the clock; `stopped` "end" or "interrupted"; and the `optimizer`, to go on with in a later call.
     """
 
     loss: list[float] = field(default_factory=list)
@@ -61,13 +63,8 @@ class PretrainingSettings:
         require_range("decay_steps", self.decay_steps, 0, self.steps, whole=True, error=TrainingError)
 
 
-@dataclass(frozen=True)
-class MaskedScore:
-    """How well a model restores masked tokens.
-
-    `loss`, the mean cross-entropy in nats of the `tokens` that were masked; `top1` and `top5`, the fractions
-    of them that are the model's first guess, or one of its first five.
-    """
+class MaskedScore(NamedTuple):
+    """How well masked `tokens` were restored: `loss` in nats, fractions found at first guess and in five."""
 
     loss: float
     top1: float
@@ -75,10 +72,8 @@ class MaskedScore:
     tokens: int
 
     def __str__(self) -> str:
-        return (
-            f"loss {self.loss:.2f} nats, {self.top1:.1%} right at the first guess, {self.top5:.1%} in five "
-            f"({self.tokens:,} masked tokens)"
-        )
+        right = f"{self.top1:.1%} right at the first guess, {self.top5:.1%} in five"
+        return f"loss {self.loss:.2f} nats, {right} ({self.tokens:,} masked tokens)"
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerBase:
@@ -95,78 +90,82 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenize
     learned = BertWordPieceTokenizer(lowercase=True)
     learned.train_from_iterator(iter(texts), vocab_size, limit_alphabet=ALPHABET, show_progress=False)
     vocabulary = learned.get_vocab()
-    if len(vocabulary) <= 5:
-        raise TrainingError("There is no text to learn a vocabulary from: expected at least one word.")
-    if len(vocabulary) > vocab_size:
+    if not 5 < len(vocabulary) <= vocab_size:
         raise TrainingError(
-            f"vocab_size is {vocab_size}: the letters of these texts and the special tokens alone take "
-            f"{len(vocabulary)} tokens. Expected more than that; 2,000 is fair for a small model."
+            f"vocab_size is {vocab_size}: expected texts with words, and more tokens than their letters and "
+            f"the special tokens alone take, {len(vocabulary)}. 2,000 is fair for a small model."
         )
     return BertTokenizer(vocab=vocabulary, do_lower_case=True)
 
 
-def pack(texts: Iterable[str], tokenizer: PreTrainedTokenizerBase, length: int) -> torch.Tensor:
-    """Cut texts, written one after another, into sequences of one length: nothing is padding.
+def frequencies(rows: torch.Tensor, vocab_size: int, never: Sequence[int]) -> torch.Tensor:
+    """How often each token occurs in rows of ids (float, vocabulary): sums to 1, and is 0 for some.
 
-    Each sequence begins with [CLS]; [SEP] stands where a text ends. What is left over at the end is dropped.
-    There is at least one sequence (int64, sequences x length), or it raises `TrainingError`.
+    A token that isn't in the rows counts as once; those in `never` are never asked for.
     """
-    require_range("length", length, 2, 100_000, whole=True, error=TrainingError)
-    texts, parts = list(texts), []
-    for start in range(0, len(texts), 10_000):  # as Python's lists all ids at once would take 200 MB
-        rows = tokenizer(texts[start : start + 10_000], add_special_tokens=False, verbose=False)["input_ids"]
-        parts.append(torch.tensor([token for row in rows for token in [*row, tokenizer.sep_token_id]]))
-    tokens = torch.cat(parts) if parts else torch.tensor([], dtype=torch.long)
-    count = len(tokens) // (length - 1)
-    if count == 0:
-        raise TrainingError(
-            f"The corpus has {len(tokens)} tokens: expected at least {length - 1}, enough for one sequence "
-            f"of {length}. Give more text."
-        )
-    body = tokens[: count * (length - 1)].view(count, length - 1)
-    return torch.cat([torch.full((count, 1), tokenizer.cls_token_id), body], dim=1)
+    counts = torch.bincount(rows.flatten(), minlength=vocab_size).clamp(min=1).float()
+    counts[never] = 0
+    return counts / counts.sum()
 
 
-def start(config: Mapping, sequences: torch.Tensor, tokenizer: PreTrainedTokenizerBase) -> LanguageModel:
-    """Make a model with random weights that knows what counting knows, and which positions are neighbors.
+def start(config: Mapping, p: torch.Tensor) -> LanguageModel:
+    """Make a model with random weights, but that knows how frequent tokens are, and where neighbors are.
 
-    Its bias is the logarithm of each token's frequency; special tokens, never asked for, have next to none.
+    Its bias is the logarithm of the `frequencies` p. Each head first looks one or more places to the left or
+    right: a short run would spend most of its time on finding out who stands next to whom.
     """
     model = LanguageModel(config)
-    counts = torch.bincount(sequences.flatten(), minlength=len(tokenizer)).clamp(min=1).float()
-    counts[tokenizer.all_special_ids] = 0
+    heads, length = config["num_attention_heads"], config["max_position_embeddings"]
+    size = config["hidden_size"] // heads
+    turns = [turn((head // 2 + 1) * (-1) ** (head + 1), size) for head in range(heads)]
     with torch.no_grad():
-        model.bias.copy_((counts / counts.sum()).clamp(min=1e-9).log())
-        model.body.positions.weight.copy_(sinusoids(*model.body.positions.weight.shape))
+        model.bias.copy_(p.clamp(min=1e-9).log())
+        waves = sinusoids(torch.arange(length), size).repeat(1, heads)
+        model.body.positions.weight.copy_(2**0.5 * POSITION_STD * waves)
+        for block in model.body.blocks:
+            block.attention.query.weight.copy_(torch.eye(heads * size))
+            block.attention.key.weight.copy_(torch.block_diag(*turns))
     return model
 
 
-def sinusoids(length: int, hidden_size: int) -> torch.Tensor:
-    """Vectors for positions that are alike where positions are near (Vaswani et al., 2017).
+def sinusoids(places: torch.Tensor, size: int) -> torch.Tensor:
+    """Sines, then cosines, of waves of different lengths at each place (float32, places x size).
 
-    From random vectors a short run never finds out which positions are neighbors, and without that a
-    sentence is a bag of words. The slowest wave is some six hundred positions long. They are sines, then
-    cosines (float32, length x hidden_size), with a standard deviation near `POSITION_STD`.
+    The vectors of two places less than `size` apart are perpendicular.
     """
-    frequency = 100.0 ** (-torch.arange(0, hidden_size, 2) / hidden_size)
-    angle = torch.arange(length).unsqueeze(1) * frequency
-    return 2**0.5 * POSITION_STD * torch.cat([angle.sin(), angle.cos()], dim=1)
+    angle = places.unsqueeze(1) * torch.pi * (torch.arange(size // 2) + 0.5) / (size // 2)
+    return torch.cat([angle.sin(), angle.cos()], dim=1)
 
 
-def masker(tokenizer: PreTrainedTokenizerBase, seed: int) -> Callable[[list], dict]:
-    """Transformers' masking, which the notebook writes out: 15 % of tokens, of these 80/10/10.
+def turn(offset: int, size: int) -> torch.Tensor:
+    """The matrix (size x size) that makes each place's vector of `sinusoids` that of `offset` places before.
 
-    From a list of sequences to `input_ids` and `labels`, both (rows, length); -100 where nothing is asked.
+    As the weight of a head's keys, beside queries that stay as they are, it makes place i look at i + offset.
     """
-    collator = DataCollatorForLanguageModeling(tokenizer, mlm_probability=MASKED_FRACTION, seed=seed)
-    collator.create_rng()  # transformers 5.15 would take a seed of 0 for none, later
-    return collator
+    places = torch.arange(4 * size)
+    return torch.linalg.lstsq(sinusoids(places, size), sinusoids(places - offset, size)).solution.T
+
+
+def mask(x: torch.Tensor, tokenizer: PreTrainedTokenizerBase, generator: torch.Generator) -> tuple:
+    """BERT's masking, as the notebook has it: 15 % of tokens are chosen, of these 80/10/10.
+
+    From ids (int64, rows x length) to `input_ids` and `labels` of the same shape; labels are -100 where
+    nothing is asked. Special tokens, padding among them, are never chosen.
+    """
+    special = torch.isin(x, torch.tensor(tokenizer.all_special_ids))
+    chances = torch.full(x.shape, MASKED_FRACTION).masked_fill(special, 0.0)
+    chosen = torch.bernoulli(chances, generator=generator).bool()
+    hidden = chosen & torch.bernoulli(torch.full(x.shape, 0.8), generator=generator).bool()
+    swapped = chosen & ~hidden & torch.bernoulli(torch.full(x.shape, 0.5), generator=generator).bool()
+    input_ids = x.masked_fill(hidden, tokenizer.mask_token_id)
+    input_ids[swapped] = torch.randint(len(tokenizer), x.shape, generator=generator)[swapped]
+    return input_ids, x.where(chosen, -100)
 
 
 def masked(tokenizer: PreTrainedTokenizerBase, seed: int) -> Loss:
     """A loss for `pretrain`, which masks each batch anew."""
-    mask = masker(tokenizer, seed)
-    return lambda model, x: masked_loss(model, **mask(list(x)))
+    generator = torch.Generator().manual_seed(seed)
+    return lambda model, x: masked_loss(model, *mask(x, tokenizer, generator))
 
 
 def masked_loss(model: LanguageModel, input_ids: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -176,15 +175,16 @@ def masked_loss(model: LanguageModel, input_ids: torch.Tensor, labels: torch.Ten
 
 
 def _at_masks(model: LanguageModel, input_ids: torch.Tensor, labels: torch.Tensor) -> tuple:
-    masked, device = labels != -100, model.bias.device
-    return model.head(model.body(input_ids.to(device))[masked.to(device)]), labels[masked].to(device)
+    input_ids, labels = input_ids.to(model.bias.device), labels.to(model.bias.device)
+    masked = labels != -100
+    return model.head(model.body(input_ids, input_ids != PADDING)[masked]), labels[masked]
 
 
 def causal_loss(model: LanguageModel, x: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy of each next token of sequences (int64, rows x length), in nats, for `pretrain`."""
+    """Cross-entropy in nats of each next token (int64, rows x length), padding left out; for `pretrain`."""
     x = x.to(model.bias.device)
     logits = model(x[:, :-1], causal=True)
-    return F.cross_entropy(logits.float().flatten(0, 1), x[:, 1:].flatten())
+    return F.cross_entropy(logits.float().flatten(0, 1), x[:, 1:].flatten(), ignore_index=PADDING)
 
 
 def evaluate_masked(
@@ -192,12 +192,11 @@ def evaluate_masked(
 ) -> MaskedScore:
     """Score a model on held-out sequences; the same tokens are masked every time."""
     _require_fit(model, sequences)
-    batch = masker(tokenizer, seed=0)(list(sequences))
-    parts = (batch[name].split(EVALUATION_ROWS) for name in ("input_ids", "labels"))
+    batch = mask(sequences, tokenizer, torch.Generator().manual_seed(0))
     loss = top1 = top5 = tokens = 0.0
     with torch.inference_mode():
-        for input_ids, labels in zip(*parts, strict=True):
-            logits, truth = _at_masks(model, input_ids, labels)
+        for rows in zip(*(part.split(EVALUATION_ROWS) for part in batch), strict=True):
+            logits, truth = _at_masks(model, *rows)
             right = logits.topk(5).indices == truth.unsqueeze(1)
             loss += F.cross_entropy(logits.float(), truth, reduction="sum").item()
             tokens += len(truth)
@@ -213,16 +212,16 @@ def guess(model: LanguageModel, tokenizer: PreTrainedTokenizerBase, sentence: st
     return dict(zip(tokenizer.convert_ids_to_tokens(best.indices), best.values.tolist(), strict=True))
 
 
-def flops_per_token(config: Mapping, length: int, asked: float = MASKED_FRACTION) -> float:
+def flops_per_token(config: Mapping, length: int) -> float:
     """Floating-point operations of training on one token: forward, and twice that backward.
 
     Matrix products only: a weight costs one multiplication and one addition a token, attention adds its two
-    products over the sequence, and the head runs for the fraction of tokens that is `asked` for.
+    products over the sequence, and the head runs for the masked fraction.
     """
     hidden, inner, layers = config["hidden_size"], config["intermediate_size"], config["num_hidden_layers"]
     weights = layers * (4 * hidden**2 + 2 * hidden * inner)
     attention = layers * 2 * length * hidden
-    head = asked * (hidden**2 + hidden * config["vocab_size"])
+    head = MASKED_FRACTION * (hidden**2 + hidden * config["vocab_size"])
     return 6 * (weights + attention + head)
 
 
@@ -233,7 +232,7 @@ def pretrain(
     *,
     steps: int,
     optimizer: torch.optim.Optimizer | None = None,
-    watch: Callable[[int], None] | None = None,
+    watch: Callable[[int], None] = lambda step: None,
     **settings,
 ) -> PretrainingHistory:
     """Pretrain in place: AdamW, the learning rate going up, staying, and going down.
@@ -244,33 +243,30 @@ def pretrain(
     Parameters
     ----------
     sequences : torch.Tensor, int64, shape (rows, length)
-        From `pack`. Batches are drawn in a random order, pass after pass.
+        Batches are drawn in a random order, pass after pass.
     loss : callable
-        Takes the model and a batch of sequences, gives what to minimize: `masked(tokenizer, seed)`, or
-        `causal_loss`.
+        From the model and a batch to what to minimize: `masked(tokenizer, seed)`, or `causal_loss`.
     optimizer : torch.optim.Optimizer, optional
         Of an earlier call's history, with the same model.
-    watch : callable, optional
-        Called with the number of steps made, before the first and after each; it isn't in `seconds`.
+    watch : callable
+        Called with the number of steps made, before the first and after each; not in the `seconds`.
     **settings
         `batch_size` (32), `learning_rate` (1e-3), `seed` (0); `warmup_steps` and `decay_steps` (0), in which
         it rises from 0 at the start, and falls to 0 at the end; `precision`, "bf16" or "no" (fp32).
-        An unknown setting raises `TrainingError`, as do model, optimizer and data that do not fit.
+        An unknown setting raises `TrainingError`, as do a model and data that do not fit.
     """
     chosen: PretrainingSettings = choose(PretrainingSettings, {"steps": steps, **settings})
     _require_fit(model, sequences)
     require_range("batch_size", chosen.batch_size, 1, len(sequences), whole=True, error=TrainingError)
-    _require_own(optimizer, model)
     accelerator = new_accelerator(chosen.precision)
     model.to(accelerator.device)
     optimizer = optimizer or torch.optim.AdamW(model.parameters(), betas=BETAS, fused=True)
     history = PretrainingHistory(optimizer=optimizer)
     rows = batches(sequences, chosen.batch_size, chosen.seed)
     try:
+        watch(0)
         for step in tqdm(range(steps), desc="pretrain", unit="step", disable=quiet(), leave=False):
-            if watch is not None:
-                watch(step)
-            start = time.perf_counter()
+            begun = time.perf_counter()
             up, down = (step + 1) / (chosen.warmup_steps + 1), (steps - step) / (chosen.decay_steps + 1)
             for group in optimizer.param_groups:
                 group["lr"] = chosen.learning_rate * min(1, up, down)
@@ -285,9 +281,8 @@ def pretrain(
             if len(history.loss) % RETURN_MEMORY_STEPS == 0:
                 release_memory(collect=False)
             history.tokens += x.numel()
-            history.seconds += time.perf_counter() - start
-        if watch is not None:
-            watch(steps)
+            history.seconds += time.perf_counter() - begun
+            watch(step + 1)
     except KeyboardInterrupt:
         history.stopped = "interrupted"
     finally:
@@ -308,7 +303,7 @@ def _require_fit(model: LanguageModel, sequences: torch.Tensor) -> None:
     """Refuse a model and sequences that do not belong together."""
     known, positions = model.config["vocab_size"], model.config["max_position_embeddings"]
     if len(sequences) == 0:
-        raise TrainingError("The corpus is empty: expected at least one sequence, as from `pack`.")
+        raise TrainingError("The corpus is empty: expected at least one sequence.")
     if (highest := int(sequences.max())) >= known:
         raise TrainingError(
             f"The sequences hold token {highest:,}, the model knows 0 to {known - 1:,}: they were packed "
@@ -316,16 +311,6 @@ def _require_fit(model: LanguageModel, sequences: torch.Tensor) -> None:
         )
     if (length := sequences.shape[1]) > positions:
         raise TrainingError(
-            f"The sequences are {length} tokens long, the model has {positions} positions: "
-            f"pack with length={positions} or less."
-        )
-
-
-def _require_own(optimizer: torch.optim.Optimizer | None, model: LanguageModel) -> None:
-    """Refuse an optimizer that moves another model's weights: this one would learn nothing."""
-    groups = optimizer.param_groups if optimizer else []
-    if not {id(each) for group in groups for each in group["params"]} <= set(map(id, model.parameters())):
-        raise TrainingError(
-            "The optimizer moves another model's weights: expected that of an earlier call with this model. "
-            "Leave it out to start with a new one."
+            f"The sequences are {length} tokens long, the model has {positions} positions: make the "
+            f"sequences that long or shorter."
         )

@@ -160,10 +160,10 @@ class Classifier(nn.Module):
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         """Logits (float, batch x 2) of token ids and their mask (int64, batch x length)."""
-        return self.classifier(_mean(self.body(input_ids, attention_mask), attention_mask))
+        return self.classifier(mean(self.body(input_ids, attention_mask), attention_mask))
 
 
-def _mean(vectors: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+def mean(vectors: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
     """The mean of each row's vectors (batch x length x hidden), padding left out."""
     real = attention_mask.unsqueeze(-1).to(vectors.dtype)
     return (vectors * real).sum(dim=1) / real.sum(dim=1)
@@ -228,33 +228,6 @@ def load(seed: int) -> Classifier:
     body = {name: weight for name, weight in weights.items() if name.startswith("body.")}
     model.load_state_dict(model.state_dict() | body)
     return model
-
-
-def mean_classifier(source: Any) -> nn.Module:
-    """Transformers' BERT with a new head for two classes on the mean of all tokens' vectors, not on [CLS]'s.
-
-    Masked language modeling asks [CLS] nothing, so a model pretrained on that alone has put nothing there.
-    `source` is a folder with weights, such as `assets.resolve_model("pocket-bert")`, or a `BertConfig`, for
-    random weights.
-    """
-    from transformers import BertConfig, BertModel, BertPreTrainedModel
-    from transformers.modeling_outputs import SequenceClassifierOutput
-
-    class MeanClassifier(BertPreTrainedModel):
-        def __init__(self, config: BertConfig) -> None:
-            super().__init__(config)
-            self.bert = BertModel(config, add_pooling_layer=False)
-            self.classifier = nn.Linear(config.hidden_size, config.num_labels)
-            self.post_init()
-
-        def forward(self, input_ids, attention_mask, labels=None):
-            hidden = self.bert(input_ids, attention_mask=attention_mask).last_hidden_state
-            logits = self.classifier(_mean(hidden, attention_mask))
-            loss = None if labels is None else F.cross_entropy(logits.float(), labels)
-            return SequenceClassifierOutput(loss=loss, logits=logits)
-
-    make = MeanClassifier if isinstance(source, BertConfig) else MeanClassifier.from_pretrained
-    return make(source)
 
 
 def first_position_only(model: nn.Module) -> nn.Module:
