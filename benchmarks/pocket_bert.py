@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 import transformers
 
-from benchmarks import COUNTRY, TODAY, begin, save
+from benchmarks import COUNTRY, TODAY, begin, domains, save
 from helpers import assets, data, energy, pretraining, receipts, transformer
 from helpers.values import replacing
 
@@ -93,6 +93,7 @@ def sit(minutes: float, final: bool) -> None:
         | {"date": TODAY, "threads": torch.get_num_threads()}
         | {"held_out_loss": score.loss, "top1": score.top1, "top5": score.top5}
         | {"loss": curve(history.loss), "cost": meter.result}
+        | {"guesses": {gap: pretraining.guess(model, tokenizer, gap) for gap in domains.GAPS}}
     )
     found = {"final": final and history.stopped == "end", "sittings": sittings}
     keep(model, tokenizer, history.optimizer, found | {"corpus_tokens": sequences.numel()})

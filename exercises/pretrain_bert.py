@@ -10,7 +10,7 @@ MASK_WORDS = (
     "a function that takes x, special_ids, mask_id, vocab_size and generator, and returns two tensors"
 )
 SIGMAS = 5.0  # a fair coin is that far off once in a million draws
-VOCAB_SIZE, LENGTH, BATCH_SIZE, HEAD_SIZE = 2_000, 24, 48, 32  # of every model that the budget is spent on
+VOCAB_SIZE, LENGTH, BATCH_SIZE, HEAD_SIZE = 2_000, 20, 48, 32  # of every model that the budget is spent on
 BUDGET_FLOP = 2e12
 
 
@@ -81,7 +81,7 @@ def flop_of(layers: int, hidden_size: int, steps: int) -> float:
     """Operations of a pretraining of that shape and length, as `pretraining.flops_per_token` counts them."""
     from helpers import pretraining
 
-    config = {"hidden_size": hidden_size, "intermediate_size": 4 * hidden_size}
+    config = {"hidden_size": hidden_size, "intermediate_size": 2 * hidden_size}
     config |= {"num_hidden_layers": layers, "vocab_size": VOCAB_SIZE}
     return steps * BATCH_SIZE * LENGTH * pretraining.flops_per_token(config, LENGTH)
 
@@ -100,7 +100,7 @@ def budget(answer: dict) -> Finding:
     flop = flop_of(layers, hidden_size, steps)
     if flop > BUDGET_FLOP:
         most = int(steps * BUDGET_FLOP / flop)
-        return f"{flop / 1e12:.2f} TFLOP are more than {BUDGET_FLOP / 1e12:.0f}: this shape can have {most:,} steps."
+        return f"{flop / 1e12:.2f} TFLOP of {BUDGET_FLOP / 1e12:.0f}: this shape can have {most:,} steps."
     if flop < 0.8 * BUDGET_FLOP:
         return f"that is {flop / BUDGET_FLOP:.0%} of the budget. What is left over teaches nothing: spend it."
     return f"Right: {flop / BUDGET_FLOP:.0%} of the budget. The next cell says what it buys."

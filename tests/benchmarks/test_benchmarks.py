@@ -5,7 +5,7 @@ import json
 import pytest
 
 from benchmarks import __main__ as benchmarks
-from benchmarks import contestants, labels, pocket_bert
+from benchmarks import contestants, domains, labels, pocket_bert
 from helpers import assets, energy, receipts
 from tools import notebooks
 
@@ -46,10 +46,15 @@ def test_the_receipt_that_ships_holds_the_planned_runs(name, plan):
     assert sorted((run["name"], run["train_rows"], run["seed"]) for run in runs) == sorted(plan)
 
 
-def test_pocket_bert_is_of_the_notebooks_shape_and_its_card_of_its_receipt():
-    asked = notebooks.parameters(notebooks.read(notebooks.course()["pretrain_bert"]))
-    shape = pocket_bert.SHAPE
-    assert asked["length"] == pocket_bert.LENGTH
+def test_the_search_for_a_text_is_of_the_notebooks_shape_and_gaps_and_the_card_of_its_receipt():
+    notebook = notebooks.read(notebooks.course()["pretrain_bert"])
+    asked, shape = notebooks.parameters(notebook), domains.SHAPE
+    assert asked["length"] == domains.LENGTH and asked["batch_size"] == domains.SETTINGS["batch_size"]
     assert (asked["hidden_size"], asked["layers"]) == (shape["hidden_size"], shape["num_hidden_layers"])
+    [cell] = [cell.source for cell in notebook.cells if cell.source.startswith("GAPS = ")]
+    exec(cell, names := {})
+    assert names["GAPS"] == domains.GAPS
+    runs = receipts.replay(domains.RECEIPT).details["runs"]
+    assert [(run["name"], run["vocab_size"], run["heads"]) for run in runs] == domains.CANDIDATES
     stored = receipts.replay(pocket_bert.TARGET / "receipt.json")
     assert pocket_bert.card(stored) == (pocket_bert.TARGET / "README.md").read_text(encoding="utf-8")
