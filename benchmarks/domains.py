@@ -22,7 +22,7 @@ CANDIDATES = [(name, 2_000, "next door") for name in (THINGS, "definitions", "en
 CANDIDATES += [("wikipedia", 2_000, "next door"), (THINGS, 4_000, "next door"), (THINGS, 2_000, "random")]
 SHAPE = {"num_hidden_layers": 2, "hidden_size": 128, "num_attention_heads": 4, "intermediate_size": 256}
 LENGTH, STEPS = 20, 833
-SETTINGS = {"batch_size": 48, "learning_rate": 3e-3, "warmup_steps": 100, "decay_steps": 733}
+SETTINGS = {"batch_size": 48, "learning_rate": 2e-3, "warmup_steps": 100, "decay_steps": 733}
 GAPS = {  # fixed before any model was trained, as are the words that count as sensible
     "a person [MASK] writes books": "who that",
     "a large body [MASK] water": "of",
@@ -31,11 +31,13 @@ GAPS = {  # fixed before any model was trained, as are the words that count as s
     "the [MASK] of making something better": "act process action",
     "a small [MASK] with yellow flowers": "plant tree shrub herb perennial annual vine",
     "a musical [MASK] with strings": "instrument",
-    "a city in northern [MASK]": "italy france england germany india spain california texas russia china "
-    "japan africa europe asia scotland ireland",
+    "a city in northern [MASK]": "italy france germany india spain california texas russia china japan africa "
+    "europe asia england scotland ireland america pennsylvania massachusetts ohio virginia florida poland "
+    "greece egypt mexico canada australia illinois iowa israel turkey sweden norway portugal wales britain "
+    "switzerland nigeria iran iraq brazil argentina chile syria",
     "a unit of [MASK] equal to 100 pounds": "weight mass",
-    "a disease of the [MASK]": "skin eye eyes liver lungs heart brain kidneys blood bones stomach body ear "
-    "nose throat mouth teeth nerves muscles joints intestines",
+    "a disease of the [MASK]": "skin eye eyes liver lungs lung heart brain kidneys kidney blood bones bone "
+    "stomach body ear nose throat mouth teeth nerves muscles joints intestines thyroid bladder",
 }
 
 

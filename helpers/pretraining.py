@@ -108,23 +108,24 @@ def frequencies(rows: torch.Tensor, vocab_size: int, never: Sequence[int]) -> to
     return counts / counts.sum()
 
 
-def start(config: Mapping, p: torch.Tensor) -> LanguageModel:
+def start(config: Mapping, p: torch.Tensor, causal: bool = False) -> LanguageModel:
     """Make a model with random weights, but that knows how frequent tokens are, and where neighbors are.
 
     Its bias is the logarithm of the `frequencies` p. Each head first looks one or more places to the left or
-    right: a short run would spend most of its time on finding out who stands next to whom.
+    right, or if `causal` to the left: a short run would spend most of its time on finding out who stands next
+    to whom.
     """
     model = LanguageModel(config)
     heads, length = config["num_attention_heads"], config["max_position_embeddings"]
     size = config["hidden_size"] // heads
-    turns = [turn((head // 2 + 1) * (-1) ** (head + 1), size) for head in range(heads)]
+    offsets = [-n if causal else (n // 2 + n % 2) * (-1) ** n for n in range(1, heads + 1)]
     with torch.no_grad():
         model.bias.copy_(p.clamp(min=1e-9).log())
         waves = sinusoids(torch.arange(length), size).repeat(1, heads)
         model.body.positions.weight.copy_(2**0.5 * POSITION_STD * waves)
         for block in model.body.blocks:
             block.attention.query.weight.copy_(torch.eye(heads * size))
-            block.attention.key.weight.copy_(torch.block_diag(*turns))
+            block.attention.key.weight.copy_(torch.block_diag(*(turn(offset, size) for offset in offsets)))
     return model
 
 
