@@ -32,9 +32,9 @@ GAPS = {  # fixed before any model was trained, as are the words that count as s
     "a small [MASK] with yellow flowers": "plant tree shrub herb perennial annual vine",
     "a musical [MASK] with strings": "instrument",
     "a city in northern [MASK]": "italy france germany india spain california texas russia china japan "
-    "africa europe asia england scotland ireland america pennsylvania massachusetts ohio virginia florida poland "
-    "greece egypt mexico canada australia illinois iowa israel turkey sweden norway portugal wales britain "
-    "switzerland nigeria iran iraq brazil argentina chile syria",
+    "africa europe asia england scotland ireland america pennsylvania massachusetts ohio virginia florida "
+    "poland greece egypt mexico canada australia illinois iowa israel turkey sweden norway portugal wales "
+    "britain switzerland nigeria iran iraq brazil argentina chile syria",
     "a unit of [MASK] equal to 100 pounds": "weight mass",
     "a disease of the [MASK]": "skin eye eyes liver lungs lung heart brain kidneys kidney blood bones bone "
     "stomach body ear nose throat mouth teeth nerves muscles joints intestines thyroid bladder",
