@@ -108,17 +108,16 @@ def frequencies(rows: torch.Tensor, vocab_size: int, never: Sequence[int]) -> to
     return counts / counts.sum()
 
 
-def start(config: Mapping, p: torch.Tensor, causal: bool = False) -> LanguageModel:
+def start(config: Mapping, p: torch.Tensor) -> LanguageModel:
     """Make a model with random weights, but that knows how frequent tokens are, and where neighbors are.
 
     Its bias is the logarithm of the `frequencies` p. Each head first looks one or more places to the left or
-    right, or if `causal` to the left: a short run would spend most of its time on finding out who stands next
-    to whom.
+    right: a short run would spend most of its time on finding out who stands next to whom.
     """
     model = LanguageModel(config)
     heads, length = config["num_attention_heads"], config["max_position_embeddings"]
     size = config["hidden_size"] // heads
-    offsets = [-n if causal else (n // 2 + n % 2) * (-1) ** n for n in range(1, heads + 1)]
+    offsets = [(n // 2 + 1) * (-1) ** (n + 1) for n in range(heads)]
     with torch.no_grad():
         model.bias.copy_(p.clamp(min=1e-9).log())
         waves = sinusoids(torch.arange(length), size).repeat(1, heads)
