@@ -134,6 +134,18 @@ def test_it_installs_nothing_hides_no_figure_and_expects_no_error(notebook):
             assert not bad.search(cell.source)
 
 
+@and_the_extra
+def test_what_says_that_the_figure_shows_something_stands_below_a_figure(notebook):
+    """One that a helper returns shows only as the last value of its cell."""
+    shown, missing = False, []
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            shown = any("image/png" in output.get("data", {}) for output in cell.outputs)
+        elif re.match(r"The (left |right )?figures? ", cell.source) and not shown:
+            missing.append(cell.source[:80])
+    assert missing == []
+
+
 def test_enough_cells_are_compared_when_they_run_again():
     """Those tagged are, and one without an output compares next to nothing."""
     tagged = [cell for path in PATHS for cell in notebooks.tagged(notebooks.read(path), "nbval-check-output")]
