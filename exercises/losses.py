@@ -45,7 +45,12 @@ def causal_lm(answer: Callable) -> Finding:
     from torch.nn import functional as F
 
     wrong = []
-    for given in (_padded(2, [7, 4, 2], 11), _padded(5, [4, 6], 5), _padded(6, [3], 20), _padded(7, [2, 9], 3)):
+    for given in (
+        _padded(2, [7, 4, 2], 11),
+        _padded(5, [4, 6], 5),
+        _padded(6, [3], 20),
+        _padded(7, [2, 9], 3),
+    ):
         copies = [tensor.clone() for tensor in given]
         got = torch.as_tensor(answer(*copies))
         if got.numel() != 1:
@@ -165,14 +170,16 @@ def find_broken(answer: Callable) -> str:
             return "your test has it the wrong way around: True is for a sound loss, False for a broken one."
         return "your test calls every loss broken, the sound ones too. Does `masked_lm_loss` pass it?"
     if not all(sound):
-        return "two ways to write the sound loss differ in the last digits, and your test refuses one of them."
+        return (
+            "two ways to write the sound loss differ in the last digits, and your test refuses one of them."
+        )
     if len(missed) == len(broken):
         return "every loss passes your test, broken or not. On which input do A and a sound loss differ?"
     if missed:
         return f"{len(missed)} of {len(broken)} broken losses still pass. One of them {missed[0]}."
     return (
-        f"Right: your test lets the sound losses pass and stops {len(broken)} broken ones, among them the three "
-        "suspects. It took an input on which each bug makes a difference; most inputs hide most bugs."
+        f"Right: your test lets the sound losses pass and stops {len(broken)} broken ones, the three suspects "
+        "among them. It took an input on which each bug makes a difference; most inputs hide most bugs."
     )
 
 

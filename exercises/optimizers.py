@@ -99,7 +99,7 @@ def _digits() -> tuple[Any, Any]:
 
 
 def losses_with(multipliers: Sequence[float], learning_rate: float) -> Any:
-    """Train softmax regression by SGD in batches of 8, once for each of 16 seeds; give the 16 losses at the end.
+    """Train softmax regression by SGD in batches of 8, for each of 16 seeds, and give the 16 losses at the end.
 
     Step t has the learning rate `multipliers[t] * learning_rate`. All seeds are trained at once, each on
     batches of its own, which are the same in every call.
@@ -149,8 +149,8 @@ def schedule(answer: Callable) -> str:
         return f"Right: over {SEEDS} seeds your schedule ends lower than the best constant rate by {told}."
     _, steps, gain, multipliers = next(each for each in gains if not each[0])
     if any(better for better, *_ in gains):
-        return f"it holds for one length of run and not for the other ({told}). Use steps, not a fixed number."
-    told = f"against the best constant rate it gains {gain} in {steps} steps; all of the interval must be above 0."
+        return f"it holds for one length of run only ({told}). Use `steps` where you have a fixed number."
+    told = f"in {steps} steps it gains {gain} on the best constant; all of the interval must be above 0."
     if max(multipliers) < 0.1:
         return f"{told} Your multipliers are tiny: 1 is the rival's learning rate, not the rate itself."
     if multipliers[-1] >= multipliers[0] and multipliers[-1] == max(multipliers):
