@@ -178,7 +178,7 @@ def find_broken(answer: Callable) -> str:
     if missed:
         return f"{len(missed)} of {len(broken)} broken losses still pass. One of them {missed[0]}."
     return (
-        f"Right: your test lets the sound losses pass and stops {len(broken)} broken ones, the three suspects "
+        f"Right: your test lets sound losses pass and stops {len(broken)} broken ones, the three suspects "
         "among them. It took an input on which each bug makes a difference; most inputs hide most bugs."
     )
 

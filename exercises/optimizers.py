@@ -99,7 +99,7 @@ def _digits() -> tuple[Any, Any]:
 
 
 def losses_with(multipliers: Sequence[float], learning_rate: float) -> Any:
-    """Train softmax regression by SGD in batches of 8, for each of 16 seeds, and give the 16 losses at the end.
+    """Train softmax regression by SGD in batches of 8, for each of 16 seeds; give the 16 losses at the end.
 
     Step t has the learning rate `multipliers[t] * learning_rate`. All seeds are trained at once, each on
     batches of its own, which are the same in every call.
