@@ -180,10 +180,8 @@ def test_make_says_what_is_wrong_with_a_python_and_a_setup_that_breaks_off_leave
 
 
 def test_a_setup_goes_on_without_the_model_that_the_course_opens_without(tmp_path):
-    inner = "#!/bin/bash\\ncase \\$* in *fetch) exit \\$(cat status);; esac"
-    venv = f'[ "$2" != venv ] || {{ mkdir -p "$3/bin" && printf "{inner}" >"$3/bin/python" && '
-    for here, status in (("models", 1), ("models/all-MiniLM-L6-v2", 1), (".", 130)):
-        (tmp_path / here).mkdir(exist_ok=True)
-        (tmp_path / "status").write_text(str(status))
-        done = make(tmp_path, "setup", script=venv + 'chmod +x "$3/bin/python"; }')
-        assert (done.returncode == 0) == ("Going on" in done.stdout) == (here[-2:] == "v2"), done
+    stub = "mkdir -p .venv/bin; cd .venv/bin; printf '#!/bin/sh\\n[ x$3 != xfetch ]' >python; chmod +x python"
+    for folder, goes_on in (("models", False), ("models/all-MiniLM-L6-v2", True)):
+        (tmp_path / folder).mkdir()
+        done = make(tmp_path, "setup", script=stub)
+        assert (done.returncode == 0) == ("Going on: the course opens" in done.stdout) == goes_on
