@@ -122,7 +122,7 @@ def check_packages() -> Finding:
 def check_model(name: str, model: assets.Model) -> Finding:
     folder = assets.MODELS / model.name
     if model is assets.WRITER and not folder.exists():
-        return Finding(True, name, f"no {model.name}, which only a notebook with it needs", f"run `{FETCH}`")
+        return Finding(True, name, f"{model.name} is absent; the course opens without it", f"run `{FETCH}`")
     return _files(name, folder, model.files(), FETCH)
 
 

@@ -89,7 +89,7 @@ def test_a_package_that_is_absent_or_out_of_bounds(ready, monkeypatch, capsys):
 def test_assets_that_are_wrong(ready, monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(assets, "MODELS", tmp_path)
     absent = checked(capsys)
-    assert absent[0] == 0 and "no SmolLM2-135M-Instruct, which only" in absent[1]["writer"]
+    assert absent[0] == 0 and "SmolLM2-135M-Instruct is absent; " in absent[1]["writer"]
     (tmp_path / assets.WRITER.name).mkdir()
     monkeypatch.setattr(assets, "wrong_files", lambda folder, _: [f"{folder.name}.x is missing"])
     status, lines = checked(capsys)
