@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from torch.nn.utils import prune as torch_prune
 from transformers import BertPreTrainedModel, PreTrainedTokenizerBase
 
-from helpers.compression.exporting import CompressionError, OnnxClassifier, copy_of, export, quantize  # noqa: F401
+from helpers.compression.exporting import CompressionError, OnnxClassifier, copy_of, export, quantize
 from helpers.data import batches
 from helpers.values import plain, require_range
 
