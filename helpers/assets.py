@@ -136,13 +136,12 @@ def fetch_model(model: Model = EMBEDDED) -> Path:
                 return target
             failures.append(f"  - {source}: {failure}\n")
     except OSError as error:
-        reason = f"{MODELS} cannot be written ({error}). Make it writable and try again."
+        reason, remedy = f"{MODELS} cannot be written ({error})", "Make it writable"
         if error.errno == errno.ENOSPC:
-            reason = (
-                f"The disk that holds {MODELS} is full: {model.megabytes} MB are needed for {model.name}; "
-                f"{shutil.disk_usage(ROOT).free / 1e6:.0f} MB are free. Free some space and try again."
-            )
-        raise AssetError(f"{reason} Nothing was kept.") from error
+            free = f"{shutil.disk_usage(ROOT).free / 1e6:.0f} MB are free"
+            needed = f"{model.megabytes} MB are needed for {model.name}"
+            reason, remedy = f"The disk that holds {MODELS} is full: {needed}; {free}", "Free some space"
+        raise AssetError(f"{reason}. {remedy} and try again. Nothing was kept.") from error
     raise AssetError(
         f"The model {model.name} could not be fetched. Tried, in turn:\n{''.join(failures)}"
         "It needs a network once; run `python -m helpers fetch` where there is one. "
@@ -286,10 +285,8 @@ def _from_hub_by_name(name: str) -> str:
             folder = snapshot_download(name, allow_patterns=files, local_files_only=cut_off)
         return folder
     except Exception as error:  # no network shows itself in many ways
-        reason = (
-            f"The model {name!r} is not on this computer and the hub could not be reached "
-            f"({type(error).__name__}). Try again where there is a network."
-        )
+        away = f"the hub could not be reached ({type(error).__name__}). Try again where there is a network."
+        reason = f"The model {name!r} is not on this computer and {away}"
         if isinstance(error, RepositoryNotFoundError | HFValidationError):
             reason = f"There is no model {name!r}: expected a hub name like 'bert-base-uncased'."
         if isinstance(error, GatedRepoError):
