@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from helpers import statistics as ours
-from helpers.statistics import mcnemar, mean_interval, ratio_interval, same_within
+from helpers.statistics import holm, mcnemar, mean_interval, ratio_interval, same_within
 
 
 @pytest.mark.parametrize("size", [3, 5, 8, 20])
@@ -50,6 +50,13 @@ def test_where_nothing_is_there_a_sign_test_and_mcnemar_say_so_and_where_much_is
     apart = [mcnemar(draw.random(200) < 0.9, draw.random(200) < 0.75) < 0.05 for _ in range(200)]
     assert np.mean(equal) < 0.05 and np.mean(apart) > 0.9
     assert mcnemar([True] * 7 + [False] * 1, [False] * 7 + [True]) == pytest.approx(2 * 9 / 2**8)
+
+
+def test_of_many_verdicts_about_nothing_one_in_twenty_sets_holds_a_wrong_one():
+    draw = np.random.default_rng(4)
+    wrong = np.mean([min(holm(draw.random(12).tolist())) < 0.05 for _ in range(2_000)])
+    assert 0.03 < wrong < 0.07
+    assert holm([0.9, 0.001, 0.9]) == pytest.approx([1.0, 0.003, 1.0]) and holm([]) == []
 
 
 @pytest.mark.parametrize("truth", [-0.02, 0.02])
