@@ -29,6 +29,9 @@ install = [ -t 1 ] && quiet= || quiet=--quiet; \
 STOPPED := Setup stopped: pip says above why. The first setup needs a network, and about 3 GB of disk. \
 	Run the same command again: what has been downloaded is kept.
 
+# The other model is for one notebook: a set-up goes on without it.
+WITHOUT := Going on: the course opens without that model. Later, with a network: $(BIN)/python -m helpers fetch
+
 # In a container one is often root, which Jupyter refuses unless told.
 AS_ROOT = $(if $(filter 0,$(shell id -u)),--allow-root)
 # JupyterLab asks no one for news, and looks for no updates: the course opens without a network.
@@ -40,8 +43,8 @@ QUIET_LAB := {"@jupyterlab/apputils-extension:notification": {"fetchNews": "fals
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-setup: $(VENV)/.ready ## make .venv with the pinned packages, and fetch the model
-	@$(BIN)/python -m helpers fetch
+setup: $(VENV)/.ready ## make .venv with the pinned packages, and fetch the models
+	@$(BIN)/python -m helpers fetch || { [ $$? = 1 ] && [ -d models/all-MiniLM-L6-v2 ] && echo "$(WITHOUT)"; }
 
 lab: setup ## open the course in JupyterLab
 	@$(BIN)/python -m jupyter lab $(AS_ROOT) --LabApp.default_url=/lab/tree/$(wildcard notebooks/*_welcome.ipynb)
@@ -67,7 +70,7 @@ notebooks: $(VENV)/.ready-test setup ## execute the notebooks for storage, and r
 extras: $(EXTRA)/.venv/.ready setup ## run the optional TensorFlow notebook, in an environment of its own
 	@$(EXTRA_BIN)/python $(EXTRA)/run.py
 
-clean: ## remove what the commands wrote, except .venv and the model
+clean: ## remove what the commands wrote, except .venv and the models
 	@rm -rf build .pytest_cache .ruff_cache .mypy_cache
 	@find . -name .venv -prune -o \( -name __pycache__ -o -name .ipynb_checkpoints \) -print0 | xargs -0 rm -rf
 

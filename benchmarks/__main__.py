@@ -1,4 +1,4 @@
-"""One table of ratios: the naive recipe against the frugal one, our loop against Trainer; and the plumbing.
+"""One table of ratios: recipes, loops and a plain Transformer, each against a rival; and the plumbing.
 
     python -m benchmarks                       # about a quarter of an hour on 2 quiet cores
     python -m benchmarks --json record.json    # and every figure as a receipt
@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -24,7 +25,7 @@ import transformers
 from accelerate.utils import set_seed
 
 from benchmarks import COUNTRY, begin, recipes, save
-from helpers import assets, data, energy, training
+from helpers import assets, data, energy, pretraining, training, transformer
 
 ROUNDS = 5
 STEP_ROWS = 256  # of naive and frugal, in turns: enough for length bucketing
@@ -32,6 +33,7 @@ LOOP_ROWS, GLUE_ROWS = 640, 160
 BATCH_SIZE, LEARNING_RATE, WARMUP_FRACTION = 32, 1e-4, 0.1
 MATRIX, MATRIX_S = 1_024, 0.5  # whose multiplication a step's rate is held against, and for how long
 LENGTHS = {"full length": 128, "a film sentence's mean": 27}  # tokens
+WINDOW_S = 2.0  # a round of the plain Transformer or of the library's
 BLOCKS = 50  # empty ones, to see what measuring adds
 PAIRS = (("trainer", LOOP_ROWS, "ours", LOOP_ROWS), ("run_glue", GLUE_ROWS, "ours", LOOP_ROWS))
 NOTEBOOK = "import torch, transformers, matplotlib.pyplot; from helpers import data, energy, training"
@@ -122,6 +124,36 @@ def naive_against_frugal() -> dict:
 
     works = {name: work(name) for name in ("naive", "frugal")}
     return ratio("a training step, naive / frugal", energy.repeat(works, ROUNDS, country=COUNTRY))
+
+
+def plain_against_library(training: bool) -> dict:
+    """A step of masked language modeling, or the vectors alone: our plain Transformer and Transformers' BERT.
+
+    Both have pocket-bert's weights, read packed sequences, and compute the head at masked places alone.
+    """
+    folder = assets.resolve_model(assets.POCKET_BERT)
+    config, weights = transformer.stored(folder)
+    library, plain = transformers.BertForMaskedLM.from_pretrained(folder), transformer.LanguageModel(config)
+    plain.load_state_dict(weights)
+    ids = torch.randint(1_000, config["vocab_size"], (BATCH_SIZE, config["max_position_embeddings"]))
+    masked = torch.rand(ids.shape) < pretraining.MASKED_FRACTION
+    vectors = {"plain": plain.body, "library": lambda ids: library.bert(ids).last_hidden_state}
+    heads = {"plain": plain.head, "library": library.cls}
+
+    def step(name: str, model: torch.nn.Module) -> Callable[[], None]:
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, fused=True)
+
+        def train() -> None:
+            logits = heads[name](vectors[name](ids)[masked])
+            torch.nn.functional.cross_entropy(logits, ids[masked]).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+
+        return train if training else torch.inference_mode()(lambda: vectors[name](ids))
+
+    works = {name: step(name, model.eval()) for name, model in (("plain", plain), ("library", library))}
+    what = "a training step" if training else "a prediction"
+    return ratio(f"{what}, plain / library", energy.repeat(works, ROUNDS, country=COUNTRY, window_s=WINDOW_S))
 
 
 def in_turns(first: str, first_rows: int, second: str, second_rows: int) -> dict:
@@ -217,7 +249,8 @@ def main() -> None:
     if asked.json is not None and not asked.json.parent.is_dir():
         parser.error(f"there is no folder {asked.json.parent}: make it first, or name another.")
     pairs = []
-    for make in (naive_against_frugal, *(partial(in_turns, *pair) for pair in PAIRS)):
+    plain = (partial(plain_against_library, training) for training in (True, False))
+    for make in (*plain, naive_against_frugal, *(partial(in_turns, *pair) for pair in PAIRS)):
         found = make()
         pairs.append(found)
         low, high = found["time_interval"]

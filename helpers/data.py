@@ -187,15 +187,10 @@ def batches(
     """Batches by length bucketing: rows of similar length, padded to the longest of their batch.
 
     A batch has `input_ids` and `attention_mask` (int64, batch x longest), `labels` (int64, batch) and `index`
-    (int64, batch: the row in `dataset`).
+    (int64, batch: the row in `dataset`, which is from `tokenize` and has a column `label`).
 
-    Parameters
-    ----------
-    dataset : datasets.Dataset
-        From `tokenize`, with a column `label`.
-    shuffle : bool
-        For training, buckets of random rows in a random order, which `seed` decides; each pass draws the
-        next one. For evaluation, all rows sorted by length, the longest first.
+    With `shuffle`, for training, they are buckets of random rows in a random order, which `seed` decides;
+    each pass draws the next one. Without, for evaluation, all rows are sorted by length, the longest first.
     """
     import torch
     from torch.utils.data import BatchSampler, DataLoader

@@ -19,6 +19,7 @@ DISK_GB, MEMORY_GB = 1.0, 1.8  # the model and the executed copies; the largest 
 SMALL_GB = 3.0  # as on Binder, where the whole course takes long
 QUICK = "for a first look, on less data: make run PROFILE=quick"
 NOT_ON_COLAB = {"jupyterlab", "nbclient", "nbformat", "nbconvert", "ipykernel"}
+FETCH = "python -m helpers fetch"
 INSTALL = "make setup, or: python -m pip install -r requirements.txt"
 
 
@@ -47,7 +48,8 @@ def check() -> bool:
     """Print a line for each finding, and return whether all of them are OK."""
     findings = [check_python()]
     if findings[0].ok:
-        findings += [check_packages(), check_model(), check_data(), check_disk(), check_memory()]
+        findings += [check_packages(), check_model("model", assets.EMBEDDED)]
+        findings += [check_model("writer", assets.WRITER), check_data(), check_disk(), check_memory()]
         findings += [check_threads(), check_gpu(), check_energy()]
     for finding in findings:
         print(finding)
@@ -117,8 +119,11 @@ def check_packages() -> Finding:
     return Finding(True, "packages", f"{len(found)} within their bounds; {shown}")
 
 
-def check_model() -> Finding:
-    return _files("model", assets.MODELS / assets.MODEL, assets.MODEL_FILES, "python -m helpers fetch")
+def check_model(name: str, model: assets.Model) -> Finding:
+    folder = assets.MODELS / model.name
+    if model is assets.WRITER and not folder.exists():
+        return Finding(True, name, f"{model.name} is absent; the course opens without it", f"run `{FETCH}`")
+    return _files(name, folder, model.files(), FETCH)
 
 
 def check_data() -> Finding:
@@ -128,10 +133,10 @@ def check_data() -> Finding:
         return Finding(False, "data", str(error))
 
 
-def _files(name: str, folder: Path, sums: dict[str, str], command: str) -> Finding:
-    if wrong := assets.wrong_files(folder, sums):
+def _files(name: str, folder: Path, expected: dict[str, Any], command: str) -> Finding:
+    if wrong := assets.wrong_files(folder, expected):
         return Finding(False, name, f"{'; '.join(wrong)} in {folder}", f"run `{command}`")
-    return Finding(True, name, f"{folder.name}, {len(sums)} files with the expected SHA-256")
+    return Finding(True, name, f"{folder.name}, {len(expected)} files as expected")
 
 
 def check_disk() -> Finding:

@@ -20,23 +20,14 @@ COLORS = {
 
 def style() -> None:
     """Apply the course's look to every figure drawn from here on."""
-    mpl.rcParams.update(
-        {
-            "axes.axisbelow": True,  # the grid behind the bars
-            "axes.grid": True,
-            "axes.prop_cycle": mpl.rcsetup.cycler(color=list(COLORS.values())),
-            "axes.spines.right": False,
-            "axes.spines.top": False,
-            "axes.titlelocation": "left",
-            "axes.titlesize": 11,
-            "figure.constrained_layout.use": True,
-            "figure.dpi": 90,
-            "figure.figsize": (7, 3.6),
-            "font.size": 10,
-            "grid.alpha": 0.3,
-            "legend.frameon": False,
-        }
-    )
+    mpl.rc("axes", prop_cycle=mpl.rcsetup.cycler(color=list(COLORS.values())))
+    mpl.rc("axes", titlelocation="left", titlesize=11, grid=True, axisbelow=True)  # the grid behind the bars
+    mpl.rc("axes.spines", right=False, top=False)
+    mpl.rc("figure", dpi=90, figsize=(7, 3.6))
+    mpl.rc("figure.constrained_layout", use=True)
+    mpl.rc("font", size=10)
+    mpl.rc("grid", alpha=0.3)
+    mpl.rc("legend", frameon=False)
 
 
 def intervals(rows: Sequence[tuple[str, float, float, float]], title: str, unit: str):
@@ -49,9 +40,8 @@ def intervals(rows: Sequence[tuple[str, float, float, float]], title: str, unit:
         raise ValueError(f"No value for {', '.join(unknown)}: leave the row out, and say why in the text.")
     figure, axes = plt.subplots(figsize=(7, 0.9 + 0.45 * len(rows)))
     for place, (_, value, low, high) in enumerate(reversed(rows)):
-        axes.errorbar(
-            value, place, xerr=[[value - low], [high - value]], fmt="o", capsize=3, color=COLORS["blue"]
-        )
+        error = [[value - low], [high - value]]
+        axes.errorbar(value, place, xerr=error, fmt="o", capsize=3, color=COLORS["blue"])
         axes.annotate(f"{value:.3g}", (value, place), textcoords="offset points", xytext=(0, 7), ha="center")
     axes.set_yticks(range(len(rows)), [name for name, *_ in reversed(rows)])
     axes.set(ylim=(-0.5, len(rows) - 0.3), xlabel=unit, title=title)

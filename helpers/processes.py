@@ -25,15 +25,8 @@ class Job(psutil.Popen):
 
     It runs in the course's folder and finds `helpers`. Iterate over it for its output, line by line as it
     comes, error messages included; the loop ends when the job has. Lines that a Python program prints with
-    `flush=True` come at once.
-
-    Parameters
-    ----------
-    command : sequence of str or path
-        A program and its arguments.
-    threads : int
-        Threads that each process may compute with. Two processes with two each would stand in each
-        other's way on two cores.
+    `flush=True` come at once. `command` is a program and its arguments, and `threads` what each process may
+    compute with: two processes with two threads each would stand in each other's way on two cores.
 
     Examples
     --------

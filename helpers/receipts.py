@@ -264,10 +264,8 @@ def _value(figure: Figure) -> tuple[str, str]:
     """A figure and its range, in words."""
     results = figure.results()
     if isinstance(figure, energy.Comparison):
-        first, second = figure.names
-        verdict = {None: "undecided", first: "the first uses less", second: "the second uses less"}
-        value = f"time x {figure.time.mean:.3g}, energy x {figure.energy.mean:.3g}: {verdict[figure.winner]}"
-        return value, f"{figure.energy.low:.3g} to {figure.energy.high:.3g}"
+        pair, time, found = " / ".join(figure.names), figure.time, figure.energy
+        return f"{pair} = {time.mean:.3g} in time, {found.mean:.3g} in energy", display.between(*found[1:3])
     if isinstance(figure, energy.Training) and not figure.reached:
         return f"missed {figure.target:.1%}", ""
     unit, names = "Wh", ["energy_wh", "low_wh", "high_wh"]

@@ -187,9 +187,8 @@ class _Run:
         """Note an epoch's end in the history, and print it."""
         loss = sum(self.history.loss[-self.steps_per_epoch :]) / self.steps_per_epoch
         seconds = time.perf_counter() - self.start
-        self.history.epochs.append(
-            {"epoch": epoch + 1, "loss": loss, "accuracy": accuracy, "seconds": seconds}
-        )
+        ended = {"epoch": epoch + 1, "loss": loss, "accuracy": accuracy, "seconds": seconds}
+        self.history.epochs.append(ended)
         self.bar.write(
             f"epoch {epoch + 1} of {self.settings.epochs}: loss {loss:.3f}, "
             f"validation accuracy {accuracy:.1%}, {seconds:.0f} s"
@@ -302,9 +301,8 @@ def choose(kind: type, given: dict[str, Any]) -> Any:
 def new_accelerator(precision: str | None) -> Accelerator:
     """Accelerate's accelerator in "bf16" or "no" (fp32), the faster of the two if None."""
     if precision not in (None, "bf16", "no"):
-        raise TrainingError(
-            f"precision is {precision!r}: expected 'bf16', 'no' (fp32) or None, the faster one."
-        )
+        expected = "'bf16', 'no' (fp32) or None, the faster one"
+        raise TrainingError(f"precision is {precision!r}: expected {expected}.")
     AcceleratorState._reset_state()  # else the precision of the first call in this process would stay
     return Accelerator(mixed_precision=precision or best_precision())
 

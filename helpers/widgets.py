@@ -13,19 +13,13 @@ from IPython import display
 def explore(draw: Callable, alt: str, **controls) -> None:
     """Show `draw(**values)` as an image, and redraw it when a control moves.
 
-    With COURSE_STATIC=1, as for stored notebooks and tests, one image is shown, at the values that
-    the controls start with. An `Image` is updated, and not an `Output` widget: executing those
-    without a browser can wait forever.
+    `draw` takes the controls' values by name and returns a matplotlib Figure; `alt` is one sentence that says
+    what it shows to someone who cannot see it; `controls` are widgets that have a value, or it raises
+    `TypeError`, such as ``temperature=ipywidgets.FloatSlider(value=1, min=0.1, max=5)``.
 
-    Parameters
-    ----------
-    draw : callable
-        Takes the controls' values by name, returns a matplotlib Figure.
-    alt : str
-        One sentence that says what the figure shows to someone who cannot see it.
-    **controls : ipywidgets.Widget
-        Such as ``temperature=ipywidgets.FloatSlider(value=1, min=0.1, max=5)``; without a `value`, it raises
-        TypeError.
+    With COURSE_STATIC=1, as for stored notebooks and tests, one image is shown, at the values that the
+    controls start with. An `Image` is updated, and not an `Output` widget: executing those without a browser
+    can wait forever.
     """
     for name, control in controls.items():
         if not isinstance(control, ipywidgets.ValueWidget):

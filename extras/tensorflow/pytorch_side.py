@@ -41,7 +41,7 @@ def complete(order: dict) -> dict:
 
 
 def digits_network() -> nn.Sequential:
-    """The network of “Losses”."""
+    """The network of “Optimizers”."""
     return nn.Sequential(nn.Linear(784, 256), nn.ReLU(), nn.Linear(256, 10))
 
 

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from torch.nn.utils import prune as torch_prune
 from transformers import BertPreTrainedModel, PreTrainedTokenizerBase
 
-from helpers.compression.exporting import CompressionError, OnnxClassifier, copy_of, export, quantize  # noqa: F401
+from helpers.compression.exporting import CompressionError, OnnxClassifier, copy_of, export, quantize
 from helpers.data import batches
 from helpers.values import plain, require_range
 
@@ -197,10 +197,8 @@ def trim(
         raise CompressionError("The model was trimmed before: expected one with all its tokens. Trim that.")
     kept = sorted({token for row in rows["input_ids"][:] for token in row} | set(tokenizer.all_special_ids))
     if kept[-1] >= len(words.weight):
-        raise CompressionError(
-            f"The rows hold token {kept[-1]}, the model has {len(words.weight)}: expected rows of its own "
-            "tokenizer."
-        )
+        found = f"The rows hold token {kept[-1]}, the model has {len(words.weight)}"
+        raise CompressionError(f"{found}: expected rows of its own tokenizer.")
     place = torch.full((len(words.weight),), kept.index(tokenizer.unk_token_id), device=words.weight.device)
     place[kept] = torch.arange(len(kept), device=place.device)
     vectors = torch.nn.Parameter(words.weight.detach()[kept], words.weight.requires_grad)
@@ -243,9 +241,7 @@ def quantize_tensor(weight: torch.Tensor, bits: int = 8) -> Quantized:
 
 
 def _linears(model: BertPreTrainedModel) -> list[torch.nn.Linear]:
-    return [
-        module for module in model.base_model.encoder.layer.modules() if isinstance(module, torch.nn.Linear)
-    ]
+    return [each for each in model.base_model.encoder.layer.modules() if isinstance(each, torch.nn.Linear)]
 
 
 def _keep_heads(layer: torch.nn.Module, kept: torch.Tensor) -> None:

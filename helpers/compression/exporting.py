@@ -23,10 +23,8 @@ def copy_of(model: BertPreTrainedModel) -> BertPreTrainedModel:
     """A copy that shares no weight with a BERT; other families, whose layers differ, are refused."""
     family = getattr(getattr(model, "config", None), "model_type", type(model).__name__)
     if family != "bert":
-        raise CompressionError(
-            f"The model is of the family {family!r}: expected a BERT, such as BertForSequenceClassification "
-            "gives. Load another one."
-        )
+        expected = "expected a BERT, such as BertForSequenceClassification gives. Load another one."
+        raise CompressionError(f"The model is of the family {family!r}: {expected}")
     copied = copy.deepcopy(model)
     vars(copied).pop("forward", None)  # training leaves one on the model itself; its class has the same
     copied.zero_grad()
@@ -56,10 +54,8 @@ class OnnxClassifier(torch.nn.Module):
         except Exception as error:  # ONNX Runtime has one class for each of its reasons
             raise CompressionError(f"{path} cannot be read as an ONNX file: {error}") from error
         if names != set(INPUTS):
-            raise CompressionError(
-                f"{path} takes {', '.join(sorted(names))}: expected {' and '.join(INPUTS)}. "
-                "Make the file with export()."
-            )
+            expected = f"expected {' and '.join(INPUTS)}. Make the file with export()."
+            raise CompressionError(f"{path} takes {', '.join(sorted(names))}: {expected}")
 
     def forward(
         self,
@@ -86,10 +82,8 @@ def export(model: BertPreTrainedModel, path: str | Path) -> OnnxClassifier:
     """
     copied = copy_of(model).cpu().float().eval()
     if not hasattr(copied, "classifier"):
-        raise CompressionError(
-            f"{type(model).__name__} has no classifier: expected BertForSequenceClassification."
-        )
-
+        kind = type(model).__name__
+        raise CompressionError(f"{kind} has no classifier: expected BertForSequenceClassification.")
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it has much to say of names of axes
     copied.config.return_dict = False  # ONNX knows tensors alone, the logits first
     rows = torch.export.Dim("rows")

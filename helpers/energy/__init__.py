@@ -1,9 +1,8 @@
 """Measure what a block of code costs: time, energy with its method, carbon.
 
-CodeCarbon does the reading; this package says where each figure comes from. A component (CPU, GPU,
-RAM) is `measured` (a counter was read), `modelled` (maximum power times load) or `assumed` (a
-constant). A total is only as good as its weakest part, and what is unknown is None with a reason,
-never 0.
+CodeCarbon does the reading; this package says where each figure comes from. A component (CPU, GPU, RAM) is
+`measured` (a counter was read), `modelled` (maximum power times load) or `assumed` (a constant). A total is
+only as good as its weakest part, and what is unknown is None with a reason, never 0.
 
     with energy.measure("fine-tune", country="USA") as meter:
         train()
@@ -20,35 +19,3 @@ from helpers.energy.quality import Predictions, Training, per_1000, to_target
 from helpers.energy.records import METHODS, Component, EnergyError, Idle, Measurement
 from helpers.energy.sources import carbon_intensity
 from helpers.energy.wall import Charge, MeterLog, battery, by_hand, from_csv
-
-digits = significant_digits  # the former name
-
-__all__ = [
-    "METHODS",
-    "Charge",
-    "Comparison",
-    "Component",
-    "EnergyError",
-    "Idle",
-    "Measurement",
-    "Meter",
-    "MeterLog",
-    "Predictions",
-    "Reading",
-    "Training",
-    "across",
-    "battery",
-    "by_hand",
-    "carbon_intensity",
-    "compare",
-    "from_csv",
-    "idle",
-    "machine_id",
-    "measure",
-    "on_this_machine",
-    "per_1000",
-    "repeat",
-    "significant_digits",
-    "start",
-    "to_target",
-]

@@ -107,17 +107,11 @@ def repeat(
 ) -> dict[str, tuple[Measurement, ...]]:
     """Measure candidates in turns, A B A B ..., so that a machine that slows down slows all of them.
 
-    Of each it gives the rounds, with their number of calls in `work["calls"]`.
-
-    Parameters
-    ----------
-    candidates : mapping of str to callable
-        By name, a function without arguments. All do the same work, each in its way, and return when it is
-        done: a generator, a coroutine or a future raises `EnergyError`.
-    times, warm_up : int
-        Rounds, five at least for a verdict of `compare`; calls of each before, which are not measured.
-    window_s : float
-        A round calls its candidate over and over for at least so many seconds; 0 calls it once.
+    The candidates are functions without arguments, by name. All do the same work, each in its way, and return
+    when it is done: a generator, a coroutine or a future raises `EnergyError`. Each is called `warm_up`
+    times, not measured, then in `times` rounds, five at least for a verdict of `compare`. A round calls it
+    over and over for `window_s` seconds or more; 0 calls it once. Of each it gives the rounds, with their
+    number of calls in `work["calls"]`.
     """
     require_range("the number of candidates", len(candidates), 1, error=EnergyError)
     require_range("times", times, 1, whole=True, error=EnergyError)
@@ -148,9 +142,8 @@ def compare(runs: Mapping[str, Sequence[Measurement]]) -> Comparison:
     counts = {len(rounds) for rounds in runs.values()}
     if len(runs) != 2 or len(counts) != 1 or min(counts) < 2:
         found = ", ".join(f"{name!r} with {len(rounds)}" for name, rounds in runs.items())
-        raise EnergyError(
-            f"compare got {found or 'nothing'}: expected two candidates with as many rounds, two or more."
-        )
+        expected = "two candidates with as many rounds, two or more"
+        raise EnergyError(f"compare got {found or 'nothing'}: expected {expected}.")
     energies = {name: [_per_call(run, run.energy_wh) for run in rounds] for name, rounds in runs.items()}
     seconds = {name: [_per_call(run, run.wall_s) for run in rounds] for name, rounds in runs.items()}
     parts = [run.components for rounds in runs.values() for run in rounds]

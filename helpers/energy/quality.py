@@ -79,25 +79,19 @@ def per_1000(
     One pass over the inputs, not measured, warms up and finds the accuracy. Then batches are predicted
     until `window_s` is over, all inputs in turn; the last batch of a pass may be smaller.
 
-    Parameters
-    ----------
-    predict : callable
-        Takes a batch, a slice of `inputs`, and returns the class of each as plain numbers, so that a GPU
-        has finished when it returns. Another number of answers than of inputs raises `EnergyError`.
-    labels, tokens : sequence of int, float, optional
-        The right classes, in the order of `inputs`; the mean length of an input, padding included.
+    `predict` takes a batch, a slice of `inputs`, and returns the class of each as plain numbers, so that a
+    GPU has finished when it returns; another number of answers than of inputs raises `EnergyError`. `labels`
+    are the right classes, in the order of `inputs`; `tokens` is an input's mean length, padding included.
     """
     require_range(f"the number of inputs of {label!r}", len(inputs), 1, error=EnergyError)
     require_range("batch_size", batch_size, 1, whole=True, error=EnergyError)
     if labels is not None and len(labels) != len(inputs):
         raise EnergyError(f"{label!r} has {len(inputs)} inputs but {len(labels)} labels: expected one each.")
     batches = [inputs[place : place + batch_size] for place in range(0, len(inputs), batch_size)]
-    answers = [answer for batch in batches for answer in finished(label, predict(batch))]
-    if len(answers) != len(inputs):
-        raise EnergyError(
-            f"{label!r} gave {len(answers)} answers to {len(inputs)} inputs: expected one each."
-        )
-    right = None if labels is None else sum(int(a) == int(b) for a, b in zip(answers, labels, strict=True))
+    given = [answer for batch in batches for answer in finished(label, predict(batch))]
+    if len(given) != len(inputs):
+        raise EnergyError(f"{label!r} gave {len(given)} answers to {len(inputs)} inputs: expected one each.")
+    right = None if labels is None else sum(int(a) == int(b) for a, b in zip(given, labels, strict=True))
     scored = None if labels is None else len(inputs)
     count, latencies = 0, list[float]()
     with Meter(label, country) as meter:

@@ -291,9 +291,8 @@ def _column(path: Path, table: Table, kind: str, pattern: str, given: str | None
 def _number(text: str) -> float:
     if re.fullmatch(r"\d+([.,]\d*)?", text):
         return float(text.replace(",", "."))
-    raise ValueError(
-        f"{shown(text)} is no number from 0: is the plug turned round? Leave out a row without one"
-    )
+    hint = "is the plug turned round? Leave out a row without one"
+    raise ValueError(f"{shown(text)} is no number from 0: {hint}")
 
 
 def _seconds(text: str, zone: str | None) -> float:
@@ -303,10 +302,9 @@ def _seconds(text: str, zone: str | None) -> float:
         moment = datetime.fromisoformat(text)
         place = moment.tzinfo or ZoneInfo(zone or "")
     except (KeyError, ValueError, OSError):
-        kinds = (
-            "2026-11-25T14:30:05Z, or without its zone and with zone='Europe/Berlin', or 10 digits since 1970"
-        )
-        raise ValueError(f"{shown(text)} with {zone=} is no time: expected {kinds}") from None
+        iso = "2026-11-25T14:30:05Z, or without its zone and with zone='Europe/Berlin'"
+        expected = f"expected {iso}, or 10 digits since 1970"
+        raise ValueError(f"{shown(text)} with {zone=} is no time: {expected}") from None
     stamps = {moment.replace(tzinfo=place, fold=fold).timestamp() for fold in (0, 1)}
     if len(stamps) > 1:
         raise ValueError(f"{shown(text)} is twice or never in {zone}, around summer time: log in UTC")

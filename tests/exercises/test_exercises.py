@@ -122,6 +122,14 @@ def test_a_slip_is_called_by_its_name():
         assert says in verdict_on(topic, name, f"answer = {answer}").message
 
 
+def test_a_schedule_s_rival_has_the_best_constant_learning_rate_of_seven():
+    optimizers = importlib.import_module("exercises.optimizers")
+    for steps, base in optimizers.BASE_RATE.items():
+        rates = [base * 2 ** (place / 2) for place in range(-5, 2)]  # 0.5 to 4
+        losses = [optimizers.losses_with([1.0] * steps, rate).mean().item() for rate in rates]
+        assert losses[5] <= min(losses) + 0.005
+
+
 @each_check
 def test_check_never_raises_and_names_a_function_instead_of_a_value_and_a_value_instead(topic, name):
     fails = [print, lambda *args: 1 / 0, lambda *args: None, lambda *args: "text"]

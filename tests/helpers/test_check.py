@@ -12,7 +12,7 @@ import pytest
 from helpers import assets, energy, environment, machine
 from helpers.__main__ import main
 
-NAMES = ["python", "packages", "model", "data", "disk", "memory", "threads", "gpu", "energy"]
+NAMES = ["python", "packages", "model", "writer", "data", "disk", "memory", "threads", "gpu", "energy"]
 MEASURE = energy.idle
 
 
@@ -87,9 +87,14 @@ def test_a_package_that_is_absent_or_out_of_bounds(ready, monkeypatch, capsys):
 
 
 def test_assets_that_are_wrong(ready, monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(assets, "MODELS", tmp_path)
+    absent = checked(capsys)
+    assert absent[0] == 0 and "SmolLM2-135M-Instruct is absent; " in absent[1]["writer"]
+    (tmp_path / assets.WRITER.name).mkdir()
     monkeypatch.setattr(assets, "wrong_files", lambda folder, _: [f"{folder.name}.x is missing"])
     status, lines = checked(capsys)
-    assert status == 1 and lines["model"].endswith("-> run `python -m helpers fetch`")
+    for line in (lines["model"], lines["writer"], absent[1]["writer"]):
+        assert status == 1 and line.endswith("-> run `python -m helpers fetch`")
     assert "data.x is missing in" in lines["data"] and lines["data"].endswith("run `git checkout -- data`")
     monkeypatch.setattr(assets, "DATA", tmp_path)  # not even the sums
     assert "it ships with the repository" in checked(capsys)[1]["data"]
@@ -123,9 +128,10 @@ def test_a_quota_below_the_cores_is_told(monkeypatch):
 
 def test_fetch_reports_an_error_without_a_traceback_and_help_names_every_command(monkeypatch, capsys):
     error = assets.AssetError("no source answered; connect and try again")
-    monkeypatch.setattr(assets, "fetch_model", Mock(side_effect=error))
-    assert main(["fetch"]) == 1
-    assert capsys.readouterr().err == "error: no source answered; connect and try again\n"
+    for comes in (["a folder", error], [error, "a folder"]):  # neither depends on the other
+        monkeypatch.setattr(assets, "fetch_model", Mock(side_effect=comes))
+        assert main(["fetch"]) == 1
+        assert re.fullmatch(r"The model .* is in a folder\.\nerror: no .*\n", "".join(capsys.readouterr()))
     with pytest.raises(SystemExit, match=r"^0$"):
         main(["--help"])
     assert re.search(r"check says .*fetch gets ", " ".join(capsys.readouterr().out.split()))

@@ -1,17 +1,14 @@
-"""The formulas of the notebook “Losses”, from its own cells tagged `formula`, against PyTorch and SciPy."""
+"""The formulas of “Losses” and “Optimizers”, from their own cells tagged `formula`, against PyTorch."""
 
 import math
-from statistics import NormalDist
 from types import SimpleNamespace
 
 import pytest
 import torch
 from torch.nn import functional as F
 
-from helpers import statistics
 from tools import notebooks
 
-NOTEBOOK = notebooks.course()["losses"]
 SGD, Adam, AdamW = torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -19,10 +16,11 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 @pytest.fixture(scope="module")
 def formulas():
     names = {"math": math, "torch": torch, "F": F}
-    cells = notebooks.tagged(notebooks.read(NOTEBOOK), "formula")
-    assert len(cells) >= 10
-    for cell in cells:
-        exec(compile(cell.source, NOTEBOOK.name, "exec"), names)
+    for topic in ("losses", "optimizers"):
+        cells = notebooks.tagged(notebooks.read(notebooks.course()[topic]), "formula")
+        assert len(cells) >= 4
+        for cell in cells:
+            exec(compile(cell.source, topic, "exec"), names)
     return SimpleNamespace(**names)
 
 
@@ -90,13 +88,21 @@ def test_causal_lm_and_the_perplexity_of_a_uniform_guess(formulas, shape):
     assert formulas.perplexity(loss).item() == pytest.approx(37, rel=1e-5)
 
 
-def test_mse_and_gradient_descent(formulas):
-    x, y, theta = torch.randn(50, 4), torch.randn(50), torch.randn(4, requires_grad=True)
-    torch.testing.assert_close(formulas.mse(theta, x, y), F.mse_loss(x @ theta, y))
-    (gradient,) = torch.autograd.grad(formulas.mse(theta, x, y), theta)
-    path = formulas.gradient_descent(theta.detach(), x, y, steps=300, learning_rate=0.1)
-    torch.testing.assert_close(path[1], theta.detach() - 0.1 * gradient)
-    torch.testing.assert_close(path[-1], torch.linalg.lstsq(x, y[:, None]).solution[:, 0])
+@pytest.mark.parametrize(("pairs", "temperature"), [(1, 0.05), (6, 1.0), (40, 0.1)])
+def test_info_nce_and_distillation(formulas, pairs, temperature):
+    a, b = torch.randn(pairs, 12), 5 * torch.randn(pairs, 12)
+    cosines = F.cosine_similarity(a[:, None], b[None], dim=-1)
+    expected = F.cross_entropy(cosines / temperature, torch.arange(pairs))
+    torch.testing.assert_close(formulas.info_nce(a, b, temperature), expected)
+    log_q, log_p = (F.log_softmax(z / temperature, -1) for z in (a, b))
+    expected = temperature**2 * F.kl_div(log_q, log_p, reduction="batchmean", log_target=True)
+    torch.testing.assert_close(formulas.distillation_loss(a, b, temperature), expected)
+
+
+def test_calibration_error_of_the_sure_and_right_of_the_sure_and_wrong_and_of_a_fair_coin(formulas):
+    sure, right = torch.tensor([1.0, 1.0, 0.5, 0.5]), torch.tensor([True, False, True, False])
+    rows, error = formulas.calibration(sure, right)
+    assert rows == [(2, 0.5, 1), (2, 1.0, 1)] and error == pytest.approx(0.25)
 
 
 @pytest.mark.parametrize(("rows", "pixels", "count"), [(1, 1, 2), (7, 5, 3), (32, 49, 10)])
@@ -143,9 +149,3 @@ def test_l2_penalty_in_adam_is_adams_weight_decay_and_not_adamws(formulas):
     torch.manual_seed(0)
     _, adamw = follow(formulas.adam, {}, AdamW, {"weight_decay": 0.3})
     assert (ours - adamw).abs().max() > 0.01
-
-
-@pytest.mark.parametrize(("k", "n"), [(0, 10), (7, 10), (10, 10), (1_893, 2_000), (1, 1)])
-def test_wilson_interval(formulas, k, n):
-    found, (low, high) = formulas.wilson_interval(k, n, NormalDist().inv_cdf(0.975)), statistics.wilson(k, n)
-    assert found == pytest.approx((low, high), abs=1e-12) and 0 <= low <= k / n <= high <= 1

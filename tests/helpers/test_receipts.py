@@ -62,7 +62,7 @@ def test_it_says_what_it_rests_on_and_the_table_where_and_when(receipt):
     assert list(table.index)[:5] == ["fine-tuning", "duel", "predictions", "hit", "miss"]
     assert set(table["method"]) == {"assumed"} and table["recorded"].str.contains(receipt["recorded"]).all()
     assert table["figure"]["miss"] == "missed 90.0%"
-    assert table["figure"]["duel"] == "time x 0.5, energy x 0.5: the first uses less"
+    assert table["figure"]["duel"] == "a / b = 0.5 in time, 0.5 in energy"
     assert table["figure"]["predictions"].endswith("J per 1,000")
 
 

@@ -1,5 +1,7 @@
 """The plain network is that of Transformers, and neither padding nor saving operations changes an answer."""
 
+import math
+
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -8,6 +10,7 @@ from benchmarks.labels import mean_classifier
 from cluster import reviews
 from helpers import assets, transformer
 from tests.shared import python, tiny_bert
+from tools import notebooks
 
 
 def tiny(kind="BertForSequenceClassification", dropout=0.0):
@@ -28,6 +31,33 @@ def test_its_answers_are_those_of_transformers():
     assert all(weight.grad is not None for weight in ours.parameters()), "every weight takes part"
     found, wanted = ours.body.words.weight, theirs.bert.embeddings.word_embeddings.weight
     torch.testing.assert_close(found.grad, wanted.grad, rtol=1e-3, atol=1e-6)
+
+
+def test_the_network_is_that_of_the_notebook():
+    names = {"math": math, "torch": torch, "nn": torch.nn, "F": torch.nn.functional}
+    for cell in notebooks.tagged(notebooks.read(notebooks.course()["inside_a_transformer"]), "model"):
+        exec(cell.source, names)
+    config, _ = transformer.stored("pocket-bert")
+    ours, theirs = transformer.Transformer(config), names["Transformer"](config)
+    theirs.load_state_dict(ours.state_dict())  # the same weights under the same names
+    input_ids, mask, _ = reviews.pad(reviews.read("validation", 6))
+    for causal in (False, True):
+        expected, found = (network(input_ids, mask, causal) for network in (ours, theirs))
+        torch.testing.assert_close(found[mask.bool()], expected[mask.bool()], rtol=1e-4, atol=1e-5)
+
+
+def test_a_language_model_is_that_of_transformers_and_a_causal_one_sees_no_future():
+    theirs = tiny("BertForMaskedLM").eval()
+    ours = transformer.LanguageModel(theirs.config.to_dict())
+    weights = {transformer.renamed(name): weight for name, weight in theirs.state_dict().items()}
+    ours.load_state_dict({name: weights[name] for name in ours.state_dict()})
+    ids = torch.tensor([[2, 9, 11, 30, 3]])
+    torch.testing.assert_close(ours(ids), theirs(ids).logits, rtol=1e-4, atol=1e-5)
+    before, after = (
+        ours(torch.tensor([[2, 9, 11, *rest]]), causal=True)[:, :3] for rest in ((30, 3), (8, 7))
+    )
+    torch.testing.assert_close(before, after)
+    assert not torch.allclose(ours(ids)[:, :3], ours(torch.tensor([[2, 9, 11, 8, 7]]))[:, :3], atol=1e-3)
 
 
 def test_the_head_follows_the_seed_and_the_rest_does_not():

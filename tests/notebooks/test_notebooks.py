@@ -1,6 +1,7 @@
 """The form of the stored notebooks: what a reader, GitHub, Binder, Colab and the next maintainer count on."""
 
 import ast
+import itertools
 import re
 
 import nbformat
@@ -134,6 +135,18 @@ def test_it_installs_nothing_hides_no_figure_and_expects_no_error(notebook):
             assert not bad.search(cell.source)
 
 
+@and_the_extra
+def test_what_says_that_the_figure_shows_something_stands_below_a_figure(notebook):
+    """One that a helper returns shows only as the last value of its cell."""
+    shown, missing = False, []
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            shown = any("image/png" in output.get("data", {}) for output in cell.outputs)
+        elif re.match(r"The (left |right )?figures? ", cell.source) and not shown:
+            missing.append(cell.source[:80])
+    assert missing == []
+
+
 def test_enough_cells_are_compared_when_they_run_again():
     """Those tagged are, and one without an output compares next to nothing."""
     tagged = [cell for path in PATHS for cell in notebooks.tagged(notebooks.read(path), "nbval-check-output")]
@@ -182,3 +195,35 @@ def test_ratios_of_energies_are_found():
         ("a: 1.2 s, 2.0 CPU s, 0.01 Wh assumed", False),
     ):
         assert bool(RATIO.search(text) and not TIME.search(text)) == alone, text
+
+
+def glossary(notebook):
+    """List the terms that a notebook explains among its words for the glossary."""
+    words = notebook.cells[-1].source.partition("Words for the glossary")[2].partition("**Where next")[0]
+    terms = [
+        term for found in re.findall(r"\*([^*]+)\*(?:, \*([^*]+)\*)?: ", words) for term in found if term
+    ]
+    return [re.sub(r" \(.*\)", "", term) for term in terms]
+
+
+def test_a_term_is_explained_once_and_used_in_no_notebook_before():
+    """Who knows Python and gradients, and no Transformers, needs no other page up to “Fine-tune a BERT”."""
+    words, explained, early = "", set(), []
+    for topic, path in itertools.takewhile(
+        lambda each: each[0] != "measure_energy", notebooks.course().items()
+    ):
+        notebook = notebooks.read(path)
+        for term in glossary(notebook):
+            early += (
+                [(topic, term)] if term in explained or re.search(rf"(?i)(?<![\w-]){term}s?\b", words) else []
+            )
+        explained |= set(glossary(notebook))
+        prose = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
+        # Not what stands in code, in formulas, in titles of notebooks and papers, and in the glossary itself.
+        words += re.sub(
+            r"`[^`]*`|\$[^$]*\$|\]\(.*?\)|\*\*References.*|\*\*Words for.*",
+            "",
+            "\n".join(prose[1:]),
+            flags=re.S,
+        )
+    assert len(explained) > 50 and early == []

@@ -177,3 +177,11 @@ def test_make_says_what_is_wrong_with_a_python_and_a_setup_that_breaks_off_leave
         assert done.returncode and "--quiet --requirement requirements.txt" in done.stdout
         assert "Setting up .venv" in done.stdout and "Setup stopped: pip says above why." in done.stdout
         assert (tmp_path / ".venv/bin/python").exists() and not (tmp_path / ".venv/.ready").exists()
+
+
+def test_a_setup_goes_on_without_the_model_that_the_course_opens_without(tmp_path):
+    stub = "mkdir -p .venv/bin; cd .venv/bin; printf '#!/bin/sh\\n[ x$3 != xfetch ]' >python; chmod +x python"
+    for folder, goes_on in (("models", False), ("models/all-MiniLM-L6-v2", True)):
+        (tmp_path / folder).mkdir()
+        done = make(tmp_path, "setup", script=stub)
+        assert (done.returncode == 0) == ("Going on: the course opens" in done.stdout) == goes_on
