@@ -49,8 +49,8 @@ def test_the_receipt_that_ships_holds_the_planned_runs(name, plan):
 def test_the_search_for_a_text_is_of_the_notebooks_shape_and_gaps_and_the_card_of_its_receipt():
     notebook = notebooks.read(notebooks.course()["pretrain_bert"])
     asked, shape = notebooks.parameters(notebook), domains.SHAPE
-    assert asked["length"] == domains.LENGTH and asked["batch_size"] == domains.SETTINGS["batch_size"]
-    assert (asked["hidden_size"], asked["layers"]) == (shape["hidden_size"], shape["num_hidden_layers"])
+    of_search = (domains.LENGTH, shape["hidden_size"], shape["num_hidden_layers"])
+    assert (asked["length"], asked["hidden_size"], asked["layers"]) == of_search
     [cell] = [cell.source for cell in notebook.cells if cell.source.startswith("GAPS = ")]
     exec(cell, names := {})
     assert names["GAPS"] == domains.GAPS
