@@ -26,7 +26,7 @@ def patched(tmp_path_factory, small):
     folder, names = tmp_path_factory.mktemp("compression"), ("4 layers", "3 layers", "small", "small int8")
     models = {"teacher": recipes.FIRST_POSITION | {"rows": ROWS, "batch_size": 8}}
     models |= {name: compression.MODELS[name] for name in names}
-    models["small"] = models["small"] | {"units": 16}
+    models["small"] = models["small"] | {"units": 16, "layers": [0]}
     models["tiny"] = compression.MODELS["tiny from scratch"]
     steps = {"zeros": {"at once": [0.8], "in turns": [0.5, 0.8]}, "shares": [0.0, 0.9], "rows": 24}
     steps["sizes"] = {"at once": [(2, 16)], "in turns": [(3, 24), (2, 16)]}

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from transformers import BertConfig, BertForSequenceClassification
 
 from capstone import judge as judging
 from capstone import submission
@@ -157,6 +158,9 @@ def test_the_reference_is_a_short_seeded_training(monkeypatch, capsys):
     replace = functools.partial(monkeypatch.setattr, judging.training, "fine_tune")
     replace(lambda *how, **more: taken.append(fine_tune(*how, **more)) or taken[-1])
     monkeypatch.setattr(judging, "REFERENCE_ROWS", 32)
+    tiny = BertConfig(num_hidden_layers=1, hidden_size=48)  # in the place of the pretrained one
+    load = "transformers.AutoModelForSequenceClassification.from_pretrained"
+    monkeypatch.setattr(load, lambda *_, **__: BertForSequenceClassification(tiny))
     assert [RUN_REFERENCE("USA").label for _ in range(2)] == ["capstone: reference"] * 2
     assert [len(each.loss) for each in taken] == [1, 2, 1, 2], "one step to warm up, then those measured"
     assert taken[1].loss == taken[3].loss and capsys.readouterr().out == ""

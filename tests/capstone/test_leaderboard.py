@@ -155,9 +155,8 @@ def test_a_receipt_counts_once_a_neighbors_flags_both_and_an_edited_one_itself(b
         assert (file, names(found), found.refused) == ("0.json", ["a"], []) and shown in why
 
 
-def test_what_is_no_entry_is_refused_with_the_reason(board, honest):
+def test_what_is_no_entry_unknown_or_out_of_bounds_is_refused_with_the_reason(board, honest):
     for text, shown in (
-        ('{"receipt": 1, ', "not JSON"),
         ("[]", "is not of type 'object'"),
         ("{}", "required property"),
         ((assets.DATA / "receipts/prediction.json").read_text(), "none of capstone 2"),
@@ -166,9 +165,6 @@ def test_what_is_no_entry_is_refused_with_the_reason(board, honest):
         [(file, why)] = found.refused
         assert file == "0.json" and re.search(shown, why)
         assert names(found) == ["a"], "one broken file does not stop the others"
-
-
-def test_what_is_unknown_or_out_of_bounds_is_refused(board, honest):
     gone = {"energy_wh": None, "method": None, "source": "too short to tell"}
     unknown = "unknown, which is not 0: CPU unknown (too short to tell)"
     for path, value, shown in (

@@ -6,7 +6,6 @@ from types import SimpleNamespace
 from unittest.mock import Mock
 
 import packaging.markers
-import psutil
 import pytest
 
 from helpers import assets, energy, environment, machine
@@ -21,7 +20,6 @@ def ready(monkeypatch):
     """A machine on which all is well, whatever the one that runs the test is like."""
     monkeypatch.setattr(assets, "wrong_files", lambda *_: [])
     monkeypatch.setattr(environment.shutil, "disk_usage", lambda _: SimpleNamespace(free=50e9))
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=6e9, total=8e9))
     monkeypatch.setattr(machine, "memory_bytes", lambda: 8e9)
     monkeypatch.setattr(machine, "available_memory_bytes", lambda: 6e9)
     monkeypatch.setattr(machine, "nvidia_gpus", list)

@@ -26,14 +26,11 @@ def test_an_accuracy_alone_needs_no_statistics():
     assert python("-c", code).stdout.strip() == "[]"
 
 
-def test_check_starts_without_torch():
+def test_check_and_require_without_torch_or_any_package_say_what_to_do():
+    """As with the system's Python instead of the environment's; `-S` leaves out what is installed."""
     missing = "import sys; sys.modules['torch'] = None"  # what an import of a missing package meets
     done = python("-c", f"{missing}; from helpers.__main__ import main; main(['check'])")
     assert "Traceback" not in done.stderr and "python" in done.stdout
-
-
-def test_check_and_require_without_any_package_say_what_to_do():
-    """The system's Python instead of the environment's; `-S` leaves out what is installed."""
     done = python("-S", "-m", "helpers", "check")
     assert done.returncode == 1 and done.stderr == ""
     assert "FAIL packages" in done.stdout and "make setup" in done.stdout

@@ -57,12 +57,14 @@ def started(job):
     return pids
 
 
-def test_lines_come_while_it_runs_and_those_of_two_processes_do_not_mix():
+def test_lines_come_while_it_runs_errors_among_them_and_those_of_two_processes_do_not_mix():
     code = "import time\nfor n in range(2):\n    print(n, flush=True)\n    time.sleep(30 * n)"
     with processes.Job(command(code)) as job:
         assert next(iter(job)) == "0" and job.returncode is None
     worker = "from cluster import worker; worker.whole_lines()\nfor _ in range(10_000): print('a line')"
     assert processes.run(launcher(worker, ["-u"])) == 20_000 * ["a line"]  # unbuffered, as torchrun does
+    code = "import os, sys, helpers; print(os.environ['OMP_NUM_THREADS']); print('seen', file=sys.stderr)"
+    assert sorted(processes.run(command(code), threads=2)) == ["2", "seen"], "helpers, and a share of cores"
 
 
 def test_a_failed_job_says_what_it_wrote_last_and_a_program_that_is_not_there_is_named():
@@ -74,11 +76,6 @@ def test_a_failed_job_says_what_it_wrote_last_and_a_program_that_is_not_there_is
     for check in (job.check, lambda: processes.run(words)):
         with pytest.raises(processes.JobError, match=r"status 3(.|\n)*first\nlast words"):
             check()
-
-
-def test_processes_find_helpers_and_share_the_cores_and_errors_are_among_the_lines():
-    code = "import os, sys, helpers; print(os.environ['OMP_NUM_THREADS']); print('seen', file=sys.stderr)"
-    assert sorted(processes.run(command(code), threads=2)) == ["2", "seen"]
 
 
 @pytest.mark.parametrize("error", [None, KeyboardInterrupt, ValueError])

@@ -86,15 +86,18 @@ def test_another_loss_takes_the_place_of_the_models_own(rows, tokenizer):
     assert history.loss[0] == pytest.approx(2 * fit(tiny(tokenizer), rows, tokenizer, epochs=1).loss[0])
 
 
-@pytest.mark.parametrize("step", [3, 11, 16])
-def test_an_interrupt_keeps_everything_and_the_next_call_goes_on(rows, tokenizer, tmp_path, step, capfd):
-    whole = fit(tiny(tokenizer), rows, tokenizer)
-    interrupt_at(model := tiny(tokenizer), step)
-    cut = fit(model, rows, tokenizer, checkpoint=tmp_path / "state")
-    assert (cut.stopped, cut.loss) == ("interrupted", whole.loss[:step])
-    assert f"Interrupted after step {step} of 24" in "".join(capfd.readouterr())
-    # Another kernel, another day:
-    resumed = fit(tiny(tokenizer), rows, tokenizer, checkpoint=tmp_path / "state")
+@pytest.mark.parametrize(("stops", "same"), [([3], False), ([11, 16], False), ([11, 14], True)])
+def test_an_interrupt_keeps_all_and_the_next_call_goes_on(rows, tokenizer, tmp_path, capfd, stops, same):
+    """With the same model, or with a new one: another kernel, another day. It may be interrupted, too."""
+    whole, model, before = fit(tiny(tokenizer), rows, tokenizer), tiny(tokenizer), 0
+    for stop in stops:
+        interrupt = interrupt_at(model, stop - before)
+        cut = fit(model, rows, tokenizer, checkpoint=tmp_path / "state")
+        assert (cut.stopped, cut.loss) == ("interrupted", whole.loss[:stop])
+        assert f"Interrupted after step {stop} of 24" in "".join(capfd.readouterr())
+        interrupt.remove()
+        model, before = model if same else tiny(tokenizer), stop
+    resumed = fit(model, rows, tokenizer, checkpoint=tmp_path / "state")
     assert (resumed.stopped, resumed.loss, len(resumed.epochs)) == ("end", whole.loss, 3)
     assert list(tmp_path.iterdir()) == []  # nothing to go on with: the next call starts anew
 
@@ -205,15 +208,6 @@ def test_no_checkpoint_is_taken_from_or_put_where_none_can_be(rows, tokenizer, t
     assert (tmp_path / "file").read_text() == "mine" and len(list(tmp_path.iterdir())) == 2
 
 
-def test_the_same_call_with_the_interrupted_model_goes_on(rows, tokenizer, tmp_path):
-    whole, model = fit(tiny(tokenizer), rows, tokenizer), tiny(tokenizer)
-    for step in (11, 3):  # and what goes on is interrupted, too
-        interrupt = interrupt_at(model, step)
-        assert fit(model, rows, tokenizer, checkpoint=tmp_path / "state").stopped == "interrupted"
-        interrupt.remove()
-    assert fit(model, rows, tokenizer, checkpoint=tmp_path / "state").loss == whole.loss
-
-
 def test_no_file_of_a_checkpoint_can_run_code(state, rows, tokenizer, tmp_path):
     """Even of one that agrees with its sums, as a stranger would make it."""
 
@@ -239,7 +233,6 @@ def test_no_file_of_a_checkpoint_can_run_code(state, rows, tokenizer, tmp_path):
 def test_bad_settings(model, rows, tokenizer):
     for settings, message in (
         ({"epochs": 0}, "epochs is 0: expected a whole number from 1 to 1,000"),
-        ({"epochs": 1.5}, "epochs is 1.5: expected a whole number"),
         ({"learning_rate": 0}, "learning_rate is 0: expected a number"),
         ({"learning_rate": 50}, "learning_rate is 50: expected a number"),
         ({"warmup_fraction": -0.1}, "warmup_fraction is -0.1"),

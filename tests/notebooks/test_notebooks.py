@@ -40,11 +40,14 @@ def test_it_is_stored_as_a_run_from_a_fresh_kernel_of_any_machine(path, notebook
     assert path.read_bytes().endswith(b"}\n") and b"\r\n" not in path.read_bytes()
 
 
-def test_it_opens_with_title_parameters_and_setup(notebook):
+def test_it_opens_with_title_parameters_and_setup_and_its_references_are_in_the_bibliography(notebook):
     assert notebook.cells[0].cell_type == "markdown"
     assert re.match(r"# [A-Z]\D+\n", notebook.cells[0].source), "a title, without the number"
     assert notebooks.tagged(notebook, "parameters") == [notebook.cells[1]]
     assert notebooks.tagged(notebook, "setup") == [notebook.cells[2]]
+    _, _, references = notebook.cells[-1].source.partition("**References**")
+    known = re.findall(r"^@\w+\{(\w+),", (ROOT / "references.bib").read_text(), re.MULTILINE)
+    assert set(re.findall(r"`(\w+)`", references)) <= set(known)
 
 
 def frees_what_it_needs(source):
@@ -83,18 +86,6 @@ def test_cells_that_free_what_they_need_are_found():
         assert frees_what_it_needs(source) == set()
 
 
-@and_the_extra
-def test_its_parameters_are_annotated_and_explained(notebook):
-    lines = [line for line in notebook.cells[1].source.splitlines() if line and not line.startswith("#")]
-    assert lines and [line for line in lines if not PARAMETER.match(line)] == []
-
-
-def test_its_references_are_in_the_bibliography(notebook):
-    _, _, references = notebook.cells[-1].source.partition("**References**")
-    known = re.findall(r"^@\w+\{(\w+),", (ROOT / "references.bib").read_text(), re.MULTILINE)
-    assert set(re.findall(r"`(\w+)`", references)) <= set(known)
-
-
 def test_its_cost_is_the_recorded_one(path, notebook):
     opening, closing = store.COST_MARKS
     cost = store.read_costs()[notebooks.topic(path)]
@@ -119,8 +110,10 @@ def test_its_solutions_are_folded_and_tagged(notebook):
 
 
 @and_the_extra
-def test_its_code_cells_are_short(notebook):
-    """Imports don't count, nor blank lines, which the formatter asks for."""
+def test_its_parameters_are_annotated_and_explained_and_its_code_cells_are_short(notebook):
+    """Of a cell's lines, imports don't count, nor blank ones, which the formatter asks for."""
+    lines = [line for line in notebook.cells[1].source.splitlines() if line and not line.startswith("#")]
+    assert lines and [line for line in lines if not PARAMETER.match(line)] == []
     for cell in (cell for cell in notebook.cells[3:] if cell.cell_type == "code"):
         lines = [line for line in cell.source.splitlines() if not re.match(r"import |from |$", line)]
         assert len(lines) <= 25, cell.source
@@ -153,11 +146,6 @@ def test_enough_cells_are_compared_when_they_run_again():
     assert sum(bool(cell.outputs) for cell in tagged) >= 120
 
 
-def test_every_energy_line_carries_its_method(notebook):
-    for line in re.findall(r"^.*\d s, .* CPU s, .*$", notebooks.printed(notebook), re.MULTILINE):
-        assert re.search(r"Wh (measured|modelled|assumed)|energy unknown", line), line
-
-
 def test_nothing_is_called_measured_without_a_counter():
     notebook = notebooks.read(notebooks.course()["measure_energy"])
     shown = notebooks.printed(notebook)
@@ -180,8 +168,10 @@ def shown_by(notebook):
 
 
 @and_the_extra
-def test_no_ratio_of_energies_stands_without_the_time_beside_it(notebook):
+def test_every_energy_line_carries_its_method_and_a_ratio_of_energies_the_time_beside_it(notebook):
     """Where power is a model, energy is time in other units, and time is what was measured."""
+    for line in re.findall(r"^.*\d s, .* CPU s, .*$", notebooks.printed(notebook), re.MULTILINE):
+        assert re.search(r"Wh (measured|modelled|assumed)|energy unknown", line), line
     assert [text for text in shown_by(notebook) if RATIO.search(text) and not TIME.search(text)] == []
 
 
@@ -200,30 +190,21 @@ def test_ratios_of_energies_are_found():
 def glossary(notebook):
     """List the terms that a notebook explains among its words for the glossary."""
     words = notebook.cells[-1].source.partition("Words for the glossary")[2].partition("**Where next")[0]
-    terms = [
-        term for found in re.findall(r"\*([^*]+)\*(?:, \*([^*]+)\*)?: ", words) for term in found if term
-    ]
-    return [re.sub(r" \(.*\)", "", term) for term in terms]
+    found = re.findall(r"\*([^*]+)\*(?:, \*([^*]+)\*)?: ", words)
+    return [re.sub(r" \(.*\)", "", term) for terms in found for term in terms if term]
 
 
 def test_a_term_is_explained_once_and_used_in_no_notebook_before():
     """Who knows Python and gradients, and no Transformers, needs no other page up to “Fine-tune a BERT”."""
     words, explained, early = "", set(), []
-    for topic, path in itertools.takewhile(
-        lambda each: each[0] != "measure_energy", notebooks.course().items()
-    ):
-        notebook = notebooks.read(path)
+    # Not what stands in code, in formulas, in titles of notebooks and papers, and in the glossary itself.
+    other = re.compile(r"`[^`]*`|\$[^$]*\$|\]\(.*?\)|\*\*References.*|\*\*Words for.*", re.DOTALL)
+    for topic in itertools.takewhile(lambda topic: topic != "measure_energy", notebooks.course()):
+        notebook = notebooks.read(notebooks.course()[topic])
         for term in glossary(notebook):
-            early += (
-                [(topic, term)] if term in explained or re.search(rf"(?i)(?<![\w-]){term}s?\b", words) else []
-            )
+            before = term in explained or re.search(rf"(?i)(?<![\w-]){term}s?\b", words)
+            early += [(topic, term)] if before else []
         explained |= set(glossary(notebook))
         prose = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
-        # Not what stands in code, in formulas, in titles of notebooks and papers, and in the glossary itself.
-        words += re.sub(
-            r"`[^`]*`|\$[^$]*\$|\]\(.*?\)|\*\*References.*|\*\*Words for.*",
-            "",
-            "\n".join(prose[1:]),
-            flags=re.S,
-        )
+        words += other.sub("", "\n".join(prose[1:]))
     assert len(explained) > 50 and early == []

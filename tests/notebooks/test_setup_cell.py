@@ -33,15 +33,12 @@ print(sys.path[0], helpers.__file__)
     return python("-c", code, cwd=folder).stdout
 
 
-def test_it_finds_the_course_that_it_is_in_and_elsewhere_it_says_what_it_looked_for(tmp_path):
+def test_it_finds_the_course_that_it_is_in_and_says_what_it_did_not_find(tmp_path):
     hidden = "sys.meta_path = [f for f in sys.meta_path if 'editable' not in repr(f).lower()]"
     shown = run_cell(ROOT / "notebooks", before=hidden)  # as where the course was never installed
     assert shown.splitlines() == [f"[] {ROOT / 'notebooks'}", f"{ROOT} {ROOT / 'helpers/__init__.py'}"]
     seen = "File `'../tools/ready.py'` not found"
     assert seen in run_cell(tmp_path) and seen in (ROOT / "README.md").read_text()
-
-
-def test_a_package_that_is_absent_is_named():
     absent = "import importlib.metadata as m; v = m.version; m.version = lambda n: v(n.replace('peft', 'x'))"
     shown = run_cell(ROOT / "notebooks", before=absent)
     assert f"ModuleNotFoundError: This Python, {sys.executable}, has no peft" in shown
