@@ -215,8 +215,7 @@ def guess(model: LanguageModel, tokenizer: PreTrainedTokenizerBase, sentence: st
 def flops_per_token(config: Mapping, length: int) -> float:
     """Floating-point operations of training on one token: forward, and twice that backward.
 
-    Matrix products only: a weight costs one multiplication and one addition a token, attention adds its two
-    products over the sequence, and the head runs for the masked fraction.
+    Matrix products only, attention's two over the sequence among them; the head for the masked fraction.
     """
     hidden, inner, layers = config["hidden_size"], config["intermediate_size"], config["num_hidden_layers"]
     weights = layers * (4 * hidden**2 + 2 * hidden * inner)
@@ -261,6 +260,9 @@ def pretrain(
     accelerator = new_accelerator(chosen.precision)
     model.to(accelerator.device)
     optimizer = optimizer or torch.optim.AdamW(model.parameters(), betas=BETAS, fused=True)
+    own = set(map(id, model.parameters()))
+    if any(id(each) not in own for group in optimizer.param_groups for each in group["params"]):
+        raise TrainingError("The optimizer moves another model's weights: expected this one's. Leave it out.")
     history = PretrainingHistory(optimizer=optimizer)
     rows = batches(sequences, chosen.batch_size, chosen.seed)
     try:

@@ -207,6 +207,10 @@ def test_a_second_call_goes_on_with_the_optimizer_and_an_interrupt_keeps_all(tok
     model = tiny(tokenizer)
     first = run(model, sequences, tokenizer)
     steps_seen = [state["step"].item() for state in first.optimizer.state.values()]
+    other = tiny(tokenizer)  # its weights would not move, without a word
+    for optimizer in (first.optimizer, torch.optim.SGD([torch.ones(1), *other.parameters()])):
+        with refused(r"another model's weights: expected this one's. Leave it out"):
+            run(other, sequences, tokenizer, optimizer=optimizer)
     second = run(model, sequences, tokenizer, optimizer=first.optimizer)
     assert second.optimizer is first.optimizer
     assert [state["step"].item() for state in second.optimizer.state.values()] == [s + 6 for s in steps_seen]
