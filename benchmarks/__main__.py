@@ -132,10 +132,9 @@ def plain_against_library(training: bool) -> dict:
     Both have pocket-bert's weights, read packed sequences, and compute the head at masked places alone.
     """
     folder = assets.resolve_model(assets.POCKET_BERT)
-    config, weights = transformer.stored(folder)
-    library, plain = transformers.BertForMaskedLM.from_pretrained(folder), transformer.LanguageModel(config)
-    plain.load_state_dict(weights)
-    ids = torch.randint(1_000, config["vocab_size"], (BATCH_SIZE, config["max_position_embeddings"]))
+    library, plain = transformers.BertForMaskedLM.from_pretrained(folder), transformer.language_model(folder)
+    sizes = plain.config["vocab_size"], plain.config["max_position_embeddings"]
+    ids = torch.randint(1_000, sizes[0], (BATCH_SIZE, sizes[1]))
     masked = torch.rand(ids.shape) < pretraining.MASKED_FRACTION
     vectors = {"plain": plain.body, "library": lambda ids: library.bert(ids).last_hidden_state}
     heads = {"plain": plain.head, "library": library.cls}

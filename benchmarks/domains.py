@@ -23,7 +23,7 @@ CANDIDATES += [("wikipedia", 2_000, "next door"), (THINGS, 4_000, "next door"), 
 SHAPE = {"num_hidden_layers": 2, "hidden_size": 128, "num_attention_heads": 4, "intermediate_size": 256}
 LENGTH, STEPS = 20, 833
 SETTINGS = {"batch_size": 48, "learning_rate": 2e-3, "warmup_steps": 100, "decay_steps": 733}
-GAPS = {  # fixed before any model was trained, as are the words that count as sensible
+GAPS = {  # fixed before any model was trained, with the words; four doubtful ones were struck out later
     "a person [MASK] writes books": "who that",
     "a large body [MASK] water": "of",
     "a tree native to the united [MASK]": "states",
