@@ -157,6 +157,7 @@ def test_a_receipt_counts_once_a_neighbors_flags_both_and_an_edited_one_itself(b
 
 def test_what_is_no_entry_unknown_or_out_of_bounds_is_refused_with_the_reason(board, honest):
     for text, shown in (
+        ('{"receipt": 1, ', "not JSON"),
         ("[]", "is not of type 'object'"),
         ("{}", "required property"),
         ((assets.DATA / "receipts/prediction.json").read_text(), "none of capstone 2"),

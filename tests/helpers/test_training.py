@@ -233,6 +233,7 @@ def test_no_file_of_a_checkpoint_can_run_code(state, rows, tokenizer, tmp_path):
 def test_bad_settings(model, rows, tokenizer):
     for settings, message in (
         ({"epochs": 0}, "epochs is 0: expected a whole number from 1 to 1,000"),
+        ({"epochs": 1.5}, "epochs is 1.5: expected a whole number"),
         ({"learning_rate": 0}, "learning_rate is 0: expected a number"),
         ({"learning_rate": 50}, "learning_rate is 50: expected a number"),
         ({"warmup_fraction": -0.1}, "warmup_fraction is -0.1"),

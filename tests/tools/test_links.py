@@ -8,7 +8,7 @@ import pytest
 import helpers
 from tools import links, notebooks, runner, store
 from tools.__main__ import main
-from tools.notebooks import ADDRESS, ROOT, TAG
+from tools.notebooks import ADDRESS, ROOT, SETUP, TAG
 
 LINK = re.compile(r"\]\((?!https?:)([^)#]*)(?:#([^)]+))?\)")
 
@@ -42,7 +42,7 @@ def test_every_link_leads_somewhere(renamed):
                 assert anchor in anchors, f"{path.name}: {target}#{anchor}"
 
 
-def test_badges_are_those_of_the_release(renamed):
+def test_badges_and_the_setup_cell_are_those_of_the_release(renamed):
     for path in notebooks.course(renamed / "notebooks").values():
         notebook = notebooks.read(path)
         repository = ADDRESS.removeprefix("https://github.com/")
@@ -51,6 +51,7 @@ def test_badges_are_those_of_the_release(renamed):
             f"https://colab.research.google.com/github/{repository}/blob/{TAG}/notebooks/{path.name}",
         ):
             assert notebook.cells[0].source.count(f"]({link})") == 1
+        assert [cell.source for cell in notebooks.tagged(notebook, "setup")] == [SETUP]
 
 
 def test_profiles_and_costs_are_found_by_topic(renamed):
