@@ -1,0 +1,226 @@
+"""A model that writes, in plain PyTorch, as in “What a token costs”: a cache, batches, and an end.
+
+The network is Llama's, with the weights of Transformers' model under their names. Tests hold it equal to that
+model, and to the notebook's cells.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch.nn import functional as F
+
+from helpers import assets
+from helpers.values import require_range
+
+Cache = dict[int, tuple[torch.Tensor, torch.Tensor]]  # by layer: keys and values, batch x heads x length x d
+Turn = tuple[torch.Tensor, torch.Tensor]  # cosines and sines, batch x 1 x length x d/2
+
+
+@dataclass(frozen=True)
+class Writer:
+    """A model that writes: Transformers' own, its weights by name, and its tokenizer."""
+
+    model: Any
+    weights: dict[str, torch.Tensor]
+    tokenizer: Any
+
+    @property
+    def config(self) -> Any:
+        """The model's sizes, by the names of its config.json."""
+        return self.model.config
+
+
+@dataclass
+class Answer:
+    """What was written: the token ids, the text, and how it ended.
+
+    `finish` is "end" (the model's own), "stop" (the string was written), "length" (no tokens were left) or
+    "interrupted" (by Ctrl-C; the text so far is here).
+    """
+
+    prompt_tokens: int
+    tokens: list[int] = field(default_factory=list)
+    text: str = ""
+    finish: str = "length"
+
+
+def load(name: str = assets.WRITER.name) -> Writer:
+    """Read a Llama-like model in float32: the course's, a folder, or a name of the hub.
+
+    Raises `AssetError` if there is no such model, and `ValueError` if its network isn't Llama's, or if the
+    tokenizer has numbers for which the model has no vectors.
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+    folder = assets.resolve_model(name)
+    config = AutoConfig.from_pretrained(folder)
+    kind, turning = config.model_type, getattr(config, "rope_parameters", None) or {}
+    if kind != "llama" or turning.get("rope_type") != "default":
+        found = f"{kind!r}, with positions {turning.get('rope_type')!r}"
+        raise ValueError(f"The model {name!r} is a {found}: expected 'llama', with 'default'.")
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    weights = {each: weight.detach() for each, weight in model.named_parameters()}
+    tokenizer, rows = AutoTokenizer.from_pretrained(folder), len(weights["model.embed_tokens.weight"])
+    if len(tokenizer) > rows:
+        raise ValueError(
+            f"The tokenizer of {name!r} has {len(tokenizer):,} tokens, its model {rows:,} vectors: expected "
+            "one for each. Take both from the same model."
+        )
+    weights.setdefault("lm_head.weight", weights["model.embed_tokens.weight"])  # one table, if they are tied
+    return Writer(model.eval(), weights, tokenizer)
+
+
+def block(writer: Writer, place: int, x: torch.Tensor, cache: Cache, turn: Turn, mask: torch.Tensor | None):
+    """One of the model's layers: vectors to vectors, batch x length x hidden; the cache grows.
+
+    `turn` has the cosines and sines of the positions; `mask` (bool) is True where a row may look at a column.
+    """
+    weights, d, eps = writer.weights, writer.config.head_dim, writer.config.rms_norm_eps
+    layer = f"model.layers.{place}."
+    y = F.rms_norm(x, x.shape[-1:], weights[f"{layer}input_layernorm.weight"], eps)
+    parts = (F.linear(y, weights[f"{layer}self_attn.{part}_proj.weight"]) for part in "qkv")
+    q, k, v = (part.unflatten(-1, (-1, d)).transpose(1, 2) for part in parts)
+    q, k = rotate(q, turn), rotate(k, turn)
+    if place in cache:  # what was read before isn't computed again
+        k, v = torch.cat([cache[place][0], k], dim=2), torch.cat([cache[place][1], v], dim=2)
+    cache[place] = k, v
+    mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, enable_gqa=True)
+    x = x + F.linear(mixed.transpose(1, 2).flatten(2), weights[f"{layer}self_attn.o_proj.weight"])
+    y = F.rms_norm(x, x.shape[-1:], weights[f"{layer}post_attention_layernorm.weight"], eps)
+    gate, up = (F.linear(y, weights[f"{layer}mlp.{part}_proj.weight"]) for part in ("gate", "up"))
+    return x + F.linear(F.silu(gate) * up, weights[f"{layer}mlp.down_proj.weight"])
+
+
+def rotate(x: torch.Tensor, turn: Turn) -> torch.Tensor:
+    """Turn pairs of numbers (batch x heads x length x d) by their positions' angles."""
+    (cos, sin), (a, b) = turn, x.chunk(2, dim=-1)
+    return torch.cat([a * cos - b * sin, b * cos + a * sin], dim=-1)
+
+
+@torch.inference_mode()
+def forward(
+    writer: Writer, ids: torch.Tensor, cache: Cache, real: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Read more tokens (int64, batch x new); return their vectors (batch x new x hidden). The cache grows.
+
+    `real` (bool, batch x all) is False at padding, of what is in the cache and of the new; None if there is
+    none. Nothing in a cache is ever written over, so that `dict(cache)` is a copy to go on from.
+    """
+    new, config = ids.shape[1], writer.config
+    length = new + (cache[0][0].shape[2] if cache else 0)
+    places = torch.arange(length)[None] if real is None else (real.cumsum(dim=1) - 1).clamp(min=0)
+    half, base = config.head_dim // 2, config.rope_parameters["rope_theta"]
+    angles = places[:, None, -new:, None] * base ** (-torch.arange(half) / half)
+    mask = None
+    if new > 1 or real is not None:
+        mask = torch.ones(new, length, dtype=torch.bool).tril(length - new)
+    if real is not None:  # padding is seen by itself alone, and each row sees something
+        itself = torch.eye(length, dtype=torch.bool)[-new:]
+        mask = (mask & real[:, None, None, :]) | itself
+    x = writer.weights["model.embed_tokens.weight"][ids]
+    for place in range(config.num_hidden_layers):
+        x = block(writer, place, x, cache, (angles.cos(), angles.sin()), mask)
+    return F.rms_norm(x, x.shape[-1:], writer.weights["model.norm.weight"], config.rms_norm_eps)
+
+
+@torch.inference_mode()
+def logits(writer: Writer, x: torch.Tensor) -> torch.Tensor:
+    """Scores of every token of the vocabulary as the next one, from vectors (... x hidden)."""
+    return F.linear(x, writer.weights["lm_head.weight"])
+
+
+def chat(writer: Writer, text: str) -> str:
+    """Put a question into the form that the model was tuned on; its answer comes next."""
+    turns = [{"role": "user", "content": text}]
+    return writer.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+
+
+def write(writer: Writer, prompts: Sequence[str], new_tokens: int = 64, stop: str = "") -> list[Answer]:
+    """Write on after each prompt, all at once, always taking the likeliest token.
+
+    A row ends with the model's own end, with the string `stop` if one is given (which isn't in the text), or
+    after `new_tokens`; the others go on without it. Ctrl-C gives the answers as they are. Raises `ValueError`
+    for a prompt that is empty, or that is too long to be followed by so many tokens.
+
+    Examples
+    --------
+    >>> writer = load()
+    >>> [answer] = write(writer, ["One, two, three, four,"], new_tokens=2)
+    >>> answer.text, answer.prompt_tokens, answer.finish
+    (' five,', 8, 'length')
+    """
+    rows = _rows(writer, prompts, new_tokens)
+    longest = max(map(len, rows))
+    ids = torch.tensor([[writer.config.eos_token_id] * (longest - len(row)) + row for row in rows])
+    real = torch.tensor([[place >= longest - len(row) for place in range(longest)] for row in rows])
+    answers = [Answer(len(row)) for row in rows]
+    writing, cache = answers, Cache()
+    try:
+        for _ in range(new_tokens):
+            x = forward(writer, ids, cache, None if real.all() else real)
+            ids = logits(writer, x[:, -1:]).argmax(dim=-1)
+            for answer, token in zip(writing, ids[:, 0].tolist(), strict=True):
+                _add(writer, answer, token, stop)
+            going = [row for row, answer in enumerate(writing) if answer.finish == "length"]
+            if not going:
+                break
+            if len(going) < len(writing):  # nothing is computed for those that have ended
+                writing, ids, real = [writing[row] for row in going], ids[going], real[going]
+                cache = {place: (k[going], v[going]) for place, (k, v) in cache.items()}
+            real = torch.cat([real, torch.ones_like(ids, dtype=torch.bool)], dim=1)
+    except KeyboardInterrupt:
+        for answer in writing:
+            answer.finish = "interrupted"
+    return answers
+
+
+def _rows(writer: Writer, prompts: Sequence[str], new_tokens: int) -> list[list[int]]:
+    """The prompts' token ids, if all can be read and followed by so many tokens."""
+    context = writer.config.max_position_embeddings
+    require_range("new_tokens", new_tokens, 1, context, whole=True)
+    if isinstance(prompts, str) or not prompts:
+        raise ValueError(f"prompts is {prompts!r}: expected a list of texts, one or more.")
+    rows = [writer.tokenizer(prompt)["input_ids"] for prompt in prompts]
+    for number, row in enumerate(rows, start=1):
+        if not row:
+            raise ValueError(f"Prompt {number} is empty: expected some text to go on from.")
+        if len(row) + new_tokens > context:
+            raise ValueError(
+                f"Prompt {number} has {len(row):,} tokens, and {new_tokens:,} may follow: expected at most "
+                f"{context:,} in all, the longest that this model has seen. Shorten it, or ask for fewer."
+            )
+    return rows
+
+
+def _add(writer: Writer, answer: Answer, token: int, stop: str) -> None:
+    """Put a token into an answer, and say so if it is the last."""
+    answer.tokens.append(token)
+    answer.text = writer.tokenizer.decode(answer.tokens, skip_special_tokens=True)
+    if token == writer.config.eos_token_id:
+        answer.finish = "end"
+    elif stop and stop in answer.text:
+        answer.text, answer.finish = answer.text.split(stop)[0], "stop"
+
+
+def llama_cpp() -> Callable[[str, int], str] | None:
+    """Give a function (prompt, new tokens) that writes with llama.cpp, on the 4 bits of the course's model.
+
+    None if the package xllamacpp isn't installed, which is an optional part of the course.
+    """
+    try:
+        import xllamacpp
+    except ImportError:
+        return None
+    options = xllamacpp.CommonParams()
+    options.model.path = str(assets.fetch_model(assets.WRITER) / assets.WRITER.gguf)
+    options.n_ctx, options.n_parallel, options.warmup, options.verbosity = 1_024, 1, False, -1
+    options.cpuparams.n_threads = options.cpuparams_batch.n_threads = torch.get_num_threads()
+    server = xllamacpp.Server(options)
+
+    def write_on(prompt: str, new_tokens: int) -> str:
+        request = {"prompt": prompt, "n_predict": new_tokens, "temperature": 0, "ignore_eos": True}
+        return server.handle_completions(request | {"cache_prompt": False})["choices"][0]["text"]
+
+    return write_on
