@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from helpers.energy import display
+from helpers.energy.display import between, html_table, quantity
 from helpers.energy.meter import Meter, finished
 from helpers.energy.records import CURVES, EnergyError, Measurement, Record, weakest
 from helpers.statistics import ratio_interval, sign_test
@@ -35,6 +35,9 @@ class Ratio(NamedTuple):
     low: float
     high: float
     rounds: tuple[float, ...]
+
+    def __str__(self) -> str:
+        return f"{self.mean:.3g} ({self.low:.3g} to {self.high:.3g})"
 
 
 @dataclass(frozen=True, repr=False)
@@ -93,8 +96,38 @@ class Comparison(Record):
         """Compare the runs of `raw` again."""
         return compare({name: [Measurement.from_raw(run) for run in runs] for name, runs in raw.items()})
 
-    __str__ = display.comparison_line
-    _repr_html_ = display.comparison_table
+    def __str__(self) -> str:
+        beside = f" Other programs ran beside {self._beside()}." if self.disturbed else ""
+        pair, rounds = " / ".join(self.names), f"95 % intervals of {len(self.time.rounds)} rounds"
+        ratios = f"{pair} = {self.time} in time, {self.energy} in energy ({self.method}), {rounds}"
+        return f"{self.verdict}: {ratios}; {self._why()}.{beside}"
+
+    def _repr_html_(self) -> str:
+        """A row for each candidate, then the ratios and the verdict."""
+        rows = []
+        for name in self.names:
+            spreads = (self.seconds[name], "s"), (self.energies_wh[name], "Wh")
+            cells = (f"{quantity(each.median, unit)} ({between(*each[1:])})" for each, unit in spreads)
+            rows.append((name, *cells, self.method))
+        rows.append((" / ".join(self.names), str(self.time), str(self.energy), "95 % intervals"))
+        rows.append(("verdict", self.verdict, self._why(), f"sign test p = {self.p_sign:.2g}"))
+        if self.disturbed:
+            why = "other programs used more than a tenth of the machine"
+            rows.append(("disturbed", self._beside(), why, ""))
+        head = ("time a call (range)", "energy a call (range)", "how known")
+        return html_table((f"{len(self.time.rounds)} rounds in turns", *head), rows)
+
+    def _beside(self) -> str:
+        """The disturbed rounds by their numbers: "round 2 of 5", "rounds 2 and 4 of 5"."""
+        *others, last = map(str, self.disturbed)
+        numbers = f"rounds {', '.join(others)} and {last}" if others else f"round {last}"
+        return f"{numbers} of {len(self.time.rounds)}"
+
+    def _why(self) -> str:
+        """The reason, and that a verdict on modelled energy is one of time where the powers are the same."""
+        apart = self.method == "measured" or not self.same_power or self.verdict == "undecided"
+        same = "; both drew the same power within 3 %, so it is a verdict of time"
+        return self.reason if apart else self.reason + same
 
 
 def repeat(

@@ -1,13 +1,16 @@
 """Energy for what it buys: joules per 1,000 predictions, and energy up to a target quality."""
 
+import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from helpers.energy import display
+from helpers.energy.display import between, quantity
 from helpers.energy.meter import Meter, finished
 from helpers.energy.records import EnergyError, Measurement, Record
 from helpers.values import require_range
+
+WINDOW_S = 10.0  # predictions over a shorter time get a note
 
 
 @dataclass(frozen=True, repr=False)
@@ -40,7 +43,7 @@ class Predictions(Record):
     @property
     def short(self) -> bool:
         """Whether the window was shorter than ten seconds."""
-        return self.cost.wall_s < display.WINDOW_S
+        return self.cost.wall_s < WINDOW_S
 
     def _joules(self, energy_wh: float | None) -> float | None:
         return None if energy_wh is None else energy_wh * 3_600 / self.count * 1_000
@@ -60,7 +63,22 @@ class Predictions(Record):
             "accuracy": self.accuracy,
         }
 
-    __str__ = display.predictions_line
+    def __str__(self) -> str:
+        cost, results = self.cost, self.results()
+        if self.joules is None:
+            energy = f"energy unknown ({'; '.join(map(str, cost.components))})"
+        else:
+            span = between(results["low_joules_per_1000"], results["high_joules_per_1000"])
+            energy = f"{quantity(self.joules, 'J')} {cost.method} per 1,000 predictions ({span})"
+        length = "" if self.tokens is None else f" x {self.tokens:.0f} tokens"
+        accuracy = "" if self.accuracy is None else f", accuracy {self.accuracy:.1%}"
+        asked = f"a window of {cost.wall_s:.1f} s is short, {WINDOW_S:.0f} s are asked for"
+        notes = "".join(f" Note: {note}." for note in ((asked,) if self.short else ()) + cost.notes)
+        return (
+            f"{cost.label}: {energy}, {results['seconds_per_1000']:.2f} s per 1,000, batches of "
+            f"{self.batch_size}{length} in {results['p50_s'] * 1_000:.3g} ms (p50) and "
+            f"{results['p90_s'] * 1_000:.3g} ms (p90){accuracy}.{notes}"
+        )
 
 
 def per_1000(
@@ -72,7 +90,7 @@ def per_1000(
     country: str,
     batch_size: int = 1,
     tokens: float | None = None,
-    window_s: float = display.WINDOW_S,
+    window_s: float = WINDOW_S,
 ) -> Predictions:
     """Joules for 1,000 predictions, with latency and accuracy beside them.
 
@@ -132,7 +150,12 @@ class Training(Record):
         """Every figure that is computed from `raw`, as plain values."""
         return self.cost.results() | {"reached": self.reached, "energy_to_target_wh": self.energy_wh}
 
-    __str__ = display.training_line
+    def __str__(self) -> str:
+        rounds = f"{len(self.curve)} round{'s' if len(self.curve) != 1 else ''}"
+        if self.reached:
+            return f"reached {self.target:.1%} after {rounds}. {self.cost}"
+        best = max((quality for _, quality in self.curve), default=math.nan)
+        return f"missed {self.target:.1%}: {best:.1%} at best in {rounds}. {self.cost}"
 
 
 def to_target(label: str, rounds: Iterable[float], target: float, *, country: str) -> Training:
