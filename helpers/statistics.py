@@ -111,32 +111,3 @@ def paired_difference(first: Sequence[float], second: Sequence[float]) -> tuple[
         sums[part] = draw.multinomial(len(apart), counts / len(apart), size=len(part)) @ values
     low, high = np.percentile(sums / len(apart), [2.5, 97.5])
     return float(apart.mean()), float(low), float(high)
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjust p values of tests that are judged together (Holm 1979): under 0.05, one at all is wrong in 5 %.
-
-    Examples
-    --------
-    >>> holm([0.01, 0.04, 0.03])
-    [0.03, 0.06, 0.06]
-    """
-    adjusted, largest = [0.0] * len(p_values), 0.0
-    for rank, place in enumerate(sorted(range(len(p_values)), key=lambda place: p_values[place])):
-        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[place]))
-        adjusted[place] = largest
-    return adjusted
-
-
-def same_within(interval: tuple[float, float], margin: float) -> bool:
-    """Whether a 95 % interval of a difference lies within a margin that was set before the runs.
-
-    An interval that holds 0 doesn't show that two are the same; one that ends inside the margin does.
-
-    Examples
-    --------
-    >>> same_within((-0.004, 0.006), 0.01), same_within((-0.006, 0.015), 0.01)
-    (True, False)
-    """
-    low, high = interval
-    return -margin < low and high < margin
