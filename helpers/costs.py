@@ -48,18 +48,11 @@ def footprint(
     A weight takes part in two operations for each token on the way forward and four on the way back:
     about 6 x parameters x tokens in all (Kaplan et al., 2020).
 
-    Parameters
-    ----------
-    parameters, tokens : float
-        The weights that a token passes through, and the tokens seen in training.
-    peak_flop_per_s, power_w : float
-        Of one accelerator; the power with its part of the server's, if that is known.
-    mfu, pue : float
-        Model FLOPs utilization, the fraction of the peak that is reached, above 0 and at most 1; power
-        usage effectiveness, all of the data center's electricity over that of its computers, 1 or more.
-    country : str
-        ISO 3166 three-letter code: an unknown one raises `energy.EnergyError`, any other value that is out of
-        its range a `CostError`.
+    `parameters` are the weights that a token passes through, `tokens` those seen in training. The peak and
+    the power are of one accelerator, with its part of the server's power, if that is known. `mfu` is model
+    FLOPs utilization, the fraction of the peak that is reached, above 0 and at most 1; `pue` power usage
+    effectiveness, the data center's electricity over that of its computers, 1 or more. A `country` that is no
+    ISO 3166 three-letter code raises `energy.EnergyError`, any other value out of its range `CostError`.
 
     Examples
     --------

@@ -35,8 +35,8 @@ class DataError(ValueError):
 def load_reviews(split: str) -> Dataset:
     """Sentences: "train", "validation" or "test" of film reviews; or "tweets", "products" or "editorials".
 
-    The columns are `id` (str), `text` (str), `rating` (float, mean of 15 or more people's ratings from -4 to
-    4) and `label` (0 negative, 1 positive).
+    The columns are `id` and `text` (str), `rating` (float, from -4 to 4, the mean of 15 people or more) and
+    `label` (0 negative, 1 positive).
     """
     from datasets import Value
 
@@ -49,9 +49,8 @@ def read_sentences(path: str | Path) -> Dataset:
     """A CSV file of your own sentences: a column `text`, and a column `label` of 0 and 1 or words for them.
 
     Other columns stay as they are written (str). Rows that are sorted by label, or nearly, are shuffled, as
-    `take` takes the first. What was recognized or changed, if anything was, is printed in one line. It raises
-    `DataError` if the file is missing or damaged, a column is missing, a text is empty, a label is neither 0
-    nor 1, or all labels are the same.
+    `take` takes the first. What was recognized or changed is printed in a line. A missing or damaged file, a
+    missing column, an empty text, a label neither 0 nor 1, or one label alone raises `DataError`.
     """
     from datasets import Dataset, disable_progress_bars
 
@@ -113,8 +112,7 @@ def _sorted(labels: Sequence[int]) -> bool:
 def load_digits(split: str) -> Dataset:
     """Handwritten digits: 6,000 to "train" and 2,000 to "test", each class equally often.
 
-    The columns, as torch tensors, are `image` (784 uint8 values, row by row of 28 x 28, 0 is background) and
-    `label` (0 to 9).
+    As torch tensors: `image` (784 uint8 values, 28 rows of 28, 0 is background) and `label` (0 to 9).
     """
     import numpy as np
     from datasets import Dataset, Features, List, Value
@@ -132,8 +130,7 @@ def load_corpus(split: str) -> Dataset:
     """Text without labels, for pretraining: "train", about 3 million words, or "held_out".
 
     No sentence of the one is in the other. The columns are `source` ("wordnet", "factbook", "austen",
-    "wikipedia" or "reviews") and `text` (str, one paragraph, sentence or dictionary entry), in the order of
-    the sources.
+    "wikipedia" or "reviews", in this order) and `text` (str, one paragraph, sentence or dictionary entry).
     """
     from datasets import Dataset
 

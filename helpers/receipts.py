@@ -48,22 +48,11 @@ def make(
     settings: Mapping[str, object] | None = None,
     details: Mapping[str, object] | None = None,
 ) -> dict:
-    """A receipt of some figures, as a dict that follows data/receipt.schema.json.
+    """A receipt of some figures, as a dict that follows data/receipt.schema.json, which describes its parts.
 
-    Parameters
-    ----------
-    what : str
-        The question that the figures answer.
-    figures : mapping of str to Measurement, Comparison, Predictions or Training
-    made_by : str
-        The command or notebook that made them.
-    inputs : sequence of path
-        Data and model files; their SHA-256 sums go into the receipt.
-    settings : mapping, optional
-        Whatever else the figures depend on, as plain values.
-    details : mapping, optional
-        What was found besides, such as runs with their histories: plain values, and figures among them.
-        A value that JSON cannot hold raises `ReceiptError`, as does no figure at all, or one of another kind.
+    `inputs` are data and model files, whose SHA-256 sums go into it, `settings` whatever else the figures
+    depend on, and `details` what was found besides, such as runs with their histories: plain values, and
+    figures among them. What JSON cannot hold, another kind of figure, or none raises `ReceiptError`.
     """
     versions = {"python": platform.python_version()} | {n: machine.installed_version(n) for n in PACKAGES}
     receipt: dict = {
@@ -239,7 +228,6 @@ def _no_json(constant: str) -> None:
 
 
 def _stored(figure: Any) -> dict:
-    """A figure as a receipt holds it."""
     for kind, made in KINDS.items():
         if isinstance(figure, made):
             return {"kind": kind, "raw": figure.raw(), "results": figure.results()}

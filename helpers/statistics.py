@@ -90,9 +90,8 @@ def mcnemar(first: Sequence[bool], second: Sequence[bool]) -> float:
 def paired_difference(first: Sequence[float], second: Sequence[float]) -> tuple[float, float, float]:
     """Mean of `first` minus `second` over the same rows, and the 95 % interval of a paired bootstrap.
 
-    The values are what each of two models has in a row: right or not, a loss. What is drawn anew are rows,
-    10,000 times (Efron 1979; the percentiles), the same on every machine: what other rows might have given.
-    Fewer than some 30 rows are too few for it.
+    The values are what each of two models has in a row: right or not, a loss. Rows are drawn anew, 10,000
+    times (Efron 1979; the percentiles), the same on every machine. Fewer than some 30 are too few for it.
 
     Examples
     --------

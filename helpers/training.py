@@ -66,9 +66,8 @@ class Settings:
 class History:
     """What happened in training, as data.
 
-    `loss` of every training step; `epochs`, for each a dict of `epoch`, `loss` (mean over its steps),
-    `accuracy` (on validation) and `seconds` (training and validation, since the start); `stopped` "end",
-    "target" (reached early) or "interrupted".
+    `loss` of every step; `epochs`, for each a dict of `epoch`, `loss` (mean over its steps), `accuracy` (on
+    validation) and `seconds` (since the start, all counted); `stopped` "end", "target" or "interrupted".
     """
 
     loss: list[float] = field(default_factory=list)
@@ -259,8 +258,7 @@ def split_head(model: torch.nn.Module) -> tuple[list[torch.nn.Parameter], list[t
     """Split the trainable parameters into the head, which fine-tuning starts anew, and the pretrained body.
 
     The head is the classifier and the pooler before it. What PEFT adds to the body's layers belongs to the
-    body; a model that names no body, such as a plain `torch.nn.Sequential`, is all head. Both lists are in
-    the model's order.
+    body; a model that names no body, such as `torch.nn.Sequential`, is all head. Both are in its order.
     """
     whole = model.get_base_model() if hasattr(model, "get_base_model") else model  # PEFT's is a wrapper
     body = getattr(whole, getattr(whole, "base_model_prefix", ""), None)

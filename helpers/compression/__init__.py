@@ -41,12 +41,8 @@ def distillation_loss(
     softer, so that the teacher's small probabilities count too; the factor T² makes good that it also
     divides the gradient of the first term by about that. CE, the cross-entropy, takes T = 1.
 
-    Parameters
-    ----------
-    student_logits, teacher_logits : torch.Tensor, float, shape (batch, classes)
-    labels : torch.Tensor, int64, shape (batch,)
-    temperature, alpha : float
-        T, 0.1 to 100; the weight of the teacher's term: 0 is the labels alone, 1 the teacher alone.
+    The logits are floats of shape (batch, classes), the labels int64 of shape (batch,). T is 0.1 to 100,
+    alpha the weight of the teacher's term: 0 is the labels alone, 1 the teacher alone.
 
     Examples
     --------
@@ -67,9 +63,8 @@ def distillation_loss(
 def student(teacher: BertPreTrainedModel, layers: Sequence[int]) -> BertPreTrainedModel:
     """A model of some of the teacher's layers, with its embeddings and its classifier.
 
-    Starting from the teacher's own weights lets it learn in an epoch or two (Sanh et al. 2019). The layers
-    are counted from 0 up: [0, 2, 5] makes a student of three. Raises `CompressionError` if the teacher is no
-    BERT, or has no such layers.
+    The teacher's own weights let it learn in an epoch or two (Sanh et al. 2019). Layers count from 0 up:
+    [0, 2, 5] makes a student of three. A teacher that is no BERT, or has no such, raises `CompressionError`.
     """
     model = copy_of(teacher)
     there, kept = model.base_model.encoder.layer, list(layers) if isinstance(layers, Sequence) else []
@@ -146,9 +141,8 @@ def shrink(
     """A copy with fewer heads and feed-forward units in each layer: smaller matrices, less work.
 
     Every layer keeps the same number: as many as are given, at least 1, or all of them. With fewer units,
-    any BERT loads what `save_pretrained` wrote; of fewer heads a BERT's config has no word. Raises
-    `CompressionError` if there are not so many, if the scores, from `importance`, are another model's, or if
-    the model is no BERT.
+    any BERT loads what `save_pretrained` wrote; of fewer heads a BERT's config has no word. More than there
+    are, scores (of `importance`) of another model, or one that is no BERT, raise `CompressionError`.
     """
     copied = copy_of(model)
     layers = copied.base_model.encoder.layer

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from helpers.energy.display import between, html_table, quantity
-from helpers.energy.meter import Meter, finished
+from helpers.energy.meter import finished, measure
 from helpers.energy.records import CURVES, EnergyError, Measurement, Record, weakest
 from helpers.statistics import ratio_interval, sign_test
 from helpers.values import require_range
@@ -49,7 +49,7 @@ class Comparison(Record):
     less energy; each is None if that is undecided. `disturbed` are the rounds, from 1, beside other programs.
     """
 
-    names: tuple[str, str]
+    names: tuple[str, ...]
     runs: dict[str, tuple[Measurement, ...]]
     seconds: dict[str, Spread]
     energies_wh: dict[str, Spread]
@@ -83,13 +83,13 @@ class Comparison(Record):
 
     def results(self) -> dict:
         """Every figure that is computed from `raw`, as plain values."""
-        spreads = {
+        names = ("p_sign", "faster", "winner", "reason", "disturbed", "method")
+        return {
             "seconds": {name: each._asdict() for name, each in self.seconds.items()},
             "energies_wh": {name: each._asdict() for name, each in self.energies_wh.items()},
-        }
-        names = ("p_sign", "faster", "winner", "reason", "disturbed", "method")
-        ratios = {"time": self.time._asdict(), "energy": self.energy._asdict()}
-        return spreads | ratios | {name: getattr(self, name) for name in names}
+            "time": self.time._asdict(),
+            "energy": self.energy._asdict(),
+        } | {name: getattr(self, name) for name in names}
 
     @classmethod
     def from_raw(cls, raw: dict) -> "Comparison":
@@ -143,8 +143,7 @@ def repeat(
     The candidates are functions without arguments, by name. All do the same work, each in its way, and return
     when it is done: a generator, a coroutine or a future raises `EnergyError`. Each is called `warm_up`
     times, not measured, then in `times` rounds, five at least for a verdict of `compare`. A round calls it
-    over and over for `window_s` seconds or more; 0 calls it once. Of each it gives the rounds, with their
-    number of calls in `work["calls"]`.
+    over and over for `window_s` seconds or more; 0 calls it once. How often is in its `work["calls"]`.
     """
     require_range("the number of candidates", len(candidates), 1, error=EnergyError)
     require_range("times", times, 1, whole=True, error=EnergyError)
@@ -153,7 +152,7 @@ def repeat(
             finished(name, work())
     runs: dict[str, list[Measurement]] = {name: [] for name in candidates}
     for _, (name, work) in itertools.product(range(times), candidates.items()):
-        with Meter(name, country) as meter:
+        with measure(name, country=country) as meter:
             end = time.perf_counter() + window_s
             while not meter.work or time.perf_counter() < end:
                 finished(name, work())
@@ -183,8 +182,7 @@ def compare(runs: Mapping[str, Sequence[Measurement]]) -> Comparison:
     ways = {tuple((part.name, part.method) for part in each) for each in parts}
     if len(ways) > 1:
         raise EnergyError(f"The rounds were read in different ways, which do not compare: {sorted(ways)}.")
-    first, second = runs
-    pairs = list(zip(runs[first], runs[second], strict=True))
+    names, pairs = tuple(runs), list(zip(*runs.values(), strict=True))
     disturbed = tuple(place for place, (a, b) in enumerate(pairs, start=1) if a.disturbed or b.disturbed)
     of_time, of_energy = (_ratio(*values.values()) for values in (seconds, energies))
     faster, _ = _judge(of_time, disturbed)
@@ -192,15 +190,15 @@ def compare(runs: Mapping[str, Sequence[Measurement]]) -> Comparison:
     if side is not None:
         side, reason = _tried(side, pairs)
     return Comparison(
-        names=(first, second),
+        names=names,
         runs={name: tuple(rounds) for name, rounds in runs.items()},
         seconds={name: _spread(values) for name, values in seconds.items()},
         energies_wh={name: _spread(values) for name, values in energies.items()},
         time=of_time,
         energy=of_energy,
         p_sign=sign_test([math.log(ratio) for ratio in of_energy.rounds]),
-        faster=None if faster is None else (first, second)[faster],
-        winner=None if side is None else (first, second)[side],
+        faster=None if faster is None else names[faster],
+        winner=None if side is None else names[side],
         reason=reason,
         disturbed=disturbed,
         method=weakest(parts[0]),

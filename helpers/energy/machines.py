@@ -51,6 +51,7 @@ def across(readings: Sequence[Reading]) -> Measurement:
     if not readings:
         raise EnergyError("There is no reading: expected at least one, from `energy.on_this_machine`.")
     ordered = sorted(readings, key=lambda reading: (reading.machine, reading.started))
+    began = min(reading.started for reading in ordered)
     for one, other in itertools.pairwise(ordered):
         if one.machine == other.machine and other.started < one.started + one.cost.wall_s:
             raise EnergyError(
@@ -70,7 +71,7 @@ def across(readings: Sequence[Reading]) -> Measurement:
     return replace(
         first,
         label=f"{len(costs)} readings of {machines} machine{'s' if machines > 1 else ''}",
-        wall_s=ended - min(reading.started for reading in ordered),
+        wall_s=ended - began,
         cpu_s=total(cost.cpu_s for cost in costs),
         components=tuple(_together(name, parts) for name in dict.fromkeys(part.name for part in parts)),
         foreign_load=max(loads) if len(loads) == len(costs) else None,
@@ -78,7 +79,7 @@ def across(readings: Sequence[Reading]) -> Measurement:
         work={name: sum(cost.work.get(name, 0) for cost in costs) for name in counted},
         phases=(),
         idle_w=None,
-        started=min(reading.started for reading in ordered),
+        started=began,
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from helpers.energy.display import between, quantity
-from helpers.energy.meter import Meter, finished
+from helpers.energy.meter import finished, measure
 from helpers.energy.records import EnergyError, Measurement, Record
 from helpers.values import require_range
 
@@ -112,7 +112,7 @@ def per_1000(
     right = None if labels is None else sum(int(a) == int(b) for a, b in zip(given, labels, strict=True))
     scored = None if labels is None else len(inputs)
     count, latencies = 0, list[float]()
-    with Meter(label, country) as meter:
+    with measure(label, country=country) as meter:
         end = time.perf_counter() + window_s
         while not latencies or time.perf_counter() < end:
             batch = batches[len(latencies) % len(batches)]
@@ -165,7 +165,7 @@ def to_target(label: str, rounds: Iterable[float], target: float, *, country: st
     that ends before the target is a miss.
     """
     curve = []
-    with Meter(label, country) as meter:
+    with measure(label, country=country) as meter:
         began = time.perf_counter()
         for quality in rounds:
             curve.append((time.perf_counter() - began, float(quality)))

@@ -85,8 +85,7 @@ class Measurement(Record):
     `foreign_load` is the share of the machine's CPU time that others used, 0 to 1. `phases` were measured
     inside this block, and `breakdown` sums them up; `work` was counted by `Meter.count`: samples, tokens,
     FLOPs. `idle_w` is the power of the idle machine, from `minus_idle`; `pue` is the energy of the whole data
-    center for each unit that reaches the computer; `started` is when the block began, in seconds since 1970
-    (UTC). What is unknown is None.
+    center for each unit that reaches the computer; `started` is in seconds since 1970. Unknown is None.
     """
 
     label: str
@@ -155,7 +154,7 @@ class Measurement(Record):
         if max(powers) > (1 + IDLE_DRIFT_LIMIT) * min(powers):
             seen = " and ".join(f"{significant_digits(power)} W" for power in powers)
             notes.append(f"idle power changed between readings ({seen}), so the net figure is unsure")
-        if any(reading.disturbed for reading in readings):
+        if any(each.reading.disturbed for each in readings):
             notes.append("other programs ran during an idle reading, so the net figure is too low")
         return replace(self, idle_w=sum(powers) / len(powers), notes=tuple(notes))
 
@@ -251,19 +250,13 @@ class Idle(Record):
         energy_wh = self.reading.energy_wh
         return None if energy_wh is None else energy_wh * 3_600 / self.reading.wall_s
 
-    @property
-    def disturbed(self) -> bool:
-        """Whether other programs used more than a tenth of the machine, so that it was not idle."""
-        return self.reading.disturbed
-
     def __str__(self) -> str:
-        reading = self.reading
+        run = self.reading
         if self.power_w is None:
-            return f"idle power unknown: {reading}"
-        parts = _in_parts(reading, 3_600 / reading.wall_s)
-        busy = f" Not idle: other programs used {reading.foreign_load:.0%} of it." if self.disturbed else ""
-        power = quantity(self.power_w, "W")
-        return f"idle: {power} {reading.method} ({parts}), over {reading.wall_s:.1f} s.{busy}"
+            return f"idle power unknown: {run}"
+        parts, power = _in_parts(run, 3_600 / run.wall_s), quantity(self.power_w, "W")
+        busy = f" Not idle: other programs used {run.foreign_load:.0%} of it." if run.disturbed else ""
+        return f"idle: {power} {run.method} ({parts}), over {run.wall_s:.1f} s.{busy}"
 
 
 def total(values: Iterable[float | None]) -> float | None:
@@ -292,7 +285,7 @@ def _row(name: str, value: float | None, unit: str, ends: tuple, method: str | N
 
 def _restored(name: str, value):
     """A field from its plain value: JSON knows neither these classes nor tuples."""
-    if name in ("cost", "reading"):
+    if name == "cost":
         return Measurement.from_raw(value)
     if name == "phases":
         return tuple(Measurement.from_raw(phase) for phase in value)

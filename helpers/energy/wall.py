@@ -111,19 +111,15 @@ def from_csv(
 ) -> MeterLog:
     r"""Read a CSV file of a plug or a logger: a column of times, and one of power or of a rising counter.
 
-    Times are ISO 8601 or seconds since 1970; a comma is a decimal comma. Raises `EnergyError`, with the line,
-    for a value that is no number from 0, and a time without a zone or not after the one before it; and if
-    the columns do not tell what they are, or `helpers.tables.read_table` refuses the file.
+    Times are ISO 8601, in `zone` (such as "Europe/Berlin") or UTC (a column "..._utc") where they name none
+    themselves, or seconds since 1970; a comma is a decimal comma. `time`, `value` and `unit` are the columns,
+    and W, kW, Wh or kWh, where no names tell, such as "Date", "power_w" or "Total (kWh)". `step` is the
+    meter's, in the column's unit, if it is not one in the last digit that the column uses, and `offset_s` the
+    seconds by which its clock is ahead of this computer's.
 
-    Parameters
-    ----------
-    zone : str, optional
-        Of times without one, such as "Europe/Berlin"; none is assumed, but UTC for a column "..._utc".
-    time, value, unit : str, optional
-        The columns, and W, kW, Wh or kWh, where no names tell, such as "Date", "power_w", "Total (kWh)".
-    step, offset_s : float, optional
-        The meter's step in the column's unit, else one in the last digit that the column uses; and the
-        seconds by which its clock is ahead of this computer's.
+    Raises `EnergyError`, with the line, for a value that is no number from 0, and a time without a zone or
+    not after the one before it; and if the columns do not tell what they are, or
+    `helpers.tables.read_table` refuses the file.
 
     Examples
     --------
@@ -172,8 +168,8 @@ def from_csv(
 def by_hand(start_kwh: float, stop_kwh: float, step_kwh: float, run: Measurement) -> Measurement:
     """The block again, with its energy off a meter that was read just before and just after it.
 
-    It may be off by a step, of the last digit; a note says how long a block must be for 5 %. Raises
-    `EnergyError` if the meter went back.
+    It may be off by a step, of the last digit; a note says how long a block must be for 5 %. A meter that
+    went back raises `EnergyError`.
 
     Examples
     --------
