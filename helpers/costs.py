@@ -140,7 +140,7 @@ class Project:
     salary_per_h: float
     price_per_kwh: float
     machine_per_h: float = 0.0  # rent or wear; 0 to leave it out
-    country: str = "USA"
+    country: str = "USA"  # an unknown one raises `energy.EnergyError`
 
 
 @dataclass(frozen=True)
@@ -160,9 +160,7 @@ class Costs:
 
 
 def costs(project: Project) -> Costs:
-    """Compute, data, people and carbon of a model over its life.
-
-    A number that is missing or negative raises `CostError`; an unknown country raises `energy.EnergyError`.
+    """Compute, data, people and carbon of a model over its life; `CostError` if a number is none from 0.
 
     Examples
     --------
@@ -219,9 +217,7 @@ def labels_needed(rows: Sequence[float], accuracies: Sequence[float], target: fl
 
 
 def break_even(investment: float, before: float, after: float) -> float:
-    """After how many uses an investment has paid off; infinity if a use gets no cheaper.
-
-    `investment` is spent once, `before` and `after` it by each use: all in one unit, such as money or energy.
+    """Uses after which an `investment` pays off, if each costs `after`, not `before`, in its unit; or `inf`.
 
     Examples
     --------
@@ -251,9 +247,7 @@ class Schedule:
 
 
 def grid_forecast() -> list[tuple[str, float]]:
-    """48 hours of a real grid, each with its start in UTC and its grams of CO2 per kWh.
-
-    London, from October 3, 2026, 20:00 UTC, as the operator forecast them; the data card has the source.
+    """48 hours of London's grid, each with its start in UTC and the g CO2 per kWh that its operator forecast.
 
     Examples
     --------

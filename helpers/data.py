@@ -149,10 +149,7 @@ def take(dataset: Dataset, rows: int, name: str = "train_rows") -> Dataset:
 
 
 def tokenize(dataset: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int = 128) -> Dataset:
-    """Add `input_ids` and `length` in tokens; nothing is padded, texts beyond `max_length` are cut.
-
-    Where the tokenizer says that its model reads less than `max_length`, they are cut there.
-    """
+    """Add `input_ids` and `length` in tokens; not padded, cut at `max_length` or at what the model reads."""
     longest = min(max_length, tokenizer.model_max_length)
     ids = tokenizer(dataset["text"][:], truncation=True, max_length=longest, padding=False)["input_ids"]
     for name, values in {"input_ids": ids, "length": [len(row) for row in ids]}.items():

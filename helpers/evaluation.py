@@ -80,10 +80,7 @@ class Evaluation:
 def evaluate(
     model: torch.nn.Module, dataset: Dataset, tokenizer: PreTrainedTokenizerBase, batch_size: int = 32
 ) -> Evaluation:
-    """Predict every row of a tokenized dataset and compare with its labels.
-
-    The model is put in evaluation mode for it, and back as it was.
-    """
+    """Predict every row of a tokenized dataset, in evaluation mode meanwhile, and compare with its labels."""
     loader = batches(dataset, tokenizer, batch_size, shuffle=False)
     was_training, device = model.training, next(model.parameters()).device
     model.eval()

@@ -22,12 +22,8 @@ RETURN_MEMORY_STEPS = 20  # often enough that little piles up, seldom enough to 
 
 def hardware() -> dict:
     """Processor, cores, memory that this process may have, and GPUs, as a receipt holds them."""
-    return {
-        "cpu": cpu_name(),
-        "cores": cores(),
-        "memory_gb": round(memory_bytes() / 1e9, 1),
-        "gpus": nvidia_gpus(),
-    }
+    memory_gb = round(memory_bytes() / 1e9, 1)
+    return {"cpu": cpu_name(), "cores": cores(), "memory_gb": memory_gb, "gpus": nvidia_gpus()}
 
 
 def cores() -> int:

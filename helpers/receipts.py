@@ -106,10 +106,7 @@ def save(receipt: Mapping, path: str | Path) -> Path:
 
 
 def load(path: str | Path) -> dict:
-    """Read a receipt and check it against the schema, but not its figures: that is `replay`.
-
-    Raises `ReceiptError` if there is no such file, or it is not a receipt.
-    """
+    """Read a receipt; one that isn't there or isn't as the schema has it raises `ReceiptError`."""
     path = Path(path)
     try:
         receipt = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_json)
@@ -153,7 +150,6 @@ def replay(source: str | Path | Mapping) -> Replay:
     problems = [] if untouched else ["The file was changed after it was saved: its digest does not fit."]
 
     def again(value: Any, place: str) -> Any:
-        """The value with every figure in it computed again."""
         if isinstance(value, list):
             return [again(each, f"{place}[{at}]") for at, each in enumerate(value)]
         if not isinstance(value, dict):
@@ -200,10 +196,7 @@ def table(again: Replay) -> Any:
 
 
 def card(receipt: Mapping, figure: str) -> str:
-    """The `co2_eq_emissions` block of a model card, as YAML, for one figure of a receipt.
-
-    A ReceiptError says that there is no such figure, or no known carbon: a card with 0 would be false.
-    """
+    """The `co2_eq_emissions` block of a model card, as YAML; of unknown carbon a `ReceiptError`."""
     from huggingface_hub import ModelCardData
 
     stored = receipt["figures"].get(figure)
@@ -235,7 +228,6 @@ def _stored(figure: Any) -> dict:
 
 
 def _costs(figure: Figure) -> list[energy.Measurement]:
-    """The measurements that a figure rests on."""
     if isinstance(figure, energy.Comparison):
         return [run for runs in figure.runs.values() for run in runs]
     return [figure if isinstance(figure, energy.Measurement) else figure.cost]

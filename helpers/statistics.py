@@ -60,8 +60,7 @@ def ratio_interval(ratios: Sequence[float]) -> tuple[float, float, float]:
 def sign_test(differences: Sequence[float]) -> float:
     """Two-sided p of the exact sign test: that so many differences have one sign, if a coin decided it.
 
-    It asks nothing of how they scatter. Five of five give 0.0625, so five rounds can't reach 5 %; six can.
-    Zeros are left out.
+    It asks nothing of how they scatter, and zeros are left out. Five of five give 0.0625: too few for 5 %.
 
     Examples
     --------

@@ -1,7 +1,4 @@
-"""One plain training loop on Accelerate.
-
-It knows nothing of energy: put it in a `with energy.measure(...)` block to see what it costs.
-"""
+"""One plain training loop on Accelerate. It knows nothing of energy: `energy.measure` around it does."""
 
 from __future__ import annotations
 
@@ -101,8 +98,7 @@ def fine_tune(
         Folder to keep the state in after each epoch and on an interrupt. The same call goes on from it, with
         the model as it was at first or when it was interrupted. It is removed once training has ended.
     compute_loss : callable, optional
-        Takes the model and a batch of `data.batches`, and returns what to minimize. The model's own
-        loss if not given.
+        Takes the model and a batch of `data.batches`, returns what to minimize instead of the model's loss.
     **settings
         `epochs` (2), `batch_size` (32) and `seed` (0); `learning_rate` (1e-4), AdamW's after the warm-up, and
         `head_learning_rate`, that of the head (see `split_head`) if it is another; `warmup_fraction` (0.1)

@@ -2,11 +2,9 @@
 
 Each leaves the model that it is given as it was, and gives one that `training.evaluate` takes.
 
-    small = compression.student(teacher, layers=[0, 2, 5])
-    # train it with `distillation_loss`, as “Compress the model” does
+    small = compression.student(teacher, layers=[0, 2, 5])  # to train with `distillation_loss`
     compression.export(small, "small.onnx")
-    smallest = compression.quantize("small.onnx", "small-int8.onnx")
-    print(training.evaluate(smallest, test, tokenizer))
+    print(training.evaluate(compression.quantize("small.onnx", "small-int8.onnx"), test, tokenizer))
 """
 
 from collections.abc import Sequence
@@ -157,7 +155,13 @@ def shrink(
     require_range("heads", heads, 1, most[0], whole=True, error=CompressionError)
     require_range("units", units, 1, most[1], whole=True, error=CompressionError)
     for number, layer in enumerate(layers):
-        _keep_heads(layer, scores.heads[number].topk(heads).indices.sort().values)
+        kept, attention = scores.heads[number].topk(heads).indices.sort().values, layer.attention.self
+        size = attention.attention_head_size
+        columns = (kept.unsqueeze(1) * size + torch.arange(size, device=kept.device)).flatten()
+        for linear in (attention.query, attention.key, attention.value):
+            _keep(linear, columns, dim=0)
+        _keep(layer.attention.output.dense, columns, dim=1)
+        attention.num_attention_heads, attention.all_head_size = heads, len(columns)
         kept_units = scores.units[number].topk(units).indices.sort().values
         _keep(layer.intermediate.dense, kept_units, dim=0)
         _keep(layer.output.dense, kept_units, dim=1)
@@ -236,17 +240,6 @@ def quantize_tensor(weight: torch.Tensor, bits: int = 8) -> Quantized:
 
 def _linears(model: BertPreTrainedModel) -> list[torch.nn.Linear]:
     return [each for each in model.base_model.encoder.layer.modules() if isinstance(each, torch.nn.Linear)]
-
-
-def _keep_heads(layer: torch.nn.Module, kept: torch.Tensor) -> None:
-    attention = layer.attention.self
-    size = attention.attention_head_size
-    columns = (kept.unsqueeze(1) * size + torch.arange(size, device=kept.device)).flatten()
-    for linear in (attention.query, attention.key, attention.value):
-        _keep(linear, columns, dim=0)
-    _keep(layer.attention.output.dense, columns, dim=1)
-    attention.num_attention_heads = len(kept)
-    attention.all_head_size = len(columns)
 
 
 def _keep(linear: torch.nn.Linear, index: torch.Tensor, dim: int) -> None:

@@ -78,7 +78,6 @@ class Comparison(Record):
         return f"{time}, {f'{self.winner} less energy' if self.winner else 'energy undecided'}"
 
     def raw(self) -> dict:
-        """The runs, as plain values."""
         return {name: [run.raw() for run in self.runs[name]] for name in self.names}
 
     def results(self) -> dict:
@@ -93,7 +92,6 @@ class Comparison(Record):
 
     @classmethod
     def from_raw(cls, raw: dict) -> "Comparison":
-        """Compare the runs of `raw` again."""
         return compare({name: [Measurement.from_raw(run) for run in runs] for name, runs in raw.items()})
 
     def __str__(self) -> str:
@@ -168,8 +166,7 @@ def compare(runs: Mapping[str, Sequence[Measurement]]) -> Comparison:
     or when the ranking rests on rounds beside other programs. Energy that is not measured has no winner
     either when the ranking does not survive other guesses: the CPU's power as a linear, a cubic or no
     function of its load, at half and twice its height, with and without the RAM's constant. Raises
-    `EnergyError` if `runs` are not two rounds or more of two candidates, as many of each, if an energy is
-    unknown, or if they were read in different ways.
+    `EnergyError` but for as many rounds of two candidates, two at least, of known energy and read in one way.
     """
     counts = {len(rounds) for rounds in runs.values()}
     if len(runs) != 2 or len(counts) != 1 or min(counts) < 2:
@@ -212,10 +209,9 @@ def _judge(ratio: Ratio, disturbed: Sequence[int]) -> tuple[int | None, str]:
     side = _side(ratio.low, ratio.high)
     if side is None:
         return None, "the interval of the energy ratio holds 1"
-    if disturbed:
-        clean = [each for place, each in enumerate(ratio.rounds, start=1) if place not in disturbed]
-        if not clean or _side(min(clean), max(clean)) != side:
-            return None, "other programs ran meanwhile, and the rounds without them do not say the same"
+    clean = [each for place, each in enumerate(ratio.rounds, start=1) if place not in disturbed]
+    if disturbed and (not clean or _side(min(clean), max(clean)) != side):
+        return None, "other programs ran meanwhile, and the rounds without them do not say the same"
     return side, ""
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from helpers.energy.meter import finished, measure
 from helpers.energy.records import Component, EnergyError, Measurement, Record, total, weakest
 
-BOOT = Path("/proc/sys/kernel/random/boot_id")  # one for a running Linux, shared by all containers on it
+BOOT = Path("/proc/sys/kernel/random/boot_id")  # all containers on a Linux share it, as its energy counter
 
 
 @dataclass(frozen=True)
@@ -23,10 +23,7 @@ class Reading(Record):
 
 
 def machine_id() -> str:
-    """What tells this machine from others: its boot's random number, or its name where there is none.
-
-    Containers of one host have names of their own but the same number, and share one energy counter.
-    """
+    """What tells this machine from others: its boot's random number, or its name where there is none."""
     try:
         return BOOT.read_text().strip()
     except OSError:

@@ -130,10 +130,7 @@ if hasattr(os, "register_at_fork"):  # a forked child has none of its parent's t
 
 
 def start(label: str, *, country: str) -> Meter:
-    """Start measuring something that no `with` block can hold, such as a whole notebook.
-
-    Starting the same label anew, as running a cell twice does, replaces the measurement that runs.
-    """
+    """Start measuring what no `with` block can hold, such as a notebook; anew if its label runs already."""
     meter = Meter(label, country=country)
     with _lock:
         while label in (running.label for running in _running):

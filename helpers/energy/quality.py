@@ -161,8 +161,7 @@ class Training(Record):
 def to_target(label: str, rounds: Iterable[float], target: float, *, country: str) -> Training:
     """Train until a quality is reached that was fixed beforehand, with evaluation on the clock.
 
-    Each step of `rounds`, such as a generator, trains for a while, evaluates, and gives the quality. A run
-    that ends before the target is a miss.
+    Each step of `rounds`, such as a generator, trains for a while, evaluates, and gives the quality.
     """
     curve = []
     with measure(label, country=country) as meter:

@@ -161,8 +161,7 @@ class Measurement(Record):
     def rescaled(self, *, cpu: float = 1.0, ram: float = 1.0, curve: str = "cubic") -> Measurement:
         """The same run if the power of CPU and RAM, where it is a guess, were so many times as large.
 
-        `curve` is how a modelled CPU's power grows with its load: "cubic" is CodeCarbon's guess, "linear"
-        and "flat" are others of the same maximum.
+        `curve` is how a modelled CPU's power grows to its maximum: "cubic" (as CodeCarbon), "linear", "flat".
         """
         parts = list(self.components)
         for place, part in enumerate(parts):

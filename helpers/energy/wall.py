@@ -118,8 +118,7 @@ def from_csv(
     seconds by which its clock is ahead of this computer's.
 
     Raises `EnergyError`, with the line, for a value that is no number from 0, and a time without a zone or
-    not after the one before it; and if the columns do not tell what they are, or
-    `helpers.tables.read_table` refuses the file.
+    not after the one before it; and if the columns do not tell what they are, or `read_table` refuses it.
 
     Examples
     --------
