@@ -58,19 +58,17 @@ def read_sentences(path: str | Path) -> Dataset:
     path, table = Path(path), read_table(path, DataError)
     columns: dict = {n.lower() if n.lower() in COLUMNS else n: rows for n, rows in table.columns.items()}
     if missing := [column for column in COLUMNS if column not in columns]:
-        raise DataError(
-            f"{path.name} has no column {' and '.join(missing)}, only {listed(table.columns)}. "
-            f"Expected the columns {' and '.join(COLUMNS)}: rename them in its first line."
-        )
+        found = f"no column {' and '.join(missing)}, only {listed(table.columns)}"
+        expected = f"Expected the columns {' and '.join(COLUMNS)}: rename them in its first line."
+        raise DataError(f"{path.name} has {found}. {expected}")
     for line, text in zip(table.lines, columns["text"], strict=True):
         if not text.strip():
             raise DataError(f"{path.name} has no text in line {line}: write one, or delete the line.")
     labels = [_label(*row, path.name) for row in zip(columns["label"], table.lines, strict=True)]
     if len(set(labels)) == 1:
-        raise DataError(
-            f"{path.name} has {LABELS[labels[0]]} labels alone, from line {table.lines[0]} to line "
-            f"{table.lines[-1]}: expected {' and '.join(LABELS)} ones. Add rows of the other kind."
-        )
+        found = f"{LABELS[labels[0]]} labels alone, from line {table.lines[0]} to line {table.lines[-1]}"
+        expected = f"expected {' and '.join(LABELS)} ones. Add rows of the other kind."
+        raise DataError(f"{path.name} has {found}: {expected}")
     words = dict.fromkeys(map(str.lower, map(str.strip, columns["label"])))
     notes = table.notes + [f"label {word} read as {WORDS[word]}" for word in words if word in WORDS]
     order, draw = list(range(len(labels))), random.Random(0)
@@ -94,10 +92,8 @@ def _label(written: str, line: int, name: str) -> int:
     if number in (0, 1):
         return int(number)
     stars = " Of stars, make 4 and 5 a 1, make 1 and 2 a 0, and leave out 3." if 1 < number <= 5 else ""
-    raise DataError(
-        f"{name} has the label {shown(written)} in line {line}: expected 0 (negative) or 1 (positive), "
-        f"or one of {', '.join(WORDS)}.{stars}"
-    )
+    expected = f"expected 0 (negative) or 1 (positive), or one of {', '.join(WORDS)}.{stars}"
+    raise DataError(f"{name} has the label {shown(written)} in line {line}: {expected}")
 
 
 def _sorted(labels: Sequence[int]) -> bool:

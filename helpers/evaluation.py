@@ -69,12 +69,9 @@ class Evaluation:
         return confusion_matrix(self.labels, self.predictions, labels=range(self.probabilities.shape[1]))
 
     def __str__(self) -> str:
-        low, high = self.interval
+        interval = "95 % interval {:.1%} to {:.1%}".format(*self.interval)
         took = "" if math.isnan(self.seconds) else f" in {self.seconds:.1f} s"
-        return (
-            f"accuracy {self.accuracy:.1%} (95 % interval {low:.1%} to {high:.1%}), F1 {self.f1:.3f}, "
-            f"{len(self.labels):,} rows{took}"
-        )
+        return f"accuracy {self.accuracy:.1%} ({interval}), F1 {self.f1:.3f}, {len(self.labels):,} rows{took}"
 
 
 def evaluate(

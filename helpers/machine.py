@@ -92,10 +92,9 @@ def nvidia_gpus() -> list[str]:
 
 def installed_version(name: str) -> str | None:
     """Give the version of an installed package without importing it, or None."""
-    try:
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
         return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
+    return None
 
 
 def release_memory(collect: bool = True) -> None:

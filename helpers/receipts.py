@@ -241,7 +241,6 @@ def _methods(figures: Collection[Figure]) -> dict[str, str]:
 
 
 def _value(figure: Figure) -> tuple[str, str]:
-    """A figure and its range, in words."""
     results = figure.results()
     if isinstance(figure, energy.Comparison):
         pair, time, found = " / ".join(figure.names), figure.time, figure.energy

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+
 
 def wilson(right: int, rows: int) -> tuple[float, float]:
     """95 % Wilson interval of a share, `right` of `rows`: what other rows might have given.
@@ -30,7 +32,6 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
     >>> round(mean, 2), round(low, 2), round(high, 2)
     (0.82, 0.8, 0.84)
     """
-    import numpy as np
     from scipy.stats import t
 
     count, mean = len(values), float(np.mean(values))
@@ -51,8 +52,6 @@ def ratio_interval(ratios: Sequence[float]) -> tuple[float, float, float]:
     >>> round(ratio, 3), round(low, 2), round(high, 2)
     (1.0, 0.18, 5.59)
     """
-    import numpy as np
-
     mean, low, high = (float(np.exp(value)) for value in mean_interval(np.log(ratios).tolist()))
     return mean, low, high
 
@@ -98,8 +97,6 @@ def paired_difference(first: Sequence[float], second: Sequence[float]) -> tuple[
     >>> difference, round(low, 2), round(high, 2)
     (0.25, 0.19, 0.32)
     """
-    import numpy as np
-
     apart = np.subtract(np.asarray(first, dtype=float), np.asarray(second, dtype=float))
     # Rows with one difference are alike, so that how often each value is drawn is all there is to draw.
     values, counts = np.unique(apart, return_counts=True)

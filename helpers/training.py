@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 import time
+import timeit
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -184,10 +185,8 @@ class _Run:
         seconds = time.perf_counter() - self.start
         ended = {"epoch": epoch + 1, "loss": loss, "accuracy": accuracy, "seconds": seconds}
         self.history.epochs.append(ended)
-        self.bar.write(
-            f"epoch {epoch + 1} of {self.settings.epochs}: loss {loss:.3f}, "
-            f"validation accuracy {accuracy:.1%}, {seconds:.0f} s"
-        )
+        found = f"loss {loss:.3f}, validation accuracy {accuracy:.1%}, {seconds:.0f} s"
+        self.bar.write(f"epoch {epoch + 1} of {self.settings.epochs}: {found}")
 
     def save(self, folder: Path) -> None:
         """Write the whole state, then put it in the place of the one before."""
@@ -204,10 +203,9 @@ class _Run:
                 self.accelerator.load_state(str(folder))
                 self.history.__dict__.update(found["history"], stopped="end")
             except Exception as error:  # a file may be whole and hold anything; nothing in it is run
-                raise TrainingError(
-                    f"The checkpoint {folder} cannot be loaded ({type(error).__name__}), and the model may "
-                    f"hold a part of it: make it anew. {checkpoints.ADVICE}"
-                ) from error
+                model = f"the model may hold a part of it: make it anew. {checkpoints.ADVICE}"
+                reason = f"The checkpoint {folder} cannot be loaded ({type(error).__name__}), and {model}"
+                raise TrainingError(reason) from error
             self.bar.initial = self.bar.n = len(self.history.loss)
             self.start -= self.history.epochs[-1]["seconds"] if self.history.epochs else 0
         else:
@@ -276,12 +274,9 @@ def best_precision() -> str:
 
     def seconds(dtype: torch.dtype) -> float:
         matrix = torch.ones(256, 256, dtype=dtype)
-        matrix @ matrix  # the first product sets things up
-        start = time.perf_counter()
-        matrix @ matrix
-        return time.perf_counter() - start
+        return min(timeit.repeat(lambda: matrix @ matrix, number=1, repeat=4))  # the first sets things up
 
-    return "bf16" if min(seconds(torch.bfloat16) for _ in range(3)) < seconds(torch.float32) / 1.2 else "no"
+    return "bf16" if seconds(torch.bfloat16) < seconds(torch.float32) / 1.2 else "no"
 
 
 def choose(kind: type, given: dict[str, Any]) -> Any:

@@ -22,10 +22,9 @@ def explore(draw: Callable, alt: str, **controls) -> None:
     """
     for name, control in controls.items():
         if not isinstance(control, ipywidgets.ValueWidget):
-            raise TypeError(
-                f"The control {name!r} is a {type(control).__name__}: expected an ipywidgets widget with "
-                f"a value, such as {name}=ipywidgets.FloatSlider(value=1, min=0, max=2)."
-            )
+            example = f"{name}=ipywidgets.FloatSlider(value=1, min=0, max=2)"
+            expected = f"expected an ipywidgets widget with a value, such as {example}."
+            raise TypeError(f"The control {name!r} is a {type(control).__name__}: {expected}")
 
     def png() -> bytes:
         figure = draw(**{name: control.value for name, control in controls.items()})

@@ -1,10 +1,6 @@
 """Make a fine-tuned BERT smaller: distil it, prune it, quantize it.
 
 Each leaves the model that it is given as it was, and gives one that `training.evaluate` takes.
-
-    small = compression.student(teacher, layers=[0, 2, 5])  # to train with `distillation_loss`
-    compression.export(small, "small.onnx")
-    print(training.evaluate(compression.quantize("small.onnx", "small-int8.onnx"), test, tokenizer))
 """
 
 from collections.abc import Sequence
@@ -67,10 +63,9 @@ def student(teacher: BertPreTrainedModel, layers: Sequence[int]) -> BertPreTrain
     model = copy_of(teacher)
     there, kept = model.base_model.encoder.layer, list(layers) if isinstance(layers, Sequence) else []
     if not kept or kept != sorted(set(kept) & set(range(len(there)))):
-        raise CompressionError(
-            f"layers is {plain(layers)!r}: expected one or more different numbers from 0 to "
-            f"{len(there) - 1}, in rising order, such as {list(range(0, len(there), 2))}."
-        )
+        example = list(range(0, len(there), 2))
+        expected = f"different numbers from 0 to {len(there) - 1}, in rising order, such as {example}"
+        raise CompressionError(f"layers is {plain(layers)!r}: expected one or more {expected}.")
     model.base_model.encoder.layer = type(there)(there[number] for number in kept)
     for number, layer in enumerate(model.base_model.encoder.layer):
         layer.attention.self.layer_idx = number
@@ -146,11 +141,10 @@ def shrink(
     layers = copied.base_model.encoder.layer
     most = layers[0].attention.self.num_attention_heads, layers[0].intermediate.dense.out_features
     if (*scores.heads.shape, scores.units.shape[1]) != (len(layers), *most):
-        raise CompressionError(
-            f"The scores are of {tuple(scores.heads.shape)} heads and {tuple(scores.units.shape)} units, the "
-            f"model has {len(layers)} layers of {most[0]} heads and {most[1]} units: expected this model's "
-            "scores, from importance()."
-        )
+        given = f"{tuple(scores.heads.shape)} heads and {tuple(scores.units.shape)} units"
+        has = f"{len(layers)} layers of {most[0]} heads and {most[1]} units"
+        expected = "expected this model's scores, from importance()."
+        raise CompressionError(f"The scores are of {given}, the model has {has}: {expected}")
     heads, units = (most[0] if heads is None else heads, most[1] if units is None else units)
     require_range("heads", heads, 1, most[0], whole=True, error=CompressionError)
     require_range("units", units, 1, most[1], whole=True, error=CompressionError)
@@ -179,19 +173,14 @@ def trim(
     `CompressionError` if the model is no BERT, was trimmed before, or has other tokens than the rows.
     """
 
-    class Words(torch.nn.Module):
-        def __init__(self, place: torch.Tensor, vectors: torch.nn.Parameter) -> None:
-            super().__init__()
-            self.register_buffer("place", place)  # which row is a token's
-            self.weight = vectors
-
+    class Words(torch.nn.Embedding):
         def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
-            return F.embedding(self.place[input_ids], self.weight)
+            return super().forward(self.place[input_ids])
 
     copied = copy_of(model)
     embeddings = copied.base_model.embeddings
     words = embeddings.word_embeddings
-    if not isinstance(words, torch.nn.Embedding):
+    if hasattr(words, "place"):
         raise CompressionError("The model was trimmed before: expected one with all its tokens. Trim that.")
     kept = sorted({token for row in rows["input_ids"][:] for token in row} | set(tokenizer.all_special_ids))
     if kept[-1] >= len(words.weight):
@@ -199,8 +188,9 @@ def trim(
         raise CompressionError(f"{found}: expected rows of its own tokenizer.")
     place = torch.full((len(words.weight),), kept.index(tokenizer.unk_token_id), device=words.weight.device)
     place[kept] = torch.arange(len(kept), device=place.device)
-    vectors = torch.nn.Parameter(words.weight.detach()[kept], words.weight.requires_grad)
-    embeddings.word_embeddings = Words(place, vectors)
+    fewer = Words.from_pretrained(words.weight.detach()[kept], freeze=not words.weight.requires_grad)
+    fewer.register_buffer("place", place)  # which row is a token's
+    embeddings.word_embeddings = fewer
     return copied
 
 

@@ -33,5 +33,4 @@ def quantity(value: float | None, unit: str) -> str:
 
 
 def between(low: float | None, high: float | None) -> str:
-    """Both ends of a range."""
     return f"{significant_digits(low)} to {significant_digits(high)}"

@@ -51,10 +51,9 @@ def across(readings: Sequence[Reading]) -> Measurement:
     began = min(reading.started for reading in ordered)
     for one, other in itertools.pairwise(ordered):
         if one.machine == other.machine and other.started < one.started + one.cost.wall_s:
-            raise EnergyError(
-                f"{one.cost.label!r} and {other.cost.label!r} measured one machine at the same time: its "
-                "energy would count twice. Expected one meter a machine, around all of its processes."
-            )
+            both = f"{one.cost.label!r} and {other.cost.label!r} measured one machine at the same time"
+            expected = "Expected one meter a machine, around all of its processes."
+            raise EnergyError(f"{both}: its energy would count twice. {expected}")
     costs = [reading.cost for reading in ordered]
     ended = max(reading.started + reading.cost.wall_s for reading in ordered)
     first, places = costs[0], {(cost.country, cost.pue) for cost in costs}

@@ -89,10 +89,9 @@ class Meter:
             if self not in _running:
                 raise EnergyError(f"{self.label!r} is not running: it has stopped, or was started anew.")
             if _running[-1] is not self:
-                raise EnergyError(
-                    f"{self.label!r} cannot stop while {_running[-1].label!r}, started in it, runs: two "
-                    "measurements may nest but not overlap. Stop the inner one first."
-                )
+                inner = f"{_running[-1].label!r}, started in it,"
+                expected = "two measurements may nest but not overlap. Stop the inner one first."
+                raise EnergyError(f"{self.label!r} cannot stop while {inner} runs: {expected}")
             try:
                 self._result = self._read()
             finally:

@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from helpers.energy.display import between, quantity
 from helpers.energy.meter import finished, measure
 from helpers.energy.records import EnergyError, Measurement, Record
@@ -50,8 +52,6 @@ class Predictions(Record):
 
     def results(self) -> dict:
         """Every figure that is computed from `raw`: p50_s is a latency that half of the batches keep to."""
-        import numpy as np
-
         p50_s, p90_s = np.percentile(self.latencies_s, [50, 90], method="inverted_cdf")
         return self.cost.results() | {
             "joules_per_1000": self.joules,
@@ -74,11 +74,10 @@ class Predictions(Record):
         accuracy = "" if self.accuracy is None else f", accuracy {self.accuracy:.1%}"
         asked = f"a window of {cost.wall_s:.1f} s is short, {WINDOW_S:.0f} s are asked for"
         notes = "".join(f" Note: {note}." for note in ((asked,) if self.short else ()) + cost.notes)
-        return (
-            f"{cost.label}: {energy}, {results['seconds_per_1000']:.2f} s per 1,000, batches of "
-            f"{self.batch_size}{length} in {results['p50_s'] * 1_000:.3g} ms (p50) and "
-            f"{results['p90_s'] * 1_000:.3g} ms (p90){accuracy}.{notes}"
-        )
+        p50, p90 = (f"{results[f'{name}_s'] * 1_000:.3g} ms ({name})" for name in ("p50", "p90"))
+        took = f"{results['seconds_per_1000']:.2f} s per 1,000"
+        batches = f"batches of {self.batch_size}{length} in {p50} and {p90}"
+        return f"{cost.label}: {energy}, {took}, {batches}{accuracy}.{notes}"
 
 
 def per_1000(
@@ -128,8 +127,7 @@ def per_1000(
 class Training(Record):
     """What it cost to reach a quality fixed beforehand, or that it was missed. Made by `to_target`.
 
-    `cost` is of everything up to the target or to the end, evaluation included; `curve` has, after each
-    round, the seconds since the start and the quality.
+    `cost` is of all up to the target or end, evaluation too; `curve` has each round's end (s) and quality.
     """
 
     cost: Measurement
