@@ -217,7 +217,9 @@ def labels_needed(rows: Sequence[float], accuracies: Sequence[float], target: fl
 
 
 def break_even(investment: float, before: float, after: float) -> float:
-    """Uses after which an `investment` pays off, if each costs `after`, not `before`, in its unit; or `inf`.
+    """After how many uses an investment has paid off; infinity if a use gets no cheaper.
+
+    `investment` is spent once, `before` and `after` it by each use: all in one unit, such as money or energy.
 
     Examples
     --------

@@ -103,6 +103,10 @@ def check_packages() -> Finding:
         found = packages()
     except ImportError:
         return Finding(False, "packages", "`packaging` is absent, and so most likely the others", INSTALL)
+    except OSError as error:
+        fix = "run it from a clone of the course, installed with: pip install -e ."
+        text = f"pyproject.toml can't be read ({error.strerror}): {assets.ROOT}"
+        return Finding(False, "packages", text, fix)
     wrong = [
         f"{name} {version or 'absent'}, {bounds} expected"
         for name, (version, bounds) in found.items()

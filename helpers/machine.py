@@ -77,17 +77,16 @@ def cpu_name() -> str:
 
 def nvidia_gpus() -> list[str]:
     """Give the names of the NVIDIA GPUs that the driver shows; none without a driver."""
-    try:
+    with contextlib.suppress(Exception):  # no package, no driver, or one that refuses: all mean no GPU here
         import pynvml
 
         pynvml.nvmlInit()
-    except Exception:  # no package, no driver, or one that refuses: for the course, all of them mean no GPU
-        return []
-    try:
-        handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
-        return [str(pynvml.nvmlDeviceGetName(handle)) for handle in handles]
-    finally:
-        pynvml.nvmlShutdown()
+        try:
+            handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
+            return [str(pynvml.nvmlDeviceGetName(handle)) for handle in handles]
+        finally:
+            pynvml.nvmlShutdown()
+    return []
 
 
 def installed_version(name: str) -> str | None:

@@ -23,8 +23,7 @@ def wilson(right: int, rows: int) -> tuple[float, float]:
 def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
     """Mean, and its 95 % t interval: of a figure across seeds, or of paired differences.
 
-    It holds what it says where the values scatter like a normal distribution, even if they are few. Under
-    two values nothing is known of their scatter, and the interval is infinite.
+    It holds what it says where the values scatter normally, even if they are few; of one it is infinite.
 
     Examples
     --------

@@ -203,9 +203,9 @@ class _Run:
                 self.accelerator.load_state(str(folder))
                 self.history.__dict__.update(found["history"], stopped="end")
             except Exception as error:  # a file may be whole and hold anything; nothing in it is run
-                model = f"the model may hold a part of it: make it anew. {checkpoints.ADVICE}"
-                reason = f"The checkpoint {folder} cannot be loaded ({type(error).__name__}), and {model}"
-                raise TrainingError(reason) from error
+                failed = f"The checkpoint {folder} cannot be loaded ({type(error).__name__})"
+                left = f"the model may hold a part of it: make it anew. {checkpoints.ADVICE}"
+                raise TrainingError(f"{failed}, and {left}") from error
             self.bar.initial = self.bar.n = len(self.history.loss)
             self.start -= self.history.epochs[-1]["seconds"] if self.history.epochs else 0
         else:

@@ -58,8 +58,7 @@ def require_range(
 def replacing(path: str | Path) -> Iterator[Path]:
     """Give a name to write a file or a folder under; it takes the place of `path` if nothing goes wrong.
 
-    Whatever happens, `path` holds all of the old or all of the new, and no half of anything stays behind.
-    Folders that lead to it are made.
+    Whatever happens, `path` holds all of the old or of the new, and no half stays. Folders above it are made.
 
     Examples
     --------

@@ -129,7 +129,7 @@ if hasattr(os, "register_at_fork"):  # a forked child has none of its parent's t
 
 
 def start(label: str, *, country: str) -> Meter:
-    """Start measuring what no `with` block can hold, such as a notebook; anew if its label runs already."""
+    """Start measuring what no `with` block can hold, a notebook, say; it replaces one of the same label."""
     meter = Meter(label, country=country)
     with _lock:
         while label in (running.label for running in _running):
