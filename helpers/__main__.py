@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from helpers import machine
+from helpers import assets, environment, machine
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -23,15 +23,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 def check() -> int:
     """Say what of this machine is ready, and how to fix the rest."""
-    from helpers import environment
-
     return 0 if environment.check() else 1
 
 
 def fetch() -> int:
     """Fetch each pretrained model unless it is here, whatever came of the one before, and verify it."""
-    from helpers import assets
-
     status = 0
     for model in assets.COURSE_MODELS:
         try:

@@ -48,18 +48,11 @@ def footprint(
     A weight takes part in two operations for each token on the way forward and four on the way back:
     about 6 x parameters x tokens in all (Kaplan et al., 2020).
 
-    Parameters
-    ----------
-    parameters, tokens : float
-        The weights that a token passes through, and the tokens seen in training.
-    peak_flop_per_s, power_w : float
-        Of one accelerator; the power with its part of the server's, if that is known.
-    mfu, pue : float
-        Model FLOPs utilization, the fraction of the peak that is reached, above 0 and at most 1; power
-        usage effectiveness, all of the data center's electricity over that of its computers, 1 or more.
-    country : str
-        ISO 3166 three-letter code: an unknown one raises `energy.EnergyError`, any other value that is out of
-        its range a `CostError`.
+    `parameters` are the weights that a token passes through, `tokens` those seen in training. The peak and
+    the power are of one accelerator, with its part of the server's power, if that is known. `mfu` is model
+    FLOPs utilization, the fraction of the peak that is reached, above 0 and at most 1; `pue` power usage
+    effectiveness, the data center's electricity over that of its computers, 1 or more. A `country` that is no
+    ISO 3166 three-letter code raises `energy.EnergyError`, any other value out of its range `CostError`.
 
     Examples
     --------
@@ -147,7 +140,7 @@ class Project:
     salary_per_h: float
     price_per_kwh: float
     machine_per_h: float = 0.0  # rent or wear; 0 to leave it out
-    country: str = "USA"
+    country: str = "USA"  # an unknown one raises `energy.EnergyError`
 
 
 @dataclass(frozen=True)
@@ -167,9 +160,7 @@ class Costs:
 
 
 def costs(project: Project) -> Costs:
-    """Compute, data, people and carbon of a model over its life.
-
-    A number that is missing or negative raises `CostError`; an unknown country raises `energy.EnergyError`.
+    """Compute, data, people and carbon of a model over its life; `CostError` if a number is none from 0.
 
     Examples
     --------
@@ -258,9 +249,7 @@ class Schedule:
 
 
 def grid_forecast() -> list[tuple[str, float]]:
-    """48 hours of a real grid, each with its start in UTC and its grams of CO2 per kWh.
-
-    London, from October 3, 2026, 20:00 UTC, as the operator forecast them; the data card has the source.
+    """48 hours of London's grid, each with its start in UTC and the g CO2 per kWh that its operator forecast.
 
     Examples
     --------

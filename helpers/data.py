@@ -35,8 +35,8 @@ class DataError(ValueError):
 def load_reviews(split: str) -> Dataset:
     """Sentences: "train", "validation" or "test" of film reviews; or "tweets", "products" or "editorials".
 
-    The columns are `id` (str), `text` (str), `rating` (float, mean of 15 or more people's ratings from -4 to
-    4) and `label` (0 negative, 1 positive).
+    The columns are `id` and `text` (str), `rating` (float, from -4 to 4, the mean of 15 people or more) and
+    `label` (0 negative, 1 positive).
     """
     from datasets import Value
 
@@ -49,9 +49,8 @@ def read_sentences(path: str | Path) -> Dataset:
     """A CSV file of your own sentences: a column `text`, and a column `label` of 0 and 1 or words for them.
 
     Other columns stay as they are written (str). Rows that are sorted by label, or nearly, are shuffled, as
-    `take` takes the first. What was recognized or changed, if anything was, is printed in one line. It raises
-    `DataError` if the file is missing or damaged, a column is missing, a text is empty, a label is neither 0
-    nor 1, or all labels are the same.
+    `take` takes the first. What was recognized or changed is printed in a line. A missing or damaged file, a
+    missing column, an empty text, a label neither 0 nor 1, or one label alone raises `DataError`.
     """
     from datasets import Dataset, disable_progress_bars
 
@@ -59,19 +58,17 @@ def read_sentences(path: str | Path) -> Dataset:
     path, table = Path(path), read_table(path, DataError)
     columns: dict = {n.lower() if n.lower() in COLUMNS else n: rows for n, rows in table.columns.items()}
     if missing := [column for column in COLUMNS if column not in columns]:
-        raise DataError(
-            f"{path.name} has no column {' and '.join(missing)}, only {listed(table.columns)}. "
-            f"Expected the columns {' and '.join(COLUMNS)}: rename them in its first line."
-        )
+        found = f"no column {' and '.join(missing)}, only {listed(table.columns)}"
+        expected = f"Expected the columns {' and '.join(COLUMNS)}: rename them in its first line."
+        raise DataError(f"{path.name} has {found}. {expected}")
     for line, text in zip(table.lines, columns["text"], strict=True):
         if not text.strip():
             raise DataError(f"{path.name} has no text in line {line}: write one, or delete the line.")
     labels = [_label(*row, path.name) for row in zip(columns["label"], table.lines, strict=True)]
     if len(set(labels)) == 1:
-        raise DataError(
-            f"{path.name} has {LABELS[labels[0]]} labels alone, from line {table.lines[0]} to line "
-            f"{table.lines[-1]}: expected {' and '.join(LABELS)} ones. Add rows of the other kind."
-        )
+        found = f"{LABELS[labels[0]]} labels alone, from line {table.lines[0]} to line {table.lines[-1]}"
+        expected = f"expected {' and '.join(LABELS)} ones. Add rows of the other kind."
+        raise DataError(f"{path.name} has {found}: {expected}")
     words = dict.fromkeys(map(str.lower, map(str.strip, columns["label"])))
     notes = table.notes + [f"label {word} read as {WORDS[word]}" for word in words if word in WORDS]
     order, draw = list(range(len(labels))), random.Random(0)
@@ -95,10 +92,8 @@ def _label(written: str, line: int, name: str) -> int:
     if number in (0, 1):
         return int(number)
     stars = " Of stars, make 4 and 5 a 1, make 1 and 2 a 0, and leave out 3." if 1 < number <= 5 else ""
-    raise DataError(
-        f"{name} has the label {shown(written)} in line {line}: expected 0 (negative) or 1 (positive), "
-        f"or one of {', '.join(WORDS)}.{stars}"
-    )
+    expected = f"expected 0 (negative) or 1 (positive), or one of {', '.join(WORDS)}.{stars}"
+    raise DataError(f"{name} has the label {shown(written)} in line {line}: {expected}")
 
 
 def _sorted(labels: Sequence[int]) -> bool:
@@ -113,8 +108,7 @@ def _sorted(labels: Sequence[int]) -> bool:
 def load_digits(split: str) -> Dataset:
     """Handwritten digits: 6,000 to "train" and 2,000 to "test", each class equally often.
 
-    The columns, as torch tensors, are `image` (784 uint8 values, row by row of 28 x 28, 0 is background) and
-    `label` (0 to 9).
+    As torch tensors: `image` (784 uint8 values, 28 rows of 28, 0 is background) and `label` (0 to 9).
     """
     import numpy as np
     from datasets import Dataset, Features, List, Value
@@ -132,8 +126,7 @@ def load_corpus(split: str) -> Dataset:
     """Text without labels, for pretraining: "train", about 3 million words, or "held_out".
 
     No sentence of the one is in the other. The columns are `source` ("wordnet", "factbook", "austen",
-    "wikipedia" or "reviews") and `text` (str, one paragraph, sentence or dictionary entry), in the order of
-    the sources.
+    "wikipedia" or "reviews", in this order) and `text` (str, one paragraph, sentence or dictionary entry).
     """
     from datasets import Dataset
 
@@ -152,10 +145,7 @@ def take(dataset: Dataset, rows: int, name: str = "train_rows") -> Dataset:
 
 
 def tokenize(dataset: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int = 128) -> Dataset:
-    """Add `input_ids` and `length` in tokens; nothing is padded, texts beyond `max_length` are cut.
-
-    Where the tokenizer says that its model reads less than `max_length`, they are cut there.
-    """
+    """Add `input_ids` and `length` in tokens; not padded, cut at `max_length` or at what the model reads."""
     longest = min(max_length, tokenizer.model_max_length)
     ids = tokenizer(dataset["text"][:], truncation=True, max_length=longest, padding=False)["input_ids"]
     for name, values in {"input_ids": ids, "length": [len(row) for row in ids]}.items():

@@ -33,14 +33,14 @@ class Finding:
     FAIL disk      0.2 GB free, 1 GB expected -> free some space
     """
 
-    ok: bool  # False where the course would not run
+    ok: bool | None  # False where the course would not run, None where it runs but cannot tell something
     name: str  # of what was checked
     text: str  # what was found and, where it is not enough, what was expected
     fix: str = ""  # what to do about it; empty where nothing is to be done
-    unknown: bool = False  # True where the course runs but cannot tell something
 
     def __str__(self) -> str:
-        line = f"{('NOTE' if self.unknown else 'OK') if self.ok else 'FAIL':4} {self.name:9} {self.text}"
+        verdict = {True: "OK", False: "FAIL", None: "NOTE"}[self.ok]
+        line = f"{verdict:4} {self.name:9} {self.text}"
         return f"{line} -> {self.fix}" if self.fix else line
 
 
@@ -53,11 +53,10 @@ def check() -> bool:
         findings += [check_threads(), check_gpu(), check_energy()]
     for finding in findings:
         print(finding)
-    failed = sum(not finding.ok for finding in findings)
-    unknown = any(each.unknown for each in findings)
-    ready = "Ready, but measurements here will have unknowns: see NOTE." if unknown else "Ready."
-    print(ready if not failed else f"{failed} to fix; what follows each arrow does it.")
-    return not failed
+    found = [finding.ok for finding in findings]
+    ready = "Ready, but measurements here will have unknowns: see NOTE." if None in found else "Ready."
+    print(f"{found.count(False)} to fix; what follows each arrow does it." if False in found else ready)
+    return False not in found
 
 
 def require() -> None:
@@ -182,8 +181,8 @@ def check_energy() -> Finding:
 
         trial = energy.idle(0.5).reading
     except Exception as error:  # a package is absent, say, which another line tells
-        return Finding(True, "energy", f"unknown ({type(error).__name__}: {error})", unknown=True)
+        return Finding(None, "energy", f"unknown ({type(error).__name__}: {error})")
     parts = [f"{part.name} {part.method or 'unknown'} ({part.source})" for part in trial.components]
     unread = trial.notes if None in (trial.cpu_s, trial.foreign_load) else ()
-    unknown = trial.energy_wh is None or bool(unread)
-    return Finding(True, "energy", "; ".join([*parts, *unread]), unknown=unknown)
+    known = trial.energy_wh is not None and not unread
+    return Finding(known or None, "energy", "; ".join([*parts, *unread]))

@@ -69,21 +69,15 @@ class Evaluation:
         return confusion_matrix(self.labels, self.predictions, labels=range(self.probabilities.shape[1]))
 
     def __str__(self) -> str:
-        low, high = self.interval
+        interval = "95 % interval {:.1%} to {:.1%}".format(*self.interval)
         took = "" if math.isnan(self.seconds) else f" in {self.seconds:.1f} s"
-        return (
-            f"accuracy {self.accuracy:.1%} (95 % interval {low:.1%} to {high:.1%}), F1 {self.f1:.3f}, "
-            f"{len(self.labels):,} rows{took}"
-        )
+        return f"accuracy {self.accuracy:.1%} ({interval}), F1 {self.f1:.3f}, {len(self.labels):,} rows{took}"
 
 
 def evaluate(
     model: torch.nn.Module, dataset: Dataset, tokenizer: PreTrainedTokenizerBase, batch_size: int = 32
 ) -> Evaluation:
-    """Predict every row of a tokenized dataset and compare with its labels.
-
-    The model is put in evaluation mode for it, and back as it was.
-    """
+    """Predict every row of a tokenized dataset, in evaluation mode meanwhile, and compare with its labels."""
     loader = batches(dataset, tokenizer, batch_size, shuffle=False)
     was_training, device = model.training, next(model.parameters()).device
     model.eval()

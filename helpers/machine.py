@@ -22,12 +22,8 @@ RETURN_MEMORY_STEPS = 20  # often enough that little piles up, seldom enough to 
 
 def hardware() -> dict:
     """Processor, cores, memory that this process may have, and GPUs, as a receipt holds them."""
-    return {
-        "cpu": cpu_name(),
-        "cores": cores(),
-        "memory_gb": round(memory_bytes() / 1e9, 1),
-        "gpus": nvidia_gpus(),
-    }
+    memory_gb = round(memory_bytes() / 1e9, 1)
+    return {"cpu": cpu_name(), "cores": cores(), "memory_gb": memory_gb, "gpus": nvidia_gpus()}
 
 
 def cores() -> int:
@@ -81,25 +77,23 @@ def cpu_name() -> str:
 
 def nvidia_gpus() -> list[str]:
     """Give the names of the NVIDIA GPUs that the driver shows; none without a driver."""
-    try:
+    with contextlib.suppress(Exception):  # no package, no driver, or one that refuses: all mean no GPU here
         import pynvml
 
         pynvml.nvmlInit()
-    except Exception:  # no package, no driver, or one that refuses: for the course, all of them mean no GPU
-        return []
-    try:
-        handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
-        return [str(pynvml.nvmlDeviceGetName(handle)) for handle in handles]
-    finally:
-        pynvml.nvmlShutdown()
+        try:
+            handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
+            return [str(pynvml.nvmlDeviceGetName(handle)) for handle in handles]
+        finally:
+            pynvml.nvmlShutdown()
+    return []
 
 
 def installed_version(name: str) -> str | None:
     """Give the version of an installed package without importing it, or None."""
-    try:
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
         return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
+    return None
 
 
 def release_memory(collect: bool = True) -> None:

@@ -48,22 +48,11 @@ def make(
     settings: Mapping[str, object] | None = None,
     details: Mapping[str, object] | None = None,
 ) -> dict:
-    """A receipt of some figures, as a dict that follows data/receipt.schema.json.
+    """A receipt of some figures, as a dict that follows data/receipt.schema.json, which describes its parts.
 
-    Parameters
-    ----------
-    what : str
-        The question that the figures answer.
-    figures : mapping of str to Measurement, Comparison, Predictions or Training
-    made_by : str
-        The command or notebook that made them.
-    inputs : sequence of path
-        Data and model files; their SHA-256 sums go into the receipt.
-    settings : mapping, optional
-        Whatever else the figures depend on, as plain values.
-    details : mapping, optional
-        What was found besides, such as runs with their histories: plain values, and figures among them.
-        A value that JSON cannot hold raises `ReceiptError`, as does no figure at all, or one of another kind.
+    `inputs` are data and model files, whose SHA-256 sums go into it, `settings` whatever else the figures
+    depend on, and `details` what was found besides, such as runs with their histories: plain values, and
+    figures among them. What JSON cannot hold, another kind of figure, or none raises `ReceiptError`.
     """
     versions = {"python": platform.python_version()} | {n: machine.installed_version(n) for n in PACKAGES}
     receipt: dict = {
@@ -117,10 +106,7 @@ def save(receipt: Mapping, path: str | Path) -> Path:
 
 
 def load(path: str | Path) -> dict:
-    """Read a receipt and check it against the schema, but not its figures: that is `replay`.
-
-    Raises `ReceiptError` if there is no such file, or it is not a receipt.
-    """
+    """Read a receipt; one that isn't there or isn't as the schema has it raises `ReceiptError`."""
     path = Path(path)
     try:
         receipt = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_json)
@@ -164,7 +150,6 @@ def replay(source: str | Path | Mapping) -> Replay:
     problems = [] if untouched else ["The file was changed after it was saved: its digest does not fit."]
 
     def again(value: Any, place: str) -> Any:
-        """The value with every figure in it computed again."""
         if isinstance(value, list):
             return [again(each, f"{place}[{at}]") for at, each in enumerate(value)]
         if not isinstance(value, dict):
@@ -211,10 +196,7 @@ def table(again: Replay) -> Any:
 
 
 def card(receipt: Mapping, figure: str) -> str:
-    """The `co2_eq_emissions` block of a model card, as YAML, for one figure of a receipt.
-
-    A ReceiptError says that there is no such figure, or no known carbon: a card with 0 would be false.
-    """
+    """The `co2_eq_emissions` block of a model card, as YAML; of unknown carbon a `ReceiptError`."""
     from huggingface_hub import ModelCardData
 
     stored = receipt["figures"].get(figure)
@@ -239,7 +221,6 @@ def _no_json(constant: str) -> None:
 
 
 def _stored(figure: Any) -> dict:
-    """A figure as a receipt holds it."""
     for kind, made in KINDS.items():
         if isinstance(figure, made):
             return {"kind": kind, "raw": figure.raw(), "results": figure.results()}
@@ -247,7 +228,6 @@ def _stored(figure: Any) -> dict:
 
 
 def _costs(figure: Figure) -> list[energy.Measurement]:
-    """The measurements that a figure rests on."""
     if isinstance(figure, energy.Comparison):
         return [run for runs in figure.runs.values() for run in runs]
     return [figure if isinstance(figure, energy.Measurement) else figure.cost]
@@ -261,7 +241,6 @@ def _methods(figures: Collection[Figure]) -> dict[str, str]:
 
 
 def _value(figure: Figure) -> tuple[str, str]:
-    """A figure and its range, in words."""
     results = figure.results()
     if isinstance(figure, energy.Comparison):
         pair, time, found = " / ".join(figure.names), figure.time, figure.energy

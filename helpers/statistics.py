@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+
 
 def wilson(right: int, rows: int) -> tuple[float, float]:
     """95 % Wilson interval of a share, `right` of `rows`: what other rows might have given.
@@ -21,8 +23,7 @@ def wilson(right: int, rows: int) -> tuple[float, float]:
 def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
     """Mean, and its 95 % t interval: of a figure across seeds, or of paired differences.
 
-    It holds what it says where the values scatter like a normal distribution, even if they are few. Under
-    two values nothing is known of their scatter, and the interval is infinite.
+    It holds what it says where the values scatter normally, even if they are few; of one it is infinite.
 
     Examples
     --------
@@ -30,7 +31,6 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
     >>> round(mean, 2), round(low, 2), round(high, 2)
     (0.82, 0.8, 0.84)
     """
-    import numpy as np
     from scipy.stats import t
 
     count, mean = len(values), float(np.mean(values))
@@ -51,8 +51,6 @@ def ratio_interval(ratios: Sequence[float]) -> tuple[float, float, float]:
     >>> round(ratio, 3), round(low, 2), round(high, 2)
     (1.0, 0.18, 5.59)
     """
-    import numpy as np
-
     mean, low, high = (float(np.exp(value)) for value in mean_interval(np.log(ratios).tolist()))
     return mean, low, high
 
@@ -60,8 +58,7 @@ def ratio_interval(ratios: Sequence[float]) -> tuple[float, float, float]:
 def sign_test(differences: Sequence[float]) -> float:
     """Two-sided p of the exact sign test: that so many differences have one sign, if a coin decided it.
 
-    It asks nothing of how they scatter. Five of five give 0.0625, so five rounds can't reach 5 %; six can.
-    Zeros are left out.
+    It asks nothing of how they scatter, and zeros are left out. Five of five give 0.0625: too few for 5 %.
 
     Examples
     --------
@@ -90,9 +87,8 @@ def mcnemar(first: Sequence[bool], second: Sequence[bool]) -> float:
 def paired_difference(first: Sequence[float], second: Sequence[float]) -> tuple[float, float, float]:
     """Mean of `first` minus `second` over the same rows, and the 95 % interval of a paired bootstrap.
 
-    The values are what each of two models has in a row: right or not, a loss. What is drawn anew are rows,
-    10,000 times (Efron 1979; the percentiles), the same on every machine: what other rows might have given.
-    Fewer than some 30 rows are too few for it.
+    The values are what each of two models has in a row: right or not, a loss. Rows are drawn anew, 10,000
+    times (Efron 1979; the percentiles), the same on every machine. Fewer than some 30 are too few for it.
 
     Examples
     --------
@@ -100,8 +96,6 @@ def paired_difference(first: Sequence[float], second: Sequence[float]) -> tuple[
     >>> difference, round(low, 2), round(high, 2)
     (0.25, 0.19, 0.32)
     """
-    import numpy as np
-
     apart = np.subtract(np.asarray(first, dtype=float), np.asarray(second, dtype=float))
     # Rows with one difference are alike, so that how often each value is drawn is all there is to draw.
     values, counts = np.unique(apart, return_counts=True)
@@ -111,32 +105,3 @@ def paired_difference(first: Sequence[float], second: Sequence[float]) -> tuple[
         sums[part] = draw.multinomial(len(apart), counts / len(apart), size=len(part)) @ values
     low, high = np.percentile(sums / len(apart), [2.5, 97.5])
     return float(apart.mean()), float(low), float(high)
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjust p values of tests that are judged together (Holm 1979): under 0.05, one at all is wrong in 5 %.
-
-    Examples
-    --------
-    >>> holm([0.01, 0.04, 0.03])
-    [0.03, 0.06, 0.06]
-    """
-    adjusted, largest = [0.0] * len(p_values), 0.0
-    for rank, place in enumerate(sorted(range(len(p_values)), key=lambda place: p_values[place])):
-        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[place]))
-        adjusted[place] = largest
-    return adjusted
-
-
-def same_within(interval: tuple[float, float], margin: float) -> bool:
-    """Whether a 95 % interval of a difference lies within a margin that was set before the runs.
-
-    An interval that holds 0 doesn't show that two are the same; one that ends inside the margin does.
-
-    Examples
-    --------
-    >>> same_within((-0.004, 0.006), 0.01), same_within((-0.006, 0.015), 0.01)
-    (True, False)
-    """
-    low, high = interval
-    return -margin < low and high < margin

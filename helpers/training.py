@@ -1,7 +1,4 @@
-"""One plain training loop on Accelerate.
-
-It knows nothing of energy: put it in a `with energy.measure(...)` block to see what it costs.
-"""
+"""One plain training loop on Accelerate. It knows nothing of energy: `energy.measure` around it does."""
 
 from __future__ import annotations
 
@@ -10,6 +7,7 @@ import os
 import shutil
 import tempfile
 import time
+import timeit
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -66,9 +64,8 @@ class Settings:
 class History:
     """What happened in training, as data.
 
-    `loss` of every training step; `epochs`, for each a dict of `epoch`, `loss` (mean over its steps),
-    `accuracy` (on validation) and `seconds` (training and validation, since the start); `stopped` "end",
-    "target" (reached early) or "interrupted".
+    `loss` of every step; `epochs`, for each a dict of `epoch`, `loss` (mean over its steps), `accuracy` (on
+    validation) and `seconds` (since the start, all counted); `stopped` "end", "target" or "interrupted".
     """
 
     loss: list[float] = field(default_factory=list)
@@ -102,8 +99,7 @@ def fine_tune(
         Folder to keep the state in after each epoch and on an interrupt. The same call goes on from it, with
         the model as it was at first or when it was interrupted. It is removed once training has ended.
     compute_loss : callable, optional
-        Takes the model and a batch of `data.batches`, and returns what to minimize. The model's own
-        loss if not given.
+        Takes the model and a batch of `data.batches`, returns what to minimize instead of the model's loss.
     **settings
         `epochs` (2), `batch_size` (32) and `seed` (0); `learning_rate` (1e-4), AdamW's after the warm-up, and
         `head_learning_rate`, that of the head (see `split_head`) if it is another; `warmup_fraction` (0.1)
@@ -189,10 +185,8 @@ class _Run:
         seconds = time.perf_counter() - self.start
         ended = {"epoch": epoch + 1, "loss": loss, "accuracy": accuracy, "seconds": seconds}
         self.history.epochs.append(ended)
-        self.bar.write(
-            f"epoch {epoch + 1} of {self.settings.epochs}: loss {loss:.3f}, "
-            f"validation accuracy {accuracy:.1%}, {seconds:.0f} s"
-        )
+        found = f"loss {loss:.3f}, validation accuracy {accuracy:.1%}, {seconds:.0f} s"
+        self.bar.write(f"epoch {epoch + 1} of {self.settings.epochs}: {found}")
 
     def save(self, folder: Path) -> None:
         """Write the whole state, then put it in the place of the one before."""
@@ -209,10 +203,9 @@ class _Run:
                 self.accelerator.load_state(str(folder))
                 self.history.__dict__.update(found["history"], stopped="end")
             except Exception as error:  # a file may be whole and hold anything; nothing in it is run
-                raise TrainingError(
-                    f"The checkpoint {folder} cannot be loaded ({type(error).__name__}), and the model may "
-                    f"hold a part of it: make it anew. {checkpoints.ADVICE}"
-                ) from error
+                failed = f"The checkpoint {folder} cannot be loaded ({type(error).__name__})"
+                left = f"the model may hold a part of it: make it anew. {checkpoints.ADVICE}"
+                raise TrainingError(f"{failed}, and {left}") from error
             self.bar.initial = self.bar.n = len(self.history.loss)
             self.start -= self.history.epochs[-1]["seconds"] if self.history.epochs else 0
         else:
@@ -259,8 +252,7 @@ def split_head(model: torch.nn.Module) -> tuple[list[torch.nn.Parameter], list[t
     """Split the trainable parameters into the head, which fine-tuning starts anew, and the pretrained body.
 
     The head is the classifier and the pooler before it. What PEFT adds to the body's layers belongs to the
-    body; a model that names no body, such as a plain `torch.nn.Sequential`, is all head. Both lists are in
-    the model's order.
+    body; a model that names no body, such as `torch.nn.Sequential`, is all head. Both are in its order.
     """
     whole = model.get_base_model() if hasattr(model, "get_base_model") else model  # PEFT's is a wrapper
     body = getattr(whole, getattr(whole, "base_model_prefix", ""), None)
@@ -282,12 +274,9 @@ def best_precision() -> str:
 
     def seconds(dtype: torch.dtype) -> float:
         matrix = torch.ones(256, 256, dtype=dtype)
-        matrix @ matrix  # the first product sets things up
-        start = time.perf_counter()
-        matrix @ matrix
-        return time.perf_counter() - start
+        return min(timeit.repeat(lambda: matrix @ matrix, number=1, repeat=4))  # the first sets things up
 
-    return "bf16" if min(seconds(torch.bfloat16) for _ in range(3)) < seconds(torch.float32) / 1.2 else "no"
+    return "bf16" if seconds(torch.bfloat16) < seconds(torch.float32) / 1.2 else "no"
 
 
 def choose(kind: type, given: dict[str, Any]) -> Any:

@@ -17,16 +17,14 @@ def explore(draw: Callable, alt: str, **controls) -> None:
     what it shows to someone who cannot see it; `controls` are widgets that have a value, or it raises
     `TypeError`, such as ``temperature=ipywidgets.FloatSlider(value=1, min=0.1, max=5)``.
 
-    With COURSE_STATIC=1, as for stored notebooks and tests, one image is shown, at the values that the
-    controls start with. An `Image` is updated, and not an `Output` widget: executing those without a browser
-    can wait forever.
+    With COURSE_STATIC=1, as for stored notebooks and tests, one image is shown, of the values at the start.
+    An `Image` is updated, and not an `Output` widget: executing those without a browser can wait forever.
     """
     for name, control in controls.items():
         if not isinstance(control, ipywidgets.ValueWidget):
-            raise TypeError(
-                f"The control {name!r} is a {type(control).__name__}: expected an ipywidgets widget with "
-                f"a value, such as {name}=ipywidgets.FloatSlider(value=1, min=0, max=2)."
-            )
+            example = f"{name}=ipywidgets.FloatSlider(value=1, min=0, max=2)"
+            expected = f"expected an ipywidgets widget with a value, such as {example}."
+            raise TypeError(f"The control {name!r} is a {type(control).__name__}: {expected}")
 
     def png() -> bytes:
         figure = draw(**{name: control.value for name, control in controls.items()})

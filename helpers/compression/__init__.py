@@ -1,12 +1,6 @@
 """Make a fine-tuned BERT smaller: distil it, prune it, quantize it.
 
 Each leaves the model that it is given as it was, and gives one that `training.evaluate` takes.
-
-    small = compression.student(teacher, layers=[0, 2, 5])
-    # train it with `distillation_loss`, as “Compress the model” does
-    compression.export(small, "small.onnx")
-    smallest = compression.quantize("small.onnx", "small-int8.onnx")
-    print(training.evaluate(smallest, test, tokenizer))
 """
 
 from collections.abc import Sequence
@@ -41,12 +35,8 @@ def distillation_loss(
     softer, so that the teacher's small probabilities count too; the factor T² makes good that it also
     divides the gradient of the first term by about that. CE, the cross-entropy, takes T = 1.
 
-    Parameters
-    ----------
-    student_logits, teacher_logits : torch.Tensor, float, shape (batch, classes)
-    labels : torch.Tensor, int64, shape (batch,)
-    temperature, alpha : float
-        T, 0.1 to 100; the weight of the teacher's term: 0 is the labels alone, 1 the teacher alone.
+    The logits are floats of shape (batch, classes), the labels int64 of shape (batch,). T is 0.1 to 100,
+    alpha the weight of the teacher's term: 0 is the labels alone, 1 the teacher alone.
 
     Examples
     --------
@@ -67,17 +57,15 @@ def distillation_loss(
 def student(teacher: BertPreTrainedModel, layers: Sequence[int]) -> BertPreTrainedModel:
     """A model of some of the teacher's layers, with its embeddings and its classifier.
 
-    Starting from the teacher's own weights lets it learn in an epoch or two (Sanh et al. 2019). The layers
-    are counted from 0 up: [0, 2, 5] makes a student of three. Raises `CompressionError` if the teacher is no
-    BERT, or has no such layers.
+    The teacher's own weights let it learn in an epoch or two (Sanh et al. 2019). Layers count from 0 up:
+    [0, 2, 5] makes a student of three. A teacher that is no BERT, or has no such, raises `CompressionError`.
     """
     model = copy_of(teacher)
     there, kept = model.base_model.encoder.layer, list(layers) if isinstance(layers, Sequence) else []
     if not kept or kept != sorted(set(kept) & set(range(len(there)))):
-        raise CompressionError(
-            f"layers is {plain(layers)!r}: expected one or more different numbers from 0 to "
-            f"{len(there) - 1}, in rising order, such as {list(range(0, len(there), 2))}."
-        )
+        example = list(range(0, len(there), 2))
+        expected = f"different numbers from 0 to {len(there) - 1}, in rising order, such as {example}"
+        raise CompressionError(f"layers is {plain(layers)!r}: expected one or more {expected}.")
     model.base_model.encoder.layer = type(there)(there[number] for number in kept)
     for number, layer in enumerate(model.base_model.encoder.layer):
         layer.attention.self.layer_idx = number
@@ -146,24 +134,28 @@ def shrink(
     """A copy with fewer heads and feed-forward units in each layer: smaller matrices, less work.
 
     Every layer keeps the same number: as many as are given, at least 1, or all of them. With fewer units,
-    any BERT loads what `save_pretrained` wrote; of fewer heads a BERT's config has no word. Raises
-    `CompressionError` if there are not so many, if the scores, from `importance`, are another model's, or if
-    the model is no BERT.
+    any BERT loads what `save_pretrained` wrote; of fewer heads a BERT's config has no word. More than there
+    are, scores (of `importance`) of another model, or one that is no BERT, raise `CompressionError`.
     """
     copied = copy_of(model)
     layers = copied.base_model.encoder.layer
     most = layers[0].attention.self.num_attention_heads, layers[0].intermediate.dense.out_features
     if (*scores.heads.shape, scores.units.shape[1]) != (len(layers), *most):
-        raise CompressionError(
-            f"The scores are of {tuple(scores.heads.shape)} heads and {tuple(scores.units.shape)} units, the "
-            f"model has {len(layers)} layers of {most[0]} heads and {most[1]} units: expected this model's "
-            "scores, from importance()."
-        )
+        given = f"{tuple(scores.heads.shape)} heads and {tuple(scores.units.shape)} units"
+        has = f"{len(layers)} layers of {most[0]} heads and {most[1]} units"
+        expected = "expected this model's scores, from importance()."
+        raise CompressionError(f"The scores are of {given}, the model has {has}: {expected}")
     heads, units = (most[0] if heads is None else heads, most[1] if units is None else units)
     require_range("heads", heads, 1, most[0], whole=True, error=CompressionError)
     require_range("units", units, 1, most[1], whole=True, error=CompressionError)
     for number, layer in enumerate(layers):
-        _keep_heads(layer, scores.heads[number].topk(heads).indices.sort().values)
+        kept, attention = scores.heads[number].topk(heads).indices.sort().values, layer.attention.self
+        size = attention.attention_head_size
+        columns = (kept.unsqueeze(1) * size + torch.arange(size, device=kept.device)).flatten()
+        for linear in (attention.query, attention.key, attention.value):
+            _keep(linear, columns, dim=0)
+        _keep(layer.attention.output.dense, columns, dim=1)
+        attention.num_attention_heads, attention.all_head_size = heads, len(columns)
         kept_units = scores.units[number].topk(units).indices.sort().values
         _keep(layer.intermediate.dense, kept_units, dim=0)
         _keep(layer.output.dense, kept_units, dim=1)
@@ -181,19 +173,14 @@ def trim(
     `CompressionError` if the model is no BERT, was trimmed before, or has other tokens than the rows.
     """
 
-    class Words(torch.nn.Module):
-        def __init__(self, place: torch.Tensor, vectors: torch.nn.Parameter) -> None:
-            super().__init__()
-            self.register_buffer("place", place)  # which row is a token's
-            self.weight = vectors
-
+    class Words(torch.nn.Embedding):
         def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
-            return F.embedding(self.place[input_ids], self.weight)
+            return super().forward(self.place[input_ids])
 
     copied = copy_of(model)
     embeddings = copied.base_model.embeddings
     words = embeddings.word_embeddings
-    if not isinstance(words, torch.nn.Embedding):
+    if hasattr(words, "place"):
         raise CompressionError("The model was trimmed before: expected one with all its tokens. Trim that.")
     kept = sorted({token for row in rows["input_ids"][:] for token in row} | set(tokenizer.all_special_ids))
     if kept[-1] >= len(words.weight):
@@ -201,8 +188,9 @@ def trim(
         raise CompressionError(f"{found}: expected rows of its own tokenizer.")
     place = torch.full((len(words.weight),), kept.index(tokenizer.unk_token_id), device=words.weight.device)
     place[kept] = torch.arange(len(kept), device=place.device)
-    vectors = torch.nn.Parameter(words.weight.detach()[kept], words.weight.requires_grad)
-    embeddings.word_embeddings = Words(place, vectors)
+    fewer = Words.from_pretrained(words.weight.detach()[kept], freeze=not words.weight.requires_grad)
+    fewer.register_buffer("place", place)  # which row is a token's
+    embeddings.word_embeddings = fewer
     return copied
 
 
@@ -242,17 +230,6 @@ def quantize_tensor(weight: torch.Tensor, bits: int = 8) -> Quantized:
 
 def _linears(model: BertPreTrainedModel) -> list[torch.nn.Linear]:
     return [each for each in model.base_model.encoder.layer.modules() if isinstance(each, torch.nn.Linear)]
-
-
-def _keep_heads(layer: torch.nn.Module, kept: torch.Tensor) -> None:
-    attention = layer.attention.self
-    size = attention.attention_head_size
-    columns = (kept.unsqueeze(1) * size + torch.arange(size, device=kept.device)).flatten()
-    for linear in (attention.query, attention.key, attention.value):
-        _keep(linear, columns, dim=0)
-    _keep(layer.attention.output.dense, columns, dim=1)
-    attention.num_attention_heads = len(kept)
-    attention.all_head_size = len(columns)
 
 
 def _keep(linear: torch.nn.Linear, index: torch.Tensor, dim: int) -> None:

@@ -34,8 +34,7 @@ def copy_of(model: BertPreTrainedModel) -> BertPreTrainedModel:
 class OnnxClassifier(torch.nn.Module):
     """A classifier of `export` or `quantize`, called as PyTorch's are, run by ONNX Runtime on the CPU.
 
-    It predicts and does not learn. It uses as many threads as PyTorch does when it is made. Another file, or
-    none, raises `CompressionError`.
+    It only predicts, on as many threads as PyTorch has when it is made. Other files raise `CompressionError`.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -106,10 +105,9 @@ def export(model: BertPreTrainedModel, path: str | Path) -> OnnxClassifier:
             (expected,) = copied(*sample)
         difference = (OnnxClassifier(new)(*sample).logits - expected).abs().max().item()
         if not difference <= TOLERANCE * max(1, expected.abs().max().item()):
-            raise CompressionError(
-                f"ONNX Runtime's logits differ from PyTorch's by {difference:.2g}: expected {TOLERANCE:g} or "
-                "less. Nothing was written; try the versions in requirements.txt."
-            )
+            found = f"ONNX Runtime's logits differ from PyTorch's by {difference:.2g}"
+            advice = "Nothing was written; try the versions in requirements.txt."
+            raise CompressionError(f"{found}: expected {TOLERANCE:g} or less. {advice}")
     return OnnxClassifier(path)
 
 

@@ -2,13 +2,8 @@
 
 CodeCarbon does the reading; this package says where each figure comes from. A component (CPU, GPU, RAM) is
 `measured` (a counter was read), `modelled` (maximum power times load) or `assumed` (a constant). A total is
-only as good as its weakest part, and what is unknown is None with a reason, never 0.
-
-    with energy.measure("fine-tune", country="USA") as meter:
-        train()
-    print(meter.result)
-
-A meter of the whole machine, where there is one, tells more: `from_csv`, `by_hand`, `battery`.
+only as good as its weakest part, and what is unknown is None with a reason, never 0. `measure` is where to
+begin; a meter of the whole machine, where there is one, tells more: `from_csv`, `by_hand`, `battery`.
 """
 
 from helpers.energy.comparing import Comparison, compare, repeat

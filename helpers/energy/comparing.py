@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from helpers.energy import display
-from helpers.energy.meter import Meter, finished
+from helpers.energy.display import between, html_table, quantity
+from helpers.energy.meter import finished, measure
 from helpers.energy.records import CURVES, EnergyError, Measurement, Record, weakest
 from helpers.statistics import ratio_interval, sign_test
 from helpers.values import require_range
@@ -36,6 +36,9 @@ class Ratio(NamedTuple):
     high: float
     rounds: tuple[float, ...]
 
+    def __str__(self) -> str:
+        return f"{self.mean:.3g} ({self.low:.3g} to {self.high:.3g})"
+
 
 @dataclass(frozen=True, repr=False)
 class Comparison(Record):
@@ -46,7 +49,7 @@ class Comparison(Record):
     less energy; each is None if that is undecided. `disturbed` are the rounds, from 1, beside other programs.
     """
 
-    names: tuple[str, str]
+    names: tuple[str, ...]
     runs: dict[str, tuple[Measurement, ...]]
     seconds: dict[str, Spread]
     energies_wh: dict[str, Spread]
@@ -75,26 +78,54 @@ class Comparison(Record):
         return f"{time}, {f'{self.winner} less energy' if self.winner else 'energy undecided'}"
 
     def raw(self) -> dict:
-        """The runs, as plain values."""
         return {name: [run.raw() for run in self.runs[name]] for name in self.names}
 
     def results(self) -> dict:
         """Every figure that is computed from `raw`, as plain values."""
-        spreads = {
+        names = ("p_sign", "faster", "winner", "reason", "disturbed", "method")
+        return {
             "seconds": {name: each._asdict() for name, each in self.seconds.items()},
             "energies_wh": {name: each._asdict() for name, each in self.energies_wh.items()},
-        }
-        names = ("p_sign", "faster", "winner", "reason", "disturbed", "method")
-        ratios = {"time": self.time._asdict(), "energy": self.energy._asdict()}
-        return spreads | ratios | {name: getattr(self, name) for name in names}
+            "time": self.time._asdict(),
+            "energy": self.energy._asdict(),
+        } | {name: getattr(self, name) for name in names}
 
     @classmethod
     def from_raw(cls, raw: dict) -> "Comparison":
-        """Compare the runs of `raw` again."""
         return compare({name: [Measurement.from_raw(run) for run in runs] for name, runs in raw.items()})
 
-    __str__ = display.comparison_line
-    _repr_html_ = display.comparison_table
+    def __str__(self) -> str:
+        beside = f" Other programs ran beside {self._beside()}." if self.disturbed else ""
+        pair, rounds = " / ".join(self.names), f"95 % intervals of {len(self.time.rounds)} rounds"
+        ratios = f"{pair} = {self.time} in time, {self.energy} in energy ({self.method}), {rounds}"
+        return f"{self.verdict}: {ratios}; {self._why()}.{beside}"
+
+    def _repr_html_(self) -> str:
+        """A row for each candidate, then the ratios and the verdict."""
+        rows = []
+        for name in self.names:
+            spreads = (self.seconds[name], "s"), (self.energies_wh[name], "Wh")
+            cells = (f"{quantity(each.median, unit)} ({between(*each[1:])})" for each, unit in spreads)
+            rows.append((name, *cells, self.method))
+        rows.append((" / ".join(self.names), str(self.time), str(self.energy), "95 % intervals"))
+        rows.append(("verdict", self.verdict, self._why(), f"sign test p = {self.p_sign:.2g}"))
+        if self.disturbed:
+            why = "other programs used more than a tenth of the machine"
+            rows.append(("disturbed", self._beside(), why, ""))
+        head = ("time a call (range)", "energy a call (range)", "how known")
+        return html_table((f"{len(self.time.rounds)} rounds in turns", *head), rows)
+
+    def _beside(self) -> str:
+        """The disturbed rounds by their numbers: "round 2 of 5", "rounds 2 and 4 of 5"."""
+        *others, last = map(str, self.disturbed)
+        numbers = f"rounds {', '.join(others)} and {last}" if others else f"round {last}"
+        return f"{numbers} of {len(self.time.rounds)}"
+
+    def _why(self) -> str:
+        """The reason, and that a verdict on modelled energy is one of time where the powers are the same."""
+        apart = self.method == "measured" or not self.same_power or self.verdict == "undecided"
+        same = "; both drew the same power within 3 %, so it is a verdict of time"
+        return self.reason if apart else self.reason + same
 
 
 def repeat(
@@ -110,8 +141,7 @@ def repeat(
     The candidates are functions without arguments, by name. All do the same work, each in its way, and return
     when it is done: a generator, a coroutine or a future raises `EnergyError`. Each is called `warm_up`
     times, not measured, then in `times` rounds, five at least for a verdict of `compare`. A round calls it
-    over and over for `window_s` seconds or more; 0 calls it once. Of each it gives the rounds, with their
-    number of calls in `work["calls"]`.
+    over and over for `window_s` seconds or more; 0 calls it once. How often is in its `work["calls"]`.
     """
     require_range("the number of candidates", len(candidates), 1, error=EnergyError)
     require_range("times", times, 1, whole=True, error=EnergyError)
@@ -120,7 +150,7 @@ def repeat(
             finished(name, work())
     runs: dict[str, list[Measurement]] = {name: [] for name in candidates}
     for _, (name, work) in itertools.product(range(times), candidates.items()):
-        with Meter(name, country) as meter:
+        with measure(name, country=country) as meter:
             end = time.perf_counter() + window_s
             while not meter.work or time.perf_counter() < end:
                 finished(name, work())
@@ -136,8 +166,7 @@ def compare(runs: Mapping[str, Sequence[Measurement]]) -> Comparison:
     or when the ranking rests on rounds beside other programs. Energy that is not measured has no winner
     either when the ranking does not survive other guesses: the CPU's power as a linear, a cubic or no
     function of its load, at half and twice its height, with and without the RAM's constant. Raises
-    `EnergyError` if `runs` are not two rounds or more of two candidates, as many of each, if an energy is
-    unknown, or if they were read in different ways.
+    `EnergyError` but for as many rounds of two candidates, two at least, of known energy and read in one way.
     """
     counts = {len(rounds) for rounds in runs.values()}
     if len(runs) != 2 or len(counts) != 1 or min(counts) < 2:
@@ -150,8 +179,7 @@ def compare(runs: Mapping[str, Sequence[Measurement]]) -> Comparison:
     ways = {tuple((part.name, part.method) for part in each) for each in parts}
     if len(ways) > 1:
         raise EnergyError(f"The rounds were read in different ways, which do not compare: {sorted(ways)}.")
-    first, second = runs
-    pairs = list(zip(runs[first], runs[second], strict=True))
+    names, pairs = tuple(runs), list(zip(*runs.values(), strict=True))
     disturbed = tuple(place for place, (a, b) in enumerate(pairs, start=1) if a.disturbed or b.disturbed)
     of_time, of_energy = (_ratio(*values.values()) for values in (seconds, energies))
     faster, _ = _judge(of_time, disturbed)
@@ -159,15 +187,15 @@ def compare(runs: Mapping[str, Sequence[Measurement]]) -> Comparison:
     if side is not None:
         side, reason = _tried(side, pairs)
     return Comparison(
-        names=(first, second),
+        names=names,
         runs={name: tuple(rounds) for name, rounds in runs.items()},
         seconds={name: _spread(values) for name, values in seconds.items()},
         energies_wh={name: _spread(values) for name, values in energies.items()},
         time=of_time,
         energy=of_energy,
         p_sign=sign_test([math.log(ratio) for ratio in of_energy.rounds]),
-        faster=None if faster is None else (first, second)[faster],
-        winner=None if side is None else (first, second)[side],
+        faster=None if faster is None else names[faster],
+        winner=None if side is None else names[side],
         reason=reason,
         disturbed=disturbed,
         method=weakest(parts[0]),
@@ -181,10 +209,9 @@ def _judge(ratio: Ratio, disturbed: Sequence[int]) -> tuple[int | None, str]:
     side = _side(ratio.low, ratio.high)
     if side is None:
         return None, "the interval of the energy ratio holds 1"
-    if disturbed:
-        clean = [each for place, each in enumerate(ratio.rounds, start=1) if place not in disturbed]
-        if not clean or _side(min(clean), max(clean)) != side:
-            return None, "other programs ran meanwhile, and the rounds without them do not say the same"
+    clean = [each for place, each in enumerate(ratio.rounds, start=1) if place not in disturbed]
+    if disturbed and (not clean or _side(min(clean), max(clean)) != side):
+        return None, "other programs ran meanwhile, and the rounds without them do not say the same"
     return side, ""
 
 

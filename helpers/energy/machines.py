@@ -10,7 +10,7 @@ from pathlib import Path
 from helpers.energy.meter import finished, measure
 from helpers.energy.records import Component, EnergyError, Measurement, Record, total, weakest
 
-BOOT = Path("/proc/sys/kernel/random/boot_id")  # one for a running Linux, shared by all containers on it
+BOOT = Path("/proc/sys/kernel/random/boot_id")  # all containers on a Linux share it, as its energy counter
 
 
 @dataclass(frozen=True)
@@ -23,10 +23,7 @@ class Reading(Record):
 
 
 def machine_id() -> str:
-    """What tells this machine from others: its boot's random number, or its name where there is none.
-
-    Containers of one host have names of their own but the same number, and share one energy counter.
-    """
+    """What tells this machine from others: its boot's random number, or its name where there is none."""
     try:
         return BOOT.read_text().strip()
     except OSError:
@@ -51,12 +48,12 @@ def across(readings: Sequence[Reading]) -> Measurement:
     if not readings:
         raise EnergyError("There is no reading: expected at least one, from `energy.on_this_machine`.")
     ordered = sorted(readings, key=lambda reading: (reading.machine, reading.started))
+    began = min(reading.started for reading in ordered)
     for one, other in itertools.pairwise(ordered):
         if one.machine == other.machine and other.started < one.started + one.cost.wall_s:
-            raise EnergyError(
-                f"{one.cost.label!r} and {other.cost.label!r} measured one machine at the same time: its "
-                "energy would count twice. Expected one meter a machine, around all of its processes."
-            )
+            both = f"{one.cost.label!r} and {other.cost.label!r} measured one machine at the same time"
+            expected = "Expected one meter a machine, around all of its processes."
+            raise EnergyError(f"{both}: its energy would count twice. {expected}")
     costs = [reading.cost for reading in ordered]
     ended = max(reading.started + reading.cost.wall_s for reading in ordered)
     first, places = costs[0], {(cost.country, cost.pue) for cost in costs}
@@ -70,7 +67,7 @@ def across(readings: Sequence[Reading]) -> Measurement:
     return replace(
         first,
         label=f"{len(costs)} readings of {machines} machine{'s' if machines > 1 else ''}",
-        wall_s=ended - min(reading.started for reading in ordered),
+        wall_s=ended - began,
         cpu_s=total(cost.cpu_s for cost in costs),
         components=tuple(_together(name, parts) for name in dict.fromkeys(part.name for part in parts)),
         foreign_load=max(loads) if len(loads) == len(costs) else None,
@@ -78,7 +75,7 @@ def across(readings: Sequence[Reading]) -> Measurement:
         work={name: sum(cost.work.get(name, 0) for cost in costs) for name in counted},
         phases=(),
         idle_w=None,
-        started=min(reading.started for reading in ordered),
+        started=began,
     )
 
 

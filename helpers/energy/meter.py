@@ -14,13 +14,27 @@ from helpers.values import require_range
 
 
 class Meter:
-    """A running measurement; `result` holds the `Measurement` once it has stopped.
+    """Measure a `with` block; `result` holds the `Measurement` once it has stopped.
 
-    Inside another measurement it becomes one of that one's phases: both are read off the same tracker, so
-    that the phases and the rest sum to the whole.
+    What counts is the whole machine, other people's work on it included, but of its GPUs only those that this
+    process may use (CUDA_VISIBLE_DEVICES); a note says how many others there are. What cannot be read is
+    unknown, with the reason, and never an error: the block runs, and an error of its own is the one to see.
+
+    Blocks may nest; two that overlap, or a second thread's, raise `EnergyError`. An inner one becomes a phase
+    of the outer one: both are read off the same tracker, so that the phases and the rest sum to the whole.
+
+    `label` is a name for tables, `country` the ISO 3166 three-letter code of the place whose electricity mix
+    counts, and `pue` the power usage effectiveness of the data center, which counts in the carbon alone.
+
+    Examples
+    --------
+    >>> with measure("nothing", country="USA") as meter:
+    ...     pass
+    >>> meter.result.energy_wh is None  # too short to tell, so unknown and not 0
+    True
     """
 
-    def __init__(self, label: str, country: str, pue: float = 1.0) -> None:
+    def __init__(self, label: str, *, country: str, pue: float = 1.0) -> None:
         require_range("pue", pue, 1, error=EnergyError)
         self.label, self._pue = label, pue
         self._place = sources.carbon_intensity(country)  # with its code, its intensity and the source of that
@@ -75,10 +89,9 @@ class Meter:
             if self not in _running:
                 raise EnergyError(f"{self.label!r} is not running: it has stopped, or was started anew.")
             if _running[-1] is not self:
-                raise EnergyError(
-                    f"{self.label!r} cannot stop while {_running[-1].label!r}, started in it, runs: two "
-                    "measurements may nest but not overlap. Stop the inner one first."
-                )
+                inner = f"{_running[-1].label!r}, started in it,"
+                expected = "two measurements may nest but not overlap. Stop the inner one first."
+                raise EnergyError(f"{self.label!r} cannot stop while {inner} runs: {expected}")
             try:
                 self._result = self._read()
             finally:
@@ -108,42 +121,16 @@ class Meter:
         return Measurement(*found, pue=self._pue, started=self._started)
 
 
+measure = Meter  # as a `with` statement reads
 _lock = threading.RLock()
 _running: list[Meter] = []  # from the outermost to the innermost
 if hasattr(os, "register_at_fork"):  # a forked child has none of its parent's threads, so no meter runs in it
     os.register_at_fork(after_in_child=_running.clear)
 
 
-def measure(label: str, *, country: str, pue: float = 1.0) -> Meter:
-    """Measure a `with` block. Blocks may nest; two that overlap, or a second thread's, raise `EnergyError`.
-
-    What counts is the whole machine, other people's work on it included, but of its GPUs only those that this
-    process may use (CUDA_VISIBLE_DEVICES); a note says how many others there are. What cannot be read is
-    unknown, with the reason, and never an error: the block runs, and an error of its own is the one to see.
-
-    Parameters
-    ----------
-    label, country : str
-        A name for tables, and the ISO 3166 three-letter code of the place whose electricity mix counts.
-    pue : float
-        Power usage effectiveness of the data center; counts in the carbon, not in the energy.
-
-    Examples
-    --------
-    >>> with measure("nothing", country="USA") as meter:
-    ...     pass
-    >>> meter.result.energy_wh is None  # too short to tell, so unknown and not 0
-    True
-    """
-    return Meter(label, country, pue)
-
-
 def start(label: str, *, country: str) -> Meter:
-    """Start measuring something that no `with` block can hold, such as a whole notebook.
-
-    Starting the same label anew, as running a cell twice does, replaces the measurement that runs.
-    """
-    meter = Meter(label, country)
+    """Start measuring what no `with` block can hold, a notebook, say; it replaces one of the same label."""
+    meter = Meter(label, country=country)
     with _lock:
         while label in (running.label for running in _running):
             _drop()
@@ -156,7 +143,7 @@ def idle(seconds: float = 5.0) -> Idle:
     Read it before and after what you measure: ``result.minus_idle(before, after)`` has the net energy.
     """
     require_range("seconds", seconds, sources.MIN_SECONDS, error=EnergyError)
-    with Meter("idle", "USA") as meter:  # a place is needed; no carbon is read from it
+    with Meter("idle", country="USA") as meter:  # a place is needed; no carbon is read from it
         time.sleep(seconds)
     return Idle(meter.result)
 

@@ -1,13 +1,18 @@
 """Energy for what it buys: joules per 1,000 predictions, and energy up to a target quality."""
 
+import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from helpers.energy import display
-from helpers.energy.meter import Meter, finished
+import numpy as np
+
+from helpers.energy.display import between, quantity
+from helpers.energy.meter import finished, measure
 from helpers.energy.records import EnergyError, Measurement, Record
 from helpers.values import require_range
+
+WINDOW_S = 10.0  # predictions over a shorter time get a note
 
 
 @dataclass(frozen=True, repr=False)
@@ -40,15 +45,13 @@ class Predictions(Record):
     @property
     def short(self) -> bool:
         """Whether the window was shorter than ten seconds."""
-        return self.cost.wall_s < display.WINDOW_S
+        return self.cost.wall_s < WINDOW_S
 
     def _joules(self, energy_wh: float | None) -> float | None:
         return None if energy_wh is None else energy_wh * 3_600 / self.count * 1_000
 
     def results(self) -> dict:
         """Every figure that is computed from `raw`: p50_s is a latency that half of the batches keep to."""
-        import numpy as np
-
         p50_s, p90_s = np.percentile(self.latencies_s, [50, 90], method="inverted_cdf")
         return self.cost.results() | {
             "joules_per_1000": self.joules,
@@ -60,7 +63,21 @@ class Predictions(Record):
             "accuracy": self.accuracy,
         }
 
-    __str__ = display.predictions_line
+    def __str__(self) -> str:
+        cost, results = self.cost, self.results()
+        if self.joules is None:
+            energy = f"energy unknown ({'; '.join(map(str, cost.components))})"
+        else:
+            span = between(results["low_joules_per_1000"], results["high_joules_per_1000"])
+            energy = f"{quantity(self.joules, 'J')} {cost.method} per 1,000 predictions ({span})"
+        length = "" if self.tokens is None else f" x {self.tokens:.0f} tokens"
+        accuracy = "" if self.accuracy is None else f", accuracy {self.accuracy:.1%}"
+        asked = f"a window of {cost.wall_s:.1f} s is short, {WINDOW_S:.0f} s are asked for"
+        notes = "".join(f" Note: {note}." for note in ((asked,) if self.short else ()) + cost.notes)
+        p50, p90 = (f"{results[f'{name}_s'] * 1_000:.3g} ms ({name})" for name in ("p50", "p90"))
+        took = f"{results['seconds_per_1000']:.2f} s per 1,000"
+        batches = f"batches of {self.batch_size}{length} in {p50} and {p90}"
+        return f"{cost.label}: {energy}, {took}, {batches}{accuracy}.{notes}"
 
 
 def per_1000(
@@ -72,7 +89,7 @@ def per_1000(
     country: str,
     batch_size: int = 1,
     tokens: float | None = None,
-    window_s: float = display.WINDOW_S,
+    window_s: float = WINDOW_S,
 ) -> Predictions:
     """Joules for 1,000 predictions, with latency and accuracy beside them.
 
@@ -94,7 +111,7 @@ def per_1000(
     right = None if labels is None else sum(int(a) == int(b) for a, b in zip(given, labels, strict=True))
     scored = None if labels is None else len(inputs)
     count, latencies = 0, list[float]()
-    with Meter(label, country) as meter:
+    with measure(label, country=country) as meter:
         end = time.perf_counter() + window_s
         while not latencies or time.perf_counter() < end:
             batch = batches[len(latencies) % len(batches)]
@@ -110,8 +127,7 @@ def per_1000(
 class Training(Record):
     """What it cost to reach a quality fixed beforehand, or that it was missed. Made by `to_target`.
 
-    `cost` is of everything up to the target or to the end, evaluation included; `curve` has, after each
-    round, the seconds since the start and the quality.
+    `cost` is of all up to the target or end, evaluation too; `curve` has each round's end (s) and quality.
     """
 
     cost: Measurement
@@ -132,17 +148,21 @@ class Training(Record):
         """Every figure that is computed from `raw`, as plain values."""
         return self.cost.results() | {"reached": self.reached, "energy_to_target_wh": self.energy_wh}
 
-    __str__ = display.training_line
+    def __str__(self) -> str:
+        rounds = f"{len(self.curve)} round{'s' if len(self.curve) != 1 else ''}"
+        if self.reached:
+            return f"reached {self.target:.1%} after {rounds}. {self.cost}"
+        best = max((quality for _, quality in self.curve), default=math.nan)
+        return f"missed {self.target:.1%}: {best:.1%} at best in {rounds}. {self.cost}"
 
 
 def to_target(label: str, rounds: Iterable[float], target: float, *, country: str) -> Training:
     """Train until a quality is reached that was fixed beforehand, with evaluation on the clock.
 
-    Each step of `rounds`, such as a generator, trains for a while, evaluates, and gives the quality. A run
-    that ends before the target is a miss.
+    Each step of `rounds`, such as a generator, trains for a while, evaluates, and gives the quality.
     """
     curve = []
-    with Meter(label, country) as meter:
+    with measure(label, country=country) as meter:
         began = time.perf_counter()
         for quality in rounds:
             curve.append((time.perf_counter() - began, float(quality)))

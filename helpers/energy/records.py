@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Self
 
-from helpers.energy import display
+from helpers.energy.display import between, html_table, quantity, significant_digits
 
 METHODS = ("measured", "modelled", "assumed")  # from the strongest to the weakest
 RANGES = {  # by what a figure may be too high or too low, as factors
@@ -53,7 +53,10 @@ class Component:
         low, high = RANGES[self.method]
         return self.energy_wh * low, self.energy_wh * high
 
-    __str__ = display.component_line
+    def __str__(self) -> str:
+        if self.energy_wh is None:
+            return f"{self.name} unknown ({self.source})"
+        return f"{self.name} {quantity(self.energy_wh, 'Wh')} {self.method} ({self.source})"
 
 
 @dataclass(frozen=True, repr=False)
@@ -82,8 +85,7 @@ class Measurement(Record):
     `foreign_load` is the share of the machine's CPU time that others used, 0 to 1. `phases` were measured
     inside this block, and `breakdown` sums them up; `work` was counted by `Meter.count`: samples, tokens,
     FLOPs. `idle_w` is the power of the idle machine, from `minus_idle`; `pue` is the energy of the whole data
-    center for each unit that reaches the computer; `started` is when the block began, in seconds since 1970
-    (UTC). What is unknown is None.
+    center for each unit that reaches the computer; `started` is in seconds since 1970. Unknown is None.
     """
 
     label: str
@@ -150,17 +152,16 @@ class Measurement(Record):
             why = "an idle reading is unknown" if readings else "no idle reading was given"
             return replace(self, idle_w=None, notes=(*notes, f"net energy unknown: {why}"))
         if max(powers) > (1 + IDLE_DRIFT_LIMIT) * min(powers):
-            seen = " and ".join(f"{display.significant_digits(power)} W" for power in powers)
+            seen = " and ".join(f"{significant_digits(power)} W" for power in powers)
             notes.append(f"idle power changed between readings ({seen}), so the net figure is unsure")
-        if any(reading.disturbed for reading in readings):
+        if any(each.reading.disturbed for each in readings):
             notes.append("other programs ran during an idle reading, so the net figure is too low")
         return replace(self, idle_w=sum(powers) / len(powers), notes=tuple(notes))
 
     def rescaled(self, *, cpu: float = 1.0, ram: float = 1.0, curve: str = "cubic") -> Measurement:
         """The same run if the power of CPU and RAM, where it is a guess, were so many times as large.
 
-        `curve` is how a modelled CPU's power grows with its load: "cubic" is CodeCarbon's guess, "linear"
-        and "flat" are others of the same maximum.
+        `curve` is how a modelled CPU's power grows to its maximum: "cubic" (as CodeCarbon), "linear", "flat".
         """
         parts = list(self.components)
         for place, part in enumerate(parts):
@@ -202,8 +203,38 @@ class Measurement(Record):
         """Everything, totals included, as plain values that `json` can write."""
         return self.raw() | self.results()
 
-    __str__ = display.measurement_line
-    _repr_html_ = display.measurement_table
+    def __str__(self) -> str:
+        if self.energy_wh is None:
+            energy = "energy unknown: " + "; ".join(str(p) for p in self.components if p.energy_wh is None)
+        else:
+            known = f"{_in_parts(self)}; {between(self.low_wh, self.high_wh)}"
+            energy = f"{quantity(self.energy_wh, 'Wh')} {self.method} ({known})"
+        net = "" if self.net_wh is None else f", net of idle {quantity(self.net_wh, 'Wh')}"
+        carbon = "" if self.co2e_g is None else f", {quantity(self.co2e_g, 'g CO2e')} ({self.country})"
+        notes = "".join(f" Note: {note}." for note in self.notes)
+        cpu_s = "unknown" if self.cpu_s is None else f"{self.cpu_s:.1f}"
+        return f"{self.label}: {self.wall_s:.1f} s, {cpu_s} CPU s, {energy}{net}{carbon}.{notes}"
+
+    def _repr_html_(self) -> str:
+        """A row for each part and each figure, with its range, its method and its source."""
+        cpu_s = "unknown" if self.cpu_s is None else f"{self.cpu_s:.1f}"
+        rows = [("time", f"{self.wall_s:.1f} s on the clock, {cpu_s} s of CPU", "", "clock", "")]
+        rows += [(name, f"{amount:,.6g}", "", "counted", "") for name, amount in self.work.items()]
+        for part in self.components:
+            rows.append(_row(part.name, part.energy_wh, "Wh", part.range_wh(), part.method, part.source))
+        ends, method = (self.low_wh, self.high_wh), self.method or "unknown"
+        rows.append(_row("total", self.energy_wh, "Wh", ends, method, "as good as its weakest part"))
+        if self.net_wh is not None:
+            why = f"the total without {quantity(self.idle_w, 'W')} of the idle machine"
+            rows.append(("net of idle", quantity(self.net_wh, "Wh"), "", method, why))
+        source = self.intensity_source + ("" if self.pue == 1 else f", PUE {self.pue:g}")
+        ends = self._carbon(self.low_wh), self._carbon(self.high_wh)
+        rows.append(_row("carbon", self.co2e_g, "g CO2e", ends, method, source))
+        for label, seconds, energy_wh in self.breakdown() if self.phases else []:
+            value = f"{seconds:.1f} s, {quantity(energy_wh, 'Wh')}"
+            rows.append((f"· {label}", value, "", method, "part of the total"))
+        rows += [("note", note, "", "", "") for note in self.notes]
+        return html_table((self.label, "", "range", "method", "where it comes from"), rows)
 
 
 @dataclass(frozen=True, repr=False)
@@ -218,12 +249,13 @@ class Idle(Record):
         energy_wh = self.reading.energy_wh
         return None if energy_wh is None else energy_wh * 3_600 / self.reading.wall_s
 
-    @property
-    def disturbed(self) -> bool:
-        """Whether other programs used more than a tenth of the machine, so that it was not idle."""
-        return self.reading.disturbed
-
-    __str__ = display.idle_line
+    def __str__(self) -> str:
+        run = self.reading
+        if self.power_w is None:
+            return f"idle power unknown: {run}"
+        parts, power = _in_parts(run, 3_600 / run.wall_s), quantity(self.power_w, "W")
+        busy = f" Not idle: other programs used {run.foreign_load:.0%} of it." if run.disturbed else ""
+        return f"idle: {power} {run.method} ({parts}), over {run.wall_s:.1f} s.{busy}"
 
 
 def total(values: Iterable[float | None]) -> float | None:
@@ -238,9 +270,21 @@ def weakest(parts: Iterable[Component]) -> str:
     return max((part.method for part in parts if part.method is not None), key=METHODS.index)
 
 
+def _in_parts(run: Measurement, factor: float = 1.0) -> str:
+    """The known parts with their methods, their energy times `factor`."""
+    known = [(part, part.energy_wh * factor) for part in run.components if part.energy_wh is not None]
+    return ", ".join(f"{part.name} {significant_digits(value)} {part.method}" for part, value in known)
+
+
+def _row(name: str, value: float | None, unit: str, ends: tuple, method: str | None, source: str) -> tuple:
+    if value is None or method is None:
+        return name, "unknown", "", "unknown", source
+    return name, quantity(value, unit), between(*ends), method, source
+
+
 def _restored(name: str, value):
     """A field from its plain value: JSON knows neither these classes nor tuples."""
-    if name in ("cost", "reading"):
+    if name == "cost":
         return Measurement.from_raw(value)
     if name == "phases":
         return tuple(Measurement.from_raw(phase) for phase in value)

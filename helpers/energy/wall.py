@@ -16,6 +16,8 @@ from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import numpy as np
+
 from helpers.energy import display
 from helpers.energy.records import Component, EnergyError, Idle, Measurement
 from helpers.tables import Table, listed, read_table, shown
@@ -39,8 +41,7 @@ Packs = tuple[tuple[float, float], ...]  # of each battery the Wh left and 1; if
 class MeterLog:
     """What a meter recorded: W, or Wh so far if it is `rising`, at `times_s` since 1970. Made by `from_csv`.
 
-    `step` is the meter's, in W or Wh, `interval_s` the median time between two readings; `notes` tell of
-    what was recognized, of gaps and of resets.
+    `step` is in W or Wh, `interval_s` the median time between two readings; `notes` tell of gaps and resets.
     """
 
     name: str
@@ -76,8 +77,6 @@ class MeterLog:
         return found.minus_idle(*(Idle(self.energy_of(each.reading)) for each in idle)) if idle else found
 
     def _read(self, begin: float, end: float) -> Found:
-        import numpy as np
-
         if (out := max(self.times_s[0] - begin, end - self.times_s[-1])) > 0:
             return f"the block reaches {out:,.0f} s beyond {self.name}: do zone and offset_s fit?", None, 0, 0
         first, last = np.searchsorted(self.times_s, begin, "right") - 1, np.searchsorted(self.times_s, end)
@@ -111,19 +110,13 @@ def from_csv(
 ) -> MeterLog:
     r"""Read a CSV file of a plug or a logger: a column of times, and one of power or of a rising counter.
 
-    Times are ISO 8601 or seconds since 1970; a comma is a decimal comma. Raises `EnergyError`, with the line,
-    for a value that is no number from 0, and a time without a zone or not after the one before it; and if
-    the columns do not tell what they are, or `helpers.tables.read_table` refuses the file.
+    Times are ISO 8601, in `zone` (such as "Europe/Berlin") or UTC (a column "..._utc") where they name none
+    themselves, or seconds since 1970; a comma is a decimal comma. `time`, `value` and `unit` are the columns,
+    and W, kW, Wh or kWh, where no names tell, such as "Date", "power_w" or "Total (kWh)". `step` is in the
+    column's unit, one in the last digit that it uses if not given, `offset_s` how far its clock is ahead.
 
-    Parameters
-    ----------
-    zone : str, optional
-        Of times without one, such as "Europe/Berlin"; none is assumed, but UTC for a column "..._utc".
-    time, value, unit : str, optional
-        The columns, and W, kW, Wh or kWh, where no names tell, such as "Date", "power_w", "Total (kWh)".
-    step, offset_s : float, optional
-        The meter's step in the column's unit, else one in the last digit that the column uses; and the
-        seconds by which its clock is ahead of this computer's.
+    Raises `EnergyError`, with the line, for a value that is no number from 0, and a time without a zone or
+    not after the one before it; and if the columns do not tell what they are, or `read_table` refuses it.
 
     Examples
     --------
@@ -172,8 +165,8 @@ def from_csv(
 def by_hand(start_kwh: float, stop_kwh: float, step_kwh: float, run: Measurement) -> Measurement:
     """The block again, with its energy off a meter that was read just before and just after it.
 
-    It may be off by a step, of the last digit; a note says how long a block must be for 5 %. Raises
-    `EnergyError` if the meter went back.
+    It may be off by a step, of the last digit; a note says how long a block must be for 5 %. A meter that
+    went back raises `EnergyError`.
 
     Examples
     --------
