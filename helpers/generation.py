@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from helpers import assets
 from helpers.values import require_range
 
-Cache = dict[int, tuple[torch.Tensor, torch.Tensor]]  # by layer: keys and values, batch x heads x length x d
-Turn = tuple[torch.Tensor, torch.Tensor]  # cosines and sines, batch x 1 x length x d/2
+Cache = dict[int, tuple[Tensor, Tensor]]  # by layer: keys and values, batch x heads x length x d
+Turn = tuple[Tensor, Tensor]  # cosines and sines, batch x 1 x length x d/2
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Writer:
     """A model that writes: Transformers' own, its weights by name, and its tokenizer."""
 
     model: Any
-    weights: dict[str, torch.Tensor]
+    weights: dict[str, Tensor]
     tokenizer: Any
 
     @property
@@ -34,11 +35,7 @@ class Writer:
 
 @dataclass
 class Answer:
-    """What was written: the token ids, the text, and how it ended.
-
-    `finish` is "end" (the model's own), "stop" (the string was written), "length" (no tokens were left) or
-    "interrupted" (by Ctrl-C; the text so far is here).
-    """
+    """What was written. `finish` is "end" (the model's own), "stop", "length", or "interrupted" by Ctrl-C."""
 
     prompt_tokens: int
     tokens: list[int] = field(default_factory=list)
@@ -64,18 +61,16 @@ def load(name: str = assets.WRITER.name) -> Writer:
     weights = {each: weight.detach() for each, weight in model.named_parameters()}
     tokenizer, rows = AutoTokenizer.from_pretrained(folder), len(weights["model.embed_tokens.weight"])
     if len(tokenizer) > rows:
-        raise ValueError(
-            f"The tokenizer of {name!r} has {len(tokenizer):,} tokens, its model {rows:,} vectors: expected "
-            "one for each. Take both from the same model."
-        )
+        found = f"The tokenizer of {name!r} has {len(tokenizer):,} tokens, its model {rows:,} vectors"
+        raise ValueError(f"{found}: expected one for each. Take both from the same model.")
     weights.setdefault("lm_head.weight", weights["model.embed_tokens.weight"])  # one table, if they are tied
     return Writer(model.eval(), weights, tokenizer)
 
 
-def block(writer: Writer, place: int, x: torch.Tensor, cache: Cache, turn: Turn, mask: torch.Tensor | None):
+def block(writer: Writer, place: int, x: Tensor, cache: Cache, turn: Turn, mask: Tensor | None):
     """One of the model's layers: vectors to vectors, batch x length x hidden; the cache grows.
 
-    `turn` has the cosines and sines of the positions; `mask` (bool) is True where a row may look at a column.
+    `turn` has the positions' cosines and sines; `mask` (bool) is True where a row may look at a column.
     """
     weights, d, eps = writer.weights, writer.config.head_dim, writer.config.rms_norm_eps
     layer = f"model.layers.{place}."
@@ -93,16 +88,14 @@ def block(writer: Writer, place: int, x: torch.Tensor, cache: Cache, turn: Turn,
     return x + F.linear(F.silu(gate) * up, weights[f"{layer}mlp.down_proj.weight"])
 
 
-def rotate(x: torch.Tensor, turn: Turn) -> torch.Tensor:
+def rotate(x: Tensor, turn: Turn) -> Tensor:
     """Turn pairs of numbers (batch x heads x length x d) by their positions' angles."""
     (cos, sin), (a, b) = turn, x.chunk(2, dim=-1)
     return torch.cat([a * cos - b * sin, b * cos + a * sin], dim=-1)
 
 
 @torch.inference_mode()
-def forward(
-    writer: Writer, ids: torch.Tensor, cache: Cache, real: torch.Tensor | None = None
-) -> torch.Tensor:
+def forward(writer: Writer, ids: Tensor, cache: Cache, real: Tensor | None = None) -> Tensor:
     """Read more tokens (int64, batch x new); return their vectors (batch x new x hidden). The cache grows.
 
     `real` (bool, batch x all) is False at padding, of what is in the cache and of the new; None if there is
@@ -110,15 +103,12 @@ def forward(
     """
     new, config = ids.shape[1], writer.config
     length = new + (cache[0][0].shape[2] if cache else 0)
-    places = torch.arange(length)[None] if real is None else (real.cumsum(dim=1) - 1).clamp(min=0)
+    real = torch.ones(len(ids), length, dtype=torch.bool) if real is None else real
+    places = (real.cumsum(dim=1) - 1).clamp(min=0)[:, None, -new:, None]
     half, base = config.head_dim // 2, config.rope_parameters["rope_theta"]
-    angles = places[:, None, -new:, None] * base ** (-torch.arange(half) / half)
-    mask = None
-    if new > 1 or real is not None:
-        mask = torch.ones(new, length, dtype=torch.bool).tril(length - new)
-    if real is not None:  # padding is seen by itself alone, and each row sees something
-        itself = torch.eye(length, dtype=torch.bool)[-new:]
-        mask = (mask & real[:, None, None, :]) | itself
+    angles = places * base ** (-torch.arange(half) / half)
+    mask = torch.ones(new, length, dtype=torch.bool).tril(length - new) & real[:, None, None, :]
+    mask = mask | torch.eye(length, dtype=torch.bool)[-new:]  # padding sees itself: each row sees something
     x = writer.weights["model.embed_tokens.weight"][ids]
     for place in range(config.num_hidden_layers):
         x = block(writer, place, x, cache, (angles.cos(), angles.sin()), mask)
@@ -126,7 +116,7 @@ def forward(
 
 
 @torch.inference_mode()
-def logits(writer: Writer, x: torch.Tensor) -> torch.Tensor:
+def logits(writer: Writer, x: Tensor) -> Tensor:
     """Scores of every token of the vocabulary as the next one, from vectors (... x hidden)."""
     return F.linear(x, writer.weights["lm_head.weight"])
 
@@ -159,7 +149,7 @@ def write(writer: Writer, prompts: Sequence[str], new_tokens: int = 64, stop: st
     writing, cache = answers, Cache()
     try:
         for _ in range(new_tokens):
-            x = forward(writer, ids, cache, None if real.all() else real)
+            x = forward(writer, ids, cache, real)
             ids = logits(writer, x[:, -1:]).argmax(dim=-1)
             for answer, token in zip(writing, ids[:, 0].tolist(), strict=True):
                 _add(writer, answer, token, stop)
@@ -172,7 +162,7 @@ def write(writer: Writer, prompts: Sequence[str], new_tokens: int = 64, stop: st
             real = torch.cat([real, torch.ones_like(ids, dtype=torch.bool)], dim=1)
     except KeyboardInterrupt:
         for answer in writing:
-            answer.finish = "interrupted"
+            answer.finish = "interrupted" if answer.finish == "length" else answer.finish
     return answers
 
 
@@ -187,10 +177,9 @@ def _rows(writer: Writer, prompts: Sequence[str], new_tokens: int) -> list[list[
         if not row:
             raise ValueError(f"Prompt {number} is empty: expected some text to go on from.")
         if len(row) + new_tokens > context:
-            raise ValueError(
-                f"Prompt {number} has {len(row):,} tokens, and {new_tokens:,} may follow: expected at most "
-                f"{context:,} in all, the longest that this model has seen. Shorten it, or ask for fewer."
-            )
+            found = f"Prompt {number} has {len(row):,} tokens, and {new_tokens:,} may follow"
+            longest = f"at most {context:,} in all, the longest that this model has seen"
+            raise ValueError(f"{found}: expected {longest}. Shorten it, or ask for fewer.")
     return rows
 
 

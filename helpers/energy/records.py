@@ -284,7 +284,7 @@ def _row(name: str, value: float | None, unit: str, ends: tuple, method: str | N
 
 def _restored(name: str, value):
     """A field from its plain value: JSON knows neither these classes nor tuples."""
-    if name == "cost":
+    if name in ("cost", "reading"):
         return Measurement.from_raw(value)
     if name == "phases":
         return tuple(Measurement.from_raw(phase) for phase in value)
