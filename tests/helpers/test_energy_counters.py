@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import MagicMock
 
 import pytest
 from codecarbon.core import cpu, gpu, gpu_nvidia, hardware_cache
@@ -61,7 +62,7 @@ def rapl(tmp_path, monkeypatch):
 
 @pytest.fixture
 def nvml(monkeypatch):
-    """As much of NVML as CodeCarbon asks for; GPU 0 uses GPU_W, GPU 1 twice that."""
+    """As much of NVML as decides a figure or a note; GPU 0 uses GPU_W, GPU 1 twice that."""
 
     class NVMLError(Exception):
         pass
@@ -71,23 +72,19 @@ def nvml(monkeypatch):
             raise NVMLError("not supported")
         return int(fake.joules(handle) * 1_000)
 
-    fake = SimpleNamespace(
+    fake = MagicMock(
         counter=True,
         joules=lambda handle: time.perf_counter() * GPU_W * (handle + 1),
         others=(),
         NVMLError=NVMLError,
         NVMLError_NotSupported=NVMLError,
-        NVML_TEMPERATURE_GPU=0,
-        nvmlInit=lambda: None,
         nvmlDeviceGetCount=lambda: GPUS,
         nvmlDeviceGetHandleByIndex=int,
         nvmlDeviceGetTotalEnergyConsumption=energy_mj,
         nvmlDeviceGetPowerUsage=lambda handle: int(GPU_W * (handle + 1) * 1_000),
         nvmlDeviceGetName="Made-up {}".format,
         nvmlDeviceGetUUID="GPU-{}".format,
-        nvmlDeviceGetMemoryInfo=lambda handle: SimpleNamespace(free=1, total=2, used=1),
         nvmlDeviceGetEnforcedPowerLimit=lambda handle: 300_000,
-        nvmlDeviceGetUtilizationRates=lambda handle: SimpleNamespace(gpu=50),
     )
     ran = lambda _: [SimpleNamespace(pid=pid, usedGpuMemory=1) for pid in fake.others]  # noqa: E731
     fake.nvmlDeviceGetComputeRunningProcesses = ran
