@@ -67,10 +67,6 @@ def solution(topic, name):
     return run(source, imports_for(topic, source))["solution"]
 
 
-def verdict_on(topic, name, code):
-    return CHECKS[topic, name](run(IMPORTS + code, {})["answer"])
-
-
 def test_the_example_that_a_hint_says_to_start_from_is_right():
     """On the check's 400 sentences, although the example wants 7,070."""
     notebook = COURSE["capstone"]
@@ -91,7 +87,7 @@ def test_solution_is_right_and_stub_is_not_answered(topic, name):
 
 @pytest.mark.parametrize(("topic", "name", "code"), WRONG_ANSWERS)
 def test_wrong_answer_is_refused(topic, name, code):
-    verdict = verdict_on(topic, name, code)
+    verdict = CHECKS[topic, name](run(IMPORTS + code, {})["answer"])
     assert not verdict.ok and verdict.message.startswith("Not yet: "), f"accepted: {code}"
 
 
@@ -119,7 +115,7 @@ def test_a_slip_is_called_by_its_name():
         ("capstone", "job", "lambda *_: 0.9", "right for 20,000 predictions, but not for none."),
         ("measure_energy", "cpu_model", "lambda *_: 0.425", "but not for 20 W at no load."),
     ):
-        assert says in verdict_on(topic, name, f"answer = {answer}").message
+        assert says in CHECKS[topic, name](eval(answer)).message
 
 
 def test_a_schedule_s_rival_has_the_best_constant_learning_rate_of_seven():

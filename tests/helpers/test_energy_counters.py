@@ -128,16 +128,12 @@ def test_a_closed_rapl_counter_says_how_to_open_it(rapl, tmp_path, monkeypatch):
     assert sources.rapl_hint() == ""
 
 
-def reset(s):
-    return 7e9 + 40e6 * s if s < 0.15 else 40e6 * (s - 0.15)
-
-
 @pytest.mark.parametrize(
     ("range_uj", "limit_uw", "counted", "reason", "later_known"),
     [
-        (RANGE_UJ, 0, reset, "2,000 W is the most: a reset", True),
-        (RANGE_UJ, 95e6, lambda s: 9e6 * s + (2e11 if s < 0.1 else 0), "190 W is the most: a reset", True),
-        (0, 0, reset, "its counter went back", True),
+        (RANGE_UJ, 0, lambda s: 40e6 * s + 7e9 * (s < 0.15), "2,000 W is the most: a reset", True),
+        (RANGE_UJ, 95e6, lambda s: 9e6 * s + 2e11 * (s < 0.1), "190 W is the most: a reset", True),
+        (0, 0, lambda s: 40e6 * s + 7e9 * (s < 0.15), "its counter went back", True),
         (RANGE_UJ, 125e6, lambda s: 600e6 * s, "W, but 250 W is the most", False),
         (RANGE_UJ, 0, lambda s: 7.0, "its counter stood still for 0.", False),
         (RANGE_UJ, 0, lambda s: 7e9 + 40e6 * min(s, 0.1), "its counter stood still for 0.", False),
