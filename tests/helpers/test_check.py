@@ -1,6 +1,5 @@
 """`python -m helpers check`: a line for everything, a fix for what is wrong, and the exit status."""
 
-import importlib.metadata
 import re
 from types import SimpleNamespace
 from unittest.mock import Mock
@@ -73,14 +72,8 @@ def test_python_outside_the_bounds_stops_the_check(ready, monkeypatch, capsys, v
 
 
 def test_a_package_that_is_absent_or_out_of_bounds(ready, monkeypatch, capsys):
-    real = importlib.metadata.version
-
-    def version(name):
-        if name == "jupyterquiz":
-            raise importlib.metadata.PackageNotFoundError(name)
-        return "3.2.1" if name == "codecarbon" else real(name)
-
-    monkeypatch.setattr(importlib.metadata, "version", version)
+    real, others = machine.installed_version, {"jupyterquiz": None, "codecarbon": "3.2.1"}
+    monkeypatch.setattr(machine, "installed_version", lambda name: others.get(name, real(name)))
     status, lines = checked(capsys)
     for text in ("codecarbon 3.2.1, <3.4,>=3.3 expected", "jupyterquiz absent", "-> make setup"):
         assert status == 1 and text in lines["packages"]
