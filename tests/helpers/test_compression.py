@@ -1,5 +1,6 @@
 """Distilling, pruning and quantizing: what each must keep, what it must save, and what is refused."""
 
+import functools
 import itertools
 import math
 
@@ -266,9 +267,7 @@ def test_another_family_is_refused(tmp_path):
 
 
 def test_a_setting_out_of_its_range_is_refused(model):
-    def loss(temperature=2, alpha=0.5):
-        compression.distillation_loss(*some_logits(), temperature=temperature, alpha=alpha)
-
+    loss = functools.partial(compression.distillation_loss, *some_logits(), temperature=2, alpha=0.5)
     order, whole, number = "different numbers from 0 to 1, in rising order", "a whole number", "a number from"
     for message, compress, values in (
         (f"fraction is .*{number} 0 to 1", compression.prune, [-0.1, 1.1, math.nan, True, "half", None]),
