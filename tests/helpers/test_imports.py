@@ -5,9 +5,7 @@ import pytest
 from tests.shared import python
 
 HEAVY = ("torch", "transformers", "datasets", "codecarbon", "matplotlib", "pandas", "sklearn", "papermill")
-ACCURACY = (
-    "import numpy as np; from helpers.training import score; score(np.array([0, 1]), np.eye(2)).accuracy"
-)
+ACCURACY = "import numpy as np; from helpers.training import score; score(np.arange(2), np.eye(2)).accuracy"
 WORKER = "from cluster.reviews import pad, read; from helpers.transformer import load\n"
 WORKER += "load(0)(*pad(read('train', 2))[:2])"
 WITHOUT = {ACCURACY: ("sklearn", "scipy.stats"), WORKER: ("transformers", "datasets", "pandas", "scipy")}
