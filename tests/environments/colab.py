@@ -15,7 +15,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tools import kernel, notebooks, runner
+from tools import notebooks, runner
 from tools.notebooks import ADDRESS, ROOT, TAG
 
 PINS = Path(__file__).with_name("colab.txt")  # what Colab has
@@ -73,7 +73,7 @@ def versions(python: Path) -> set[str]:
     return {*subprocess.check_output([python, "-m", "pip", "list", "--format=freeze"], text=True).split()}
 
 
-def execute(path: Path, folder: Path, parameters: dict[str, object] | None) -> kernel.Outcome:
+def execute(path: Path, folder: Path, parameters: dict[str, object] | None) -> runner.Outcome:
     """Open one notebook alone, in a folder that stands for /content, and execute it."""
     content = folder / "content" / path.stem
     shutil.rmtree(content, ignore_errors=True)
