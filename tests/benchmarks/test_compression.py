@@ -2,6 +2,7 @@
 
 import functools
 import json
+from unittest.mock import Mock, call
 
 import numpy as np
 import pytest
@@ -150,17 +151,11 @@ def test_answers_come_in_the_order_of_the_questions(tokenizer, how):
 
 def test_a_cascade_asks_only_about_what_the_gate_is_unsure_of():
     gate = fit_tfidf(["good film", "bad film"] * 10, [1, 0] * 10)
-    asked = []
-
-    def rest(texts):
-        asked.extend(texts)
-        return [0] * len(texts)
-
-    texts = ["good film", "no such words", "bad film"]
-    assert serving.cascade(texts, gate, 0.8, rest) == [1, 0, 0] and asked == ["no such words"]
-    asked.clear()
-    assert serving.cascade(texts, gate, 0.0, rest)[0] == 1 and not asked
-    assert serving.cascade(texts, gate, 1.1, rest) == [0, 0, 0] and asked == texts
+    texts, rest = ["good film", "no such words", "bad film"], Mock(side_effect=lambda texts: [0] * len(texts))
+    assert serving.cascade(texts, gate, 0.8, rest) == [1, 0, 0]
+    assert serving.cascade(texts, gate, 0.0, rest)[0] == 1  # and nothing is asked
+    assert serving.cascade(texts, gate, 1.1, rest) == [0, 0, 0]
+    assert rest.call_args_list == [call(["no such words"]), call(texts)]
     sure, unsure, other = [0.9, 0.1], [0.4, 0.6], [0.3, 0.7]
     combined = serving.combined(np.array([sure, unsure]), np.array([other, other]), 0.8)
     assert combined.tolist() == [sure, other]

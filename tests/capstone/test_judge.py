@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import time
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -134,21 +135,15 @@ def test_each_receipt_says_how_often_its_folder_asked(tmp_path):
 
 
 def test_a_sitting_runs_one_reference_first_and_one_for_each_receipt(monkeypatch, tmp_path, known):
-    order, times = [], iter([2.0, 4.0, 8.0])
-
-    def timed(_):
-        order.append("ref")
-        return dataclasses.replace(known, wall_s=next(times))
-
-    def train(*splits):
-        order.append("train")
-        return always(0)(*splits)
-
+    run = Mock()
+    run.reference.side_effect = [dataclasses.replace(known, wall_s=wall_s) for wall_s in (2.0, 4.0, 8.0)]
+    run.train.side_effect = always(0)
     monkeypatch.setattr(judging, "_references", [])
-    monkeypatch.setattr(judging, "_reference", timed)
+    monkeypatch.setattr(judging, "_reference", run.reference)
     paths = None, tmp_path / "a.json", None, tmp_path / "b.json"
-    found = [judge(train, path=path, **TASK).entry for path in paths]
-    assert order == ["ref", "train", "train", "ref", "train", "train", "ref"]
+    found = [judge(run.train, path=path, **TASK).entry for path in paths]
+    order = [name for name, *_ in run.mock_calls]
+    assert order == ["reference", "train", "train", "reference", "train", "train", "reference"]
     assert [entry.reference() for entry in found] == [2.0, 3.0, 4.0, 6.0]
     assert [entry.drift for entry in found] == [0.0, 1.0, 0.0, 1.0]
 
@@ -239,9 +234,7 @@ def test_settings_and_the_count_of_askings_are_checked_before_training(tmp_path,
 
 @pytest.mark.parametrize("where", ["train", "predict", "_reference"])
 def test_an_interrupt_leaves_nothing_behind(where, tmp_path, monkeypatch):
-    def stop(*_):
-        raise KeyboardInterrupt
-
+    stop = Mock(side_effect=KeyboardInterrupt)
     if where == "_reference":  # the one after
         monkeypatch.setattr(judging, where, stop)
     train = {"train": stop, "predict": lambda *_: stop}.get(where, always(0))

@@ -15,20 +15,16 @@ from tests.shared import python
 
 needs_signals = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
 SLEEP = "import time; print('asleep', flush=True); time.sleep({})"
+METERED, TOTAL = ("cluster/metered.py", "--country", "USA", "--folder"), "cluster/total.py"
 
 
 def metered(folder, *words, **settings):
-    return python("cluster/metered.py", "--country", "USA", "--folder", folder, "--", *words, **settings)
-
-
-def total(folder):
-    return python("cluster/total.py", folder)
+    return python(*METERED, folder, "--", *words, **settings)
 
 
 def asleep(folder):
     """Start a metered command, and wait until it works."""
-    words = [sys.executable, "cluster/metered.py", "--country", "USA", "--folder", folder, "--"]
-    words += [sys.executable, "-c", SLEEP.format(60)]
+    words = [sys.executable, *METERED, folder, "--", sys.executable, "-c", SLEEP.format(60)]
     process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "asleep\n"
     return process, psutil.Process(process.pid).children()
@@ -41,7 +37,8 @@ def test_a_meter_that_is_asked_to_end_leaves_its_reading(request_to_end, tmp_pat
     process.send_signal(request_to_end)
     assert process.wait(timeout=30) == 128 + signal.SIGTERM
     assert not any(child.is_running() for child in children)
-    assert [path.suffix for path in tmp_path.iterdir()] == [".json"] and total(tmp_path).returncode == 0
+    assert [path.suffix for path in tmp_path.iterdir()] == [".json"]
+    assert python(TOTAL, tmp_path).returncode == 0
 
 
 @needs_signals
@@ -51,7 +48,7 @@ def test_a_meter_that_was_killed_makes_the_sum_unknown(tmp_path):
     process.kill()
     process.wait()
     children[0].kill()
-    done = total(tmp_path)
+    done = python(TOTAL, tmp_path)
     assert done.returncode == 1 and "1 reading of 1 machine" in done.stdout.replace("readings", "reading")
     assert re.search(r"used more, and nobody knows how much: \S+ began and left no reading", done.stderr)
 
@@ -81,6 +78,6 @@ def test_a_reading_that_the_disk_has_no_room_for_is_shown(tmp_path):
 def test_a_reading_that_is_not_whole_is_named(tmp_path):
     for text in ('{"machine": "x", "sta', "[]", '{"machine": "x"}'):
         (tmp_path / "half.json").write_text(text)
-        done = total(tmp_path)
+        done = python(TOTAL, tmp_path)
         assert (done.returncode, done.stdout) == (1, "") and "Traceback" not in done.stderr
         assert done.stderr.startswith(f"error: {tmp_path / 'half.json'} is no whole reading (")

@@ -46,17 +46,13 @@ def test_every_notebook_has_its_notes():
     assert headings == [*notebooks.course()]
 
 
-def replayed(name):
-    return receipts.replay(assets.DATA / "receipts" / f"{name}.json").details
-
-
 def right(runs):
     return round(statistics.mean(run["test_accuracy"] for run in runs), 6)  # 0.8715 may be 0.87149999
 
 
 def test_the_readme_s_ratios_are_the_recorded_ones():
     runs = {}
-    for run in replayed("recipes")["runs"]:
+    for run in receipts.replay(assets.DATA / "receipts/recipes.json").details["runs"]:
         runs.setdefault(run["name"], []).append(run)
     ends = [run["to_target"] for run in runs["frugal"]]
     naive, cost = runs["naive"][0]["to_target"], runs["naive"][0]["cost"]
@@ -67,7 +63,7 @@ def test_the_readme_s_ratios_are_the_recorded_ones():
     same = runs["naive"] + runs["padded to the batch"]  # padding is masked
     texts = [f"{full:.0f} times less (energy: {full_wh:.0f}); {right(runs['frugal']):.1%}"]
     texts += [f"{right(same):.1%} | {stopped:.1f} times less", f"(energy: {stopped_wh:.1f})"]
-    found = replayed("compression")
+    found = receipts.replay(assets.DATA / "receipts/compression.json").details
     chosen, rounds = f"cascade {found['cascade']['chosen']:.2f}", found["serving"]["rounds"]
     for rival, digits in (("one by one, padded to 128", 0), ("like lengths", 1)):
         duel = energy.compare({rival: rounds[rival], chosen: rounds[chosen]})

@@ -28,6 +28,7 @@ from pathlib import Path
 
 import psutil
 
+from helpers import processes
 from helpers.assets import MODELS, ROOT
 
 TABLE = ROOT / "docs" / "environments.md"
@@ -178,12 +179,10 @@ def problems(run: Run, work: Path, output: str) -> Iterator[str]:
 
 def leftovers(work: Path) -> Iterator[str]:
     """End the processes that a run left behind, and name them, and the unknown files in its home."""
-    for process in psutil.process_iter():
-        with suppress(psutil.Error):
-            if process.environ().get("work") == str(work):
-                yield f"left running: {' '.join(process.cmdline())[:60]}"
-                process.kill()
-                process.wait(timeout=10)
+    found = [each for each in psutil.process_iter(["environ", "cmdline"]) if each.info["environ"]]
+    left = [each for each in found if each.info["environ"].get("work") == str(work)]
+    yield from (f"left running: {' '.join(each.info['cmdline'])[:60]}" for each in left)
+    processes.end({*left})
     home = work / "home"
     files = [path.relative_to(home).as_posix() for path in home.rglob("*") if path.is_file()]
     yield from (f"left in HOME: {name}" for name in files if not name.startswith(KNOWN_AT_HOME))

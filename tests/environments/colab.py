@@ -13,7 +13,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 from tools import notebooks, runner
@@ -41,7 +40,7 @@ def make(folder: Path) -> Path:
         subprocess.run([python, "-m", "pip", "install", "--quiet", "-r", PINS], check=True)
     colab = next(folder.glob("venv/lib/python3*/site-packages")) / "google" / "colab"
     kernel, origin = folder / "jupyter" / "kernels" / "python3", folder / "origin"
-    for needed in (colab, kernel, folder / "home", folder / "opened", folder / "executed"):
+    for needed in (colab, kernel, folder / "home", folder / "executed"):
         needed.mkdir(parents=True, exist_ok=True)
     (colab / "__init__.py").touch()
     (colab / "_shell.py").write_text(SHELL, encoding="utf-8")
@@ -74,22 +73,14 @@ def versions(python: Path) -> set[str]:
     return {*subprocess.check_output([python, "-m", "pip", "list", "--format=freeze"], text=True).split()}
 
 
-def execute(path: Path, folder: Path, parameters: dict[str, object] | None) -> str:
-    """Open one notebook alone and execute it; return "ok", or what failed."""
-    import papermill
-
-    content, opened = folder / "content" / path.stem, folder / "opened" / path.name
+def execute(path: Path, folder: Path, parameters: dict[str, object] | None) -> runner.Outcome:
+    """Open one notebook alone, in a folder that stands for /content, and execute it."""
+    content = folder / "content" / path.stem
     shutil.rmtree(content, ignore_errors=True)
     content.mkdir(parents=True)
-    text = path.read_text(encoding="utf-8")
-    opened.write_text(text.replace("%cd -q /content", f"%cd -q {content}"), encoding="utf-8")
-    copy = folder / "executed" / path.name
-    options = {"kernel_name": "python3", "language": "python", "cwd": content, "execution_timeout": 1_800}
-    try:
-        papermill.execute_notebook(opened, copy, parameters, progress_bar=False, start_timeout=120, **options)
-    except Exception as error:
-        return f"failed: {type(error).__name__}: {error}"
-    return "ok"
+    text = path.read_text(encoding="utf-8").replace("%cd -q /content", f"%cd -q {content}")
+    (content / path.name).write_text(text, encoding="utf-8")
+    return runner.execute(content / path.name, folder / "executed" / path.name, parameters)
 
 
 def main(folder: Path, names: list[str]) -> int:
@@ -98,9 +89,11 @@ def main(folder: Path, names: list[str]) -> int:
     surround(folder)
     before = versions(python)
     for topic, path in notebooks.course(names=names).items():
-        started = time.perf_counter()
-        results.add(result := execute(path, folder, profile.get(topic)))
-        print(f"{topic:20} {time.perf_counter() - started:4.0f} s  {result}", flush=True)
+        outcome = execute(path, folder, profile.get(topic))
+        results.add(outcome.result)
+        print(outcome, outcome.failure, flush=True)
+        if outcome.result == "interrupted":
+            break
     after = versions(python)
     print("added:", ", ".join(sorted(after - before)) or "nothing")
     print("gone:", ", ".join(sorted(before - after)) or "nothing")

@@ -38,9 +38,6 @@ def wrong_answers():
             yield from ((path.stem, name, code) for code in answers)
 
 
-WRONG_ANSWERS = list(wrong_answers())
-
-
 def imports_for(topic, source):
     """Run those of the notebook's imports that `source` uses, and return the names they bind."""
     used, names = {node.id for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Name)}, {}
@@ -67,10 +64,6 @@ def solution(topic, name):
     return run(source, imports_for(topic, source))["solution"]
 
 
-def verdict_on(topic, name, code):
-    return CHECKS[topic, name](run(IMPORTS + code, {})["answer"])
-
-
 def test_the_example_that_a_hint_says_to_start_from_is_right():
     """On the check's 400 sentences, although the example wants 7,070."""
     notebook = COURSE["capstone"]
@@ -89,14 +82,14 @@ def test_solution_is_right_and_stub_is_not_answered(topic, name):
         assert not verdict.ok and verdict.message.startswith("Not answered yet: ")
 
 
-@pytest.mark.parametrize(("topic", "name", "code"), WRONG_ANSWERS)
+@pytest.mark.parametrize(("topic", "name", "code"), [*wrong_answers()])
 def test_wrong_answer_is_refused(topic, name, code):
-    verdict = verdict_on(topic, name, code)
+    verdict = CHECKS[topic, name](run(IMPORTS + code, {})["answer"])
     assert not verdict.ok and verdict.message.startswith("Not yet: "), f"accepted: {code}"
 
 
 def test_two_wrong_answers_to_each_check_are_known():
-    known = [(topic, name) for topic, name, _ in WRONG_ANSWERS]
+    known = [(topic, name) for topic, name, _ in wrong_answers()]
     assert set(known) == set(CHECKS), "a heading in exercises/wrong_answers is the name of a check"
     assert [each for each in CHECKS if known.count(each) < 2] == []
 
@@ -119,7 +112,7 @@ def test_a_slip_is_called_by_its_name():
         ("capstone", "job", "lambda *_: 0.9", "right for 20,000 predictions, but not for none."),
         ("measure_energy", "cpu_model", "lambda *_: 0.425", "but not for 20 W at no load."),
     ):
-        assert says in verdict_on(topic, name, f"answer = {answer}").message
+        assert says in CHECKS[topic, name](eval(answer)).message
 
 
 def test_a_schedule_s_rival_has_the_best_constant_learning_rate_of_seven():

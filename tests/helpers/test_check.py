@@ -1,6 +1,5 @@
 """`python -m helpers check`: a line for everything, a fix for what is wrong, and the exit status."""
 
-import importlib.metadata
 import re
 from types import SimpleNamespace
 from unittest.mock import Mock
@@ -17,15 +16,17 @@ MEASURE = energy.idle
 
 @pytest.fixture
 def ready(monkeypatch):
-    """A machine on which all is well, whatever the one that runs the test is like."""
+    """A machine on which all is well, whatever the one that runs the test is like, and what it has."""
+    has = SimpleNamespace(free=50e9, memory=8e9, available=6e9, gpus=[])
     monkeypatch.setattr(assets, "wrong_files", lambda *_: [])
-    monkeypatch.setattr(environment.shutil, "disk_usage", lambda _: SimpleNamespace(free=50e9))
-    monkeypatch.setattr(machine, "memory_bytes", lambda: 8e9)
-    monkeypatch.setattr(machine, "available_memory_bytes", lambda: 6e9)
-    monkeypatch.setattr(machine, "nvidia_gpus", list)
+    monkeypatch.setattr(environment.shutil, "disk_usage", lambda _: has)
+    monkeypatch.setattr(machine, "memory_bytes", lambda: has.memory)
+    monkeypatch.setattr(machine, "available_memory_bytes", lambda: has.available)
+    monkeypatch.setattr(machine, "nvidia_gpus", lambda: has.gpus)
     parts = (energy.Component("CPU", 1.0, "measured", "a counter"),)
     trial = energy.Measurement("idle", 0.5, 0.1, parts, "USA", 369.0, "a table", 0.0)
     monkeypatch.setattr(energy, "idle", lambda seconds: energy.Idle(trial))
+    return has
 
 
 def checked(capsys) -> tuple[int, dict[str, str]]:
@@ -35,8 +36,8 @@ def checked(capsys) -> tuple[int, dict[str, str]]:
 
 
 @pytest.mark.parametrize(("gpus", "gpu"), [([], "none is needed"), (["NVIDIA T4"], "NVIDIA T4")])
-def test_all_is_well_and_a_gpu_is_named_and_none_is_no_failure(ready, monkeypatch, capsys, gpus, gpu):
-    monkeypatch.setattr(machine, "nvidia_gpus", lambda: gpus)
+def test_all_is_well_and_a_gpu_is_named_and_none_is_no_failure(ready, capsys, gpus, gpu):
+    ready.gpus = gpus
     status, lines = checked(capsys)
     assert status == 0 and list(lines) == NAMES
     assert all(line.startswith("OK  ") for line in lines.values())
@@ -71,14 +72,8 @@ def test_python_outside_the_bounds_stops_the_check(ready, monkeypatch, capsys, v
 
 
 def test_a_package_that_is_absent_or_out_of_bounds(ready, monkeypatch, capsys):
-    real = importlib.metadata.version
-
-    def version(name):
-        if name == "jupyterquiz":
-            raise importlib.metadata.PackageNotFoundError(name)
-        return "3.2.1" if name == "codecarbon" else real(name)
-
-    monkeypatch.setattr(importlib.metadata, "version", version)
+    real, others = machine.installed_version, {"jupyterquiz": None, "codecarbon": "3.2.1"}
+    monkeypatch.setattr(machine, "installed_version", lambda name: others.get(name, real(name)))
     status, lines = checked(capsys)
     for text in ("codecarbon 3.2.1, <3.4,>=3.3 expected", "jupyterquiz absent", "-> make setup"):
         assert status == 1 and text in lines["packages"]
@@ -98,15 +93,12 @@ def test_assets_that_are_wrong(ready, monkeypatch, capsys, tmp_path):
     assert "it ships with the repository" in checked(capsys)[1]["data"]
 
 
-def test_disk_and_memory_that_are_short_or_ask_for_the_quick_profile(ready, monkeypatch, capsys):
-    monkeypatch.setattr(environment.shutil, "disk_usage", lambda _: SimpleNamespace(free=0.2e9))
-    monkeypatch.setattr(machine, "memory_bytes", lambda: 2e9)
-    monkeypatch.setattr(machine, "available_memory_bytes", lambda: 1e9)
+def test_disk_and_memory_that_are_short_or_ask_for_the_quick_profile(ready, capsys):
+    ready.free, ready.memory, ready.available = 0.2e9, 2e9, 1e9
     status, lines = checked(capsys)
     assert status == 1 and "0.2 GB free, 1 GB expected -> " in lines["disk"]
     assert "1.0 of 2.0 GB available, 1.8 GB expected -> " in lines["memory"]
-    monkeypatch.setattr(environment.shutil, "disk_usage", lambda _: SimpleNamespace(free=50e9))
-    monkeypatch.setattr(machine, "available_memory_bytes", lambda: 1.9e9)
+    ready.free, ready.available = 50e9, 1.9e9
     status, lines = checked(capsys)
     assert status == 0 and lines["memory"].endswith("1.9 of 2.0 GB available -> " + environment.QUICK)
 

@@ -18,8 +18,7 @@ from codecarbon.core import hardware_cache
 from codecarbon.emissions_tracker import BaseEmissionsTracker, OfflineEmissionsTracker
 
 from helpers import energy
-from helpers.energy import meter as meter_module
-from helpers.energy import sources, tracker
+from helpers.energy import meter, sources, tracker
 from tests.shared import python
 
 BURN = "import time; end = time.process_time() + 0.7\nwhile time.process_time() < end: pass"
@@ -40,7 +39,7 @@ def measurement(*parts, label="x", wall_s=1.0, foreign=0.0, **changes):
 @pytest.fixture(autouse=True)
 def nothing_runs():
     yield
-    assert meter_module._running == []
+    assert meter._running == []
 
 
 def test_a_busy_second_and_what_of_it_is_not_the_idle_machines():
@@ -229,7 +228,7 @@ def test_a_forked_child_starts_with_no_meter():
     with energy.measure("parent", country="USA"):
         child = os.fork()
         if child == 0:
-            os._exit(0 if not meter_module._running else 1)
+            os._exit(0 if not meter._running else 1)
         assert os.waitpid(child, 0)[1] == 0
 
 
@@ -272,16 +271,15 @@ def test_starting_again_replaces_and_a_block_leaves_none_running():
     energy.start("part", country="USA")
     with pytest.raises(energy.EnergyError, match="no country"):
         energy.start("notebook", country="XXX")
-    assert meter_module._running[0] is first, "a start that fails replaces nothing"
+    assert meter._running[0] is first, "a start that fails replaces nothing"
     second = energy.start("notebook", country="USA")
-    assert meter_module._running == [second]
+    assert meter._running == [second]
     second.stop()
     with pytest.raises(energy.EnergyError, match="is not running"):
         first.stop()
     with pytest.raises(energy.EnergyError, match="'outer' cannot stop while 'inner'"):  # noqa: SIM117
         with energy.measure("outer", country="USA"):
             energy.start("inner", country="USA")
-    assert meter_module._running == []
 
 
 def test_the_error_of_a_block_passes_whatever_the_meter_thinks_of_it():

@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import MagicMock
 
 import pytest
 from codecarbon.core import cpu, gpu, gpu_nvidia, hardware_cache
@@ -61,7 +62,7 @@ def rapl(tmp_path, monkeypatch):
 
 @pytest.fixture
 def nvml(monkeypatch):
-    """As much of NVML as CodeCarbon asks for; GPU 0 uses GPU_W, GPU 1 twice that."""
+    """As much of NVML as decides a figure or a note; GPU 0 uses GPU_W, GPU 1 twice that."""
 
     class NVMLError(Exception):
         pass
@@ -71,23 +72,19 @@ def nvml(monkeypatch):
             raise NVMLError("not supported")
         return int(fake.joules(handle) * 1_000)
 
-    fake = SimpleNamespace(
+    fake = MagicMock(
         counter=True,
         joules=lambda handle: time.perf_counter() * GPU_W * (handle + 1),
         others=(),
         NVMLError=NVMLError,
         NVMLError_NotSupported=NVMLError,
-        NVML_TEMPERATURE_GPU=0,
-        nvmlInit=lambda: None,
         nvmlDeviceGetCount=lambda: GPUS,
         nvmlDeviceGetHandleByIndex=int,
         nvmlDeviceGetTotalEnergyConsumption=energy_mj,
         nvmlDeviceGetPowerUsage=lambda handle: int(GPU_W * (handle + 1) * 1_000),
         nvmlDeviceGetName="Made-up {}".format,
         nvmlDeviceGetUUID="GPU-{}".format,
-        nvmlDeviceGetMemoryInfo=lambda handle: SimpleNamespace(free=1, total=2, used=1),
         nvmlDeviceGetEnforcedPowerLimit=lambda handle: 300_000,
-        nvmlDeviceGetUtilizationRates=lambda handle: SimpleNamespace(gpu=50),
     )
     ran = lambda _: [SimpleNamespace(pid=pid, usedGpuMemory=1) for pid in fake.others]  # noqa: E731
     fake.nvmlDeviceGetComputeRunningProcesses = ran
@@ -131,16 +128,12 @@ def test_a_closed_rapl_counter_says_how_to_open_it(rapl, tmp_path, monkeypatch):
     assert sources.rapl_hint() == ""
 
 
-def reset(s):
-    return 7e9 + 40e6 * s if s < 0.15 else 40e6 * (s - 0.15)
-
-
 @pytest.mark.parametrize(
     ("range_uj", "limit_uw", "counted", "reason", "later_known"),
     [
-        (RANGE_UJ, 0, reset, "2,000 W is the most: a reset", True),
-        (RANGE_UJ, 95e6, lambda s: 9e6 * s + (2e11 if s < 0.1 else 0), "190 W is the most: a reset", True),
-        (0, 0, reset, "its counter went back", True),
+        (RANGE_UJ, 0, lambda s: 40e6 * s + 7e9 * (s < 0.15), "2,000 W is the most: a reset", True),
+        (RANGE_UJ, 95e6, lambda s: 9e6 * s + 2e11 * (s < 0.1), "190 W is the most: a reset", True),
+        (0, 0, lambda s: 40e6 * s + 7e9 * (s < 0.15), "its counter went back", True),
         (RANGE_UJ, 125e6, lambda s: 600e6 * s, "W, but 250 W is the most", False),
         (RANGE_UJ, 0, lambda s: 7.0, "its counter stood still for 0.", False),
         (RANGE_UJ, 0, lambda s: 7e9 + 40e6 * min(s, 0.1), "its counter stood still for 0.", False),

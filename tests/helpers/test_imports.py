@@ -5,6 +5,10 @@ import pytest
 from tests.shared import python
 
 HEAVY = ("torch", "transformers", "datasets", "codecarbon", "matplotlib", "pandas", "sklearn", "papermill")
+ACCURACY = "import numpy as np; from helpers.training import score; score(np.arange(2), np.eye(2)).accuracy"
+WORKER = "from cluster.reviews import pad, read; from helpers.transformer import load\n"
+WORKER += "load(0)(*pad(read('train', 2))[:2])"
+WITHOUT = {ACCURACY: ("sklearn", "scipy.stats"), WORKER: ("transformers", "datasets", "pandas", "scipy")}
 
 
 @pytest.mark.parametrize("names", ["__version__", "environment, assets, processes"])
@@ -16,14 +20,11 @@ def test_importing_loads_nothing_heavy_and_takes_no_time(names):
     assert min(float(seconds) for *_, seconds in shown) < 0.2
 
 
-def test_an_accuracy_alone_needs_no_statistics():
+@pytest.mark.parametrize(("work", "libraries"), WITHOUT.items(), ids=["accuracy", "worker"])
+def test_what_needs_no_large_library_loads_none(work, libraries):
     """SciPy's and scikit-learn's take some 75 MB, in each training that evaluates the accuracy alone."""
-    code = (
-        "import sys; import numpy as np; from helpers import training\n"
-        "assert training.score(np.array([0, 1]), np.array([[0.9, 0.1], [0.8, 0.2]])).accuracy == 0.5\n"
-        "print([name for name in ('sklearn', 'scipy.stats') if name in sys.modules])"
-    )
-    assert python("-c", code).stdout.strip() == "[]"
+    loaded = f"[name for name in {libraries} if name in sys.modules]"
+    assert python("-c", f"import sys\n{work}\nprint({loaded})").stdout == "[]\n"
 
 
 def test_check_and_require_without_torch_or_any_package_say_what_to_do():

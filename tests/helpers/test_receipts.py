@@ -134,8 +134,7 @@ def test_what_cannot_be_read_makes_no_figure_or_is_nested_too_deep_is_refused(re
 
 
 def test_unknown_stays_unknown():
-    part = energy.Component("CPU", None, None, "too short to tell")
-    unknown = energy.Measurement("x", 0.1, 0.1, (part,), "USA", 369.0, "", 0.0)
+    unknown = replace(cost(), components=(energy.Component("CPU", None, None, "too short to tell"),))
     receipt = receipts.make("a test", {}, made_by="a test", details={"runs": [cost(), unknown]})
     assert receipt["method"]["CPU"] == "modelled: 800 W at most" and receipts.replay(receipt).ok
     receipt = receipts.make("a test", {"x": unknown}, made_by="a test")

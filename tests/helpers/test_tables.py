@@ -10,6 +10,8 @@ import pytest
 from helpers.tables import read_table
 
 PLAIN = "time,note,W\n0,café,31\n1,naïve,29\n"
+ENCODINGS = {"utf-8": [], "utf-8-sig": [], "cp1252": ["encoding Windows-1252 ('café' in line 2)"]}
+ENCODINGS |= {name: ["encoding UTF-16"] for name in ("utf-16", "utf-16-le", "utf-16-be")}
 
 
 def read(folder, content):
@@ -24,10 +26,6 @@ def archive(*names):
         for name in names:
             file.writestr(name, "application/vnd.oasis.opendocument.spreadsheet" * (name == "mimetype"))
     return buffer.getvalue()
-
-
-ENCODINGS = {"utf-8": [], "utf-8-sig": [], "cp1252": ["encoding Windows-1252 ('café' in line 2)"]}
-ENCODINGS |= {name: ["encoding UTF-16"] for name in ("utf-16", "utf-16-le", "utf-16-be")}
 
 
 @pytest.mark.parametrize(("encoding", "notes"), ENCODINGS.items())

@@ -14,8 +14,7 @@ import pytest
 import tokenizers
 import torch
 from peft import LoraConfig, get_peft_model
-from transformers import get_linear_schedule_with_warmup
-from transformers import set_seed as seed_everything
+from transformers import get_linear_schedule_with_warmup, set_seed
 
 from helpers import checkpoints, data, statistics, training
 from tests.shared import interrupt_at, tiny_bert
@@ -24,12 +23,8 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture
-def model(tokenizer):
-    return tiny(tokenizer)
-
-
-def tiny(tokenizer, **shape):
-    return tiny_bert(vocab_size=len(tokenizer), **shape)
+def model():
+    return tiny_bert()
 
 
 def fit(model, rows, tokenizer, **settings):
@@ -47,14 +42,14 @@ def test_it_learns_and_stops_at_the_target(model, rows, tokenizer):
     assert history.epochs[-1]["accuracy"] == after.accuracy
     assert history.epochs[0]["loss"] == pytest.approx(np.mean(history.loss[:8]))
     assert history.epochs[0]["seconds"] < history.epochs[1]["seconds"]
-    history = fit(tiny(tokenizer), rows, tokenizer, epochs=10, target=0.9)
+    history = fit(tiny_bert(), rows, tokenizer, epochs=10, target=0.9)
     *before, last = (epoch["accuracy"] >= 0.9 for epoch in history.epochs)
     assert history.stopped == "target" and len(before) < 9 and last and not any(before)
 
 
 def test_it_is_the_loop_that_the_notebook_writes_out_and_the_seed_decides(rows, tokenizer):
-    model = tiny(tokenizer)
-    seed_everything(5)
+    model = tiny_bert()
+    set_seed(5)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     schedule = get_linear_schedule_with_warmup(optimizer, int(0.1 * 16), 16)
     losses = []
@@ -69,7 +64,7 @@ def test_it_is_the_loop_that_the_notebook_writes_out_and_the_seed_decides(rows, 
             schedule.step()
             optimizer.zero_grad()
             losses.append(loss.item())
-    runs = [fit(tiny(tokenizer), rows, tokenizer, epochs=2, seed=seed).loss for seed in (5, 5, 6)]
+    runs = [fit(tiny_bert(), rows, tokenizer, epochs=2, seed=seed).loss for seed in (5, 5, 6)]
     np.testing.assert_allclose(runs[0], losses, atol=1e-4)
     assert runs[0] == runs[1] != runs[2]
 
@@ -81,22 +76,22 @@ def test_another_loss_takes_the_place_of_the_models_own(rows, tokenizer):
         seen.extend(batch.pop("index").tolist())
         return 2 * model(**batch).loss
 
-    history = fit(tiny(tokenizer), rows, tokenizer, epochs=1, compute_loss=doubled)
+    history = fit(tiny_bert(), rows, tokenizer, epochs=1, compute_loss=doubled)
     assert sorted(seen) == list(range(len(rows)))
-    assert history.loss[0] == pytest.approx(2 * fit(tiny(tokenizer), rows, tokenizer, epochs=1).loss[0])
+    assert history.loss[0] == pytest.approx(2 * fit(tiny_bert(), rows, tokenizer, epochs=1).loss[0])
 
 
 @pytest.mark.parametrize(("stops", "same"), [([3], False), ([11, 16], False), ([11, 14], True)])
 def test_an_interrupt_keeps_all_and_the_next_call_goes_on(rows, tokenizer, tmp_path, capfd, stops, same):
     """With the same model, or with a new one: another kernel, another day. It may be interrupted, too."""
-    whole, model, before = fit(tiny(tokenizer), rows, tokenizer), tiny(tokenizer), 0
+    whole, model, before = fit(tiny_bert(), rows, tokenizer), tiny_bert(), 0
     for stop in stops:
         interrupt = interrupt_at(model, stop - before)
         cut = fit(model, rows, tokenizer, checkpoint=tmp_path / "state")
         assert (cut.stopped, cut.loss) == ("interrupted", whole.loss[:stop])
         assert f"Interrupted after step {stop} of 24" in "".join(capfd.readouterr())
         interrupt.remove()
-        model, before = model if same else tiny(tokenizer), stop
+        model, before = model if same else tiny_bert(), stop
     resumed = fit(model, rows, tokenizer, checkpoint=tmp_path / "state")
     assert (resumed.stopped, resumed.loss, len(resumed.epochs)) == ("end", whole.loss, 3)
     assert list(tmp_path.iterdir()) == []  # nothing to go on with: the next call starts anew
@@ -105,11 +100,11 @@ def test_an_interrupt_keeps_all_and_the_next_call_goes_on(rows, tokenizer, tmp_p
 def test_an_interrupt_in_validation_and_one_without_checkpoint(rows, tokenizer, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(training, "evaluate", lambda *_: signal.raise_signal(signal.SIGINT))
-        cut = fit(tiny(tokenizer), rows, tokenizer, epochs=1, checkpoint=tmp_path / "state")
+        cut = fit(tiny_bert(), rows, tokenizer, epochs=1, checkpoint=tmp_path / "state")
     assert cut.stopped == "interrupted" and len(cut.loss) == 8 and cut.epochs == []
-    resumed = fit(tiny(tokenizer), rows, tokenizer, epochs=1, checkpoint=tmp_path / "state")
+    resumed = fit(tiny_bert(), rows, tokenizer, epochs=1, checkpoint=tmp_path / "state")
     assert resumed.loss == cut.loss and len(resumed.epochs) == 1
-    interrupt_at(model := tiny(tokenizer), 5)
+    interrupt_at(model := tiny_bert(), 5)
     history = fit(model, rows, tokenizer, epochs=1)
     assert history.stopped == "interrupted" and history.loss == cut.loss[:5]
 
@@ -117,7 +112,7 @@ def test_an_interrupt_in_validation_and_one_without_checkpoint(rows, tokenizer, 
 @pytest.fixture
 def state(rows, tokenizer, tmp_path):
     """The checkpoint of a run that was interrupted at step 11."""
-    interrupt_at(model := tiny(tokenizer), 11)
+    interrupt_at(model := tiny_bert(), 11)
     fit(model, rows, tokenizer, checkpoint=tmp_path / "state")
     return tmp_path / "state"
 
@@ -132,12 +127,12 @@ def refused(message, model, rows, tokenizer, checkpoint, **others):
 
 def test_neither_a_refusal_nor_an_interrupt_costs_a_checkpoint(state, rows, tokenizer, monkeypatch):
     before = (state / "settings.json").read_text()
-    refused("made with epochs 3: (?=.*folder, or del)", tiny(tokenizer), rows, tokenizer, state, epochs=5)
+    refused("made with epochs 3: (?=.*folder, or del)", tiny_bert(), rows, tokenizer, state, epochs=5)
     with monkeypatch.context() as patch:  # while it is looked at
         patch.setattr(checkpoints, "wrong_files", lambda *_: signal.raise_signal(signal.SIGINT))
-        assert fit(tiny(tokenizer), rows, tokenizer, checkpoint=state).stopped == "interrupted"
+        assert fit(tiny_bert(), rows, tokenizer, checkpoint=state).stopped == "interrupted"
     assert (state / "settings.json").read_text() == before
-    assert fit(tiny(tokenizer), rows, tokenizer, checkpoint=state, target=0.0).stopped == "target"
+    assert fit(tiny_bert(), rows, tokenizer, checkpoint=state, target=0.0).stopped == "target"
 
 
 def scaled_loss(factor):
@@ -150,29 +145,28 @@ def test_a_checkpoint_of_anything_else_is_refused(state, rows, tokenizer):
     words = copy.deepcopy(tokenizer)  # as many, and one of them is another
     vocabulary = words.backend_tokenizer.to_str().replace('"film":', '"filmx":')
     words._tokenizer = tokenizers.Tokenizer.from_str(vocabulary)
-    one_weight, frozen = tiny(tokenizer), tiny(tokenizer)
+    one_weight, frozen = tiny_bert(), tiny_bert()
     with torch.no_grad():
         one_weight.bert.encoder.layer[1].output.dense.weight[3, 5] += 1e-4
     frozen.bert.embeddings.requires_grad_(False)
     for what, model, train, other_words in (
-        ("training data, another validation data", tiny(tokenizer), flipped, tokenizer),
-        ("training data", tiny(tokenizer), rows.select([1, 0, *range(2, len(rows))]), tokenizer),
-        ("tokenizer", tiny(tokenizer), rows, words),
-        ("model", tiny(tokenizer, num_attention_heads=4), rows, tokenizer),
-        ("model, another starting weights", tiny(tokenizer, hidden_size=16), rows, tokenizer),
+        ("training data, another validation data", tiny_bert(), flipped, tokenizer),
+        ("training data", tiny_bert(), rows.select([1, 0, *range(2, len(rows))]), tokenizer),
+        ("tokenizer", tiny_bert(), rows, words),
+        ("model", tiny_bert(num_attention_heads=4), rows, tokenizer),
+        ("model, another starting weights", tiny_bert(hidden_size=16), rows, tokenizer),
         ("model", frozen, rows, tokenizer),
         ("starting weights", one_weight, rows, tokenizer),
     ):
         refused(f"was made with another {what}", model, train, other_words, state)
-    own = {"compute_loss": scaled_loss(2.0)}
-    refused("was made with another loss:", tiny(tokenizer), rows, tokenizer, state, **own)
-    resumed = fit(tiny(tokenizer), rows, tokenizer, checkpoint=state)
-    assert resumed.loss == fit(tiny(tokenizer), rows, tokenizer).loss, "and it is still that of its own call"
+    refused("made with another loss:", tiny_bert(), rows, tokenizer, state, compute_loss=scaled_loss(2.0))
+    resumed = fit(tiny_bert(), rows, tokenizer, checkpoint=state)
+    assert resumed.loss == fit(tiny_bert(), rows, tokenizer).loss, "and it is still that of its own call"
 
 
-def test_an_adapter_of_another_rank_and_a_loss_with_another_number_are_others(tokenizer):
+def test_an_adapter_of_another_rank_and_a_loss_with_another_number_are_others():
     configs = [LoraConfig(r=rank, target_modules=["query"]) for rank in (2, 2, 4)]
-    two, again, four = (get_peft_model(tiny(tokenizer), config) for config in configs)
+    two, again, four = (get_peft_model(tiny_bert(), config) for config in configs)
     for digest in (checkpoints.model_digest, checkpoints.weights_digest):
         assert digest(two) == digest(again) != digest(four)
     losses = [scaled_loss(2.0), scaled_loss(2.0), scaled_loss(0.5), training._own_loss, max]
@@ -196,15 +190,15 @@ def test_a_checkpoint_that_is_not_whole_is_refused(state, rows, tokenizer):
             checkpoints.read(state, made_with)
         (state / name).write_bytes(content)
     (state / "optimizer.bin").write_bytes(b"cut")
-    refused("is damaged: optimizer.bin has SHA-256", tiny(tokenizer), rows, tokenizer, state)
+    refused("is damaged: optimizer.bin has SHA-256", tiny_bert(), rows, tokenizer, state)
 
 
 def test_no_checkpoint_is_taken_from_or_put_where_none_can_be(rows, tokenizer, tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").write_text("mine")
-    refused("empty holds no checkpoint", tiny(tokenizer), rows, tokenizer, tmp_path / "empty")
-    refused("is a file: expected a folder", tiny(tokenizer), rows, tokenizer, tmp_path / "file")
-    refused("No checkpoint can be kept in", tiny(tokenizer), rows, tokenizer, tmp_path / "file" / "state")
+    refused("empty holds no checkpoint", tiny_bert(), rows, tokenizer, tmp_path / "empty")
+    refused("is a file: expected a folder", tiny_bert(), rows, tokenizer, tmp_path / "file")
+    refused("No checkpoint can be kept in", tiny_bert(), rows, tokenizer, tmp_path / "file" / "state")
     assert (tmp_path / "file").read_text() == "mine" and len(list(tmp_path.iterdir())) == 2
 
 
@@ -224,7 +218,7 @@ def test_no_file_of_a_checkpoint_can_run_code(state, rows, tokenizer, tmp_path):
             (crafted / "model.safetensors").unlink()
         checkpoints.seal(crafted, made_with, weights="", history={})
         with pytest.raises(training.TrainingError, match=r"cannot be loaded .*the model may hold"):
-            fit(tiny(tokenizer), rows, tokenizer, checkpoint=crafted)
+            fit(tiny_bert(), rows, tokenizer, checkpoint=crafted)
         assert not (tmp_path / "sprung").exists(), name
     torch.load(crafted / name, weights_only=False)
     assert (tmp_path / "sprung").exists(), "the trap works"
@@ -266,7 +260,7 @@ def test_the_head_is_what_training_starts_anew(model, peft):
 
 
 def test_the_head_has_a_learning_rate_of_its_own_and_frozen_weights_stay(model, rows, tokenizer):
-    before = tiny(tokenizer).state_dict()
+    before = tiny_bert().state_dict()
     model.bert.encoder.layer[0].requires_grad_(False)
     fit(model, rows, tokenizer, epochs=1, learning_rate=1e-8, head_learning_rate=1e-2)
     moved = {name: (weight - before[name]).abs().max() for name, weight in model.named_parameters()}

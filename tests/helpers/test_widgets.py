@@ -1,6 +1,6 @@
 """`explore` is a picture where nothing is live, and redraws where something is."""
 
-import struct
+import io
 
 import ipywidgets
 import matplotlib.pyplot as plt
@@ -27,8 +27,7 @@ def shown(monkeypatch):
 
 
 def height_of(png):
-    assert png[:8] == b"\x89PNG\r\n\x1a\n"
-    return struct.unpack(">I", png[20:24])[0]
+    return len(plt.imread(io.BytesIO(png), format="png"))
 
 
 def test_static_and_live(shown, monkeypatch):

@@ -73,11 +73,9 @@ def test_a_slider_redraws_the_picture_and_nothing_comes_from_the_web(lab):
         for _ in range(4):  # JupyterLab drops what is run in the moment before its kernel is connected
             page.locator(".jp-Notebook .jp-CodeCell .cm-content").first.click()
             page.keyboard.press("Control+Enter")
-            try:
+            with suppress(TimeoutError):
                 picture.wait_for(timeout=20_000)
                 break
-            except TimeoutError:
-                continue
         first = picture.get_attribute("src")
         height = picture.evaluate("image => image.naturalHeight")
         handle = page.locator(".jp-OutputArea .noUi-handle").first

@@ -21,6 +21,7 @@ from tests.shared import python
 from tools import RunError, kernel, links, notebooks, ready, runner, store
 from tools.__main__ import main
 
+BUILD, README = Path("build"), Path("README.md")  # of the folder that `course` makes and goes to
 COST = "<!-- cost --><!-- /cost -->"
 
 
@@ -32,9 +33,6 @@ def write(folder: Path, stem: str, *sources: str, heading: str = f"# A title\n\n
     notebook = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernelspec})
     nbformat.write(notebook, folder / f"{stem}.ipynb")
     return folder / f"{stem}.ipynb"
-
-
-BUILD, README = Path("build"), Path("README.md")  # of the folder that `course` makes and goes to
 
 
 @pytest.fixture
