@@ -111,6 +111,11 @@ def near(found: Any, expected: Any, tolerance: float = 1e-6) -> bool:
     )
 
 
+def kind(got: object) -> str:
+    """Name what a learner's function returned: the shape of a tensor, or else the value."""
+    return f"a tensor of shape {tuple(got.shape)}" if hasattr(got, "shape") else repr(got)
+
+
 def letters(answer: Iterable[str], known: str) -> set[str]:
     """Read an answer that is a set of letters, written small or large; ValueError for one not in `known`."""
     given = {str(letter).strip().upper() for letter in answer}

@@ -2,6 +2,9 @@
 
 from collections.abc import Callable, Iterable
 
+from capstone import judge
+from helpers import data
+
 from .base import Finding, check, letters, near
 
 OFF_THE_FRONT = {
@@ -69,9 +72,6 @@ def caught(answer: Iterable[str]) -> str:
 @check("a function train(train_set, validation_set) that returns a function predict(texts)")
 def train(answer: Callable) -> str:
     """Judge whether a training keeps to the judge's contract, on few sentences."""
-    from capstone import judge
-    from helpers import data
-
     train_set = data.take(data.load_reviews("train"), 400)
     validation_set = data.take(data.load_reviews("validation"), 100)
     predict = answer(train_set, validation_set)

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterable
 
+import torch
+
 from .base import Finding, check, near
 
 FINE_LINES = {
@@ -49,8 +51,6 @@ def steps(answer: int) -> Finding:
 @check("a function that takes lists of token ids and returns (input_ids, attention_mask)")
 def batch(answer: Callable) -> str:
     """Judge a function that pads lists of token ids to their longest."""
-    import torch
-
     rows = [[101, 2307, 3185, 102], [101, 102], [101, 2919, 102]]
     given = [list(row) for row in rows]
     ids, mask = map(torch.as_tensor, answer(given))
