@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import timeit
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
@@ -23,6 +24,7 @@ from pathlib import Path
 import torch
 import transformers
 from accelerate.utils import set_seed
+from torch.utils import benchmark
 
 from benchmarks import COUNTRY, begin, recipes, save
 from helpers import assets, data, energy, pretraining, training, transformer
@@ -173,13 +175,9 @@ def in_turns(first: str, first_rows: int, second: str, second_rows: int) -> dict
 
 def matrix_rate(seconds: float) -> float:
     """Operations a second of multiplying square matrices in fp32."""
-    one = torch.rand(MATRIX, MATRIX)
-    one @ one
-    count, start = 0, time.perf_counter()
-    while time.perf_counter() - start < seconds:
-        one @ one
-        count += 1
-    return count * 2 * MATRIX**3 / (time.perf_counter() - start)
+    matrices, threads = {"one": torch.rand(MATRIX, MATRIX)}, torch.get_num_threads()
+    timer = benchmark.Timer("one @ one", globals=matrices, num_threads=threads)
+    return 2 * MATRIX**3 / timer.blocked_autorange(min_run_time=seconds).mean
 
 
 def fraction_of_matrix_rate(length: int) -> dict:
@@ -212,12 +210,7 @@ def fraction_of_matrix_rate(length: int) -> dict:
 
 def median_seconds(work, times: int) -> float:
     """Of calling it so many times, after a first time that loads what it needs."""
-    seconds = []
-    for _ in range(times + 1):
-        start = time.perf_counter()
-        work()
-        seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds[1:])
+    return statistics.median(timeit.repeat(work, number=1, repeat=times + 1)[1:])
 
 
 def plumbing() -> dict[str, float]:
