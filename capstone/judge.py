@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
+from accelerate.utils import set_seed
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from capstone import submission
 from capstone.leaderboard import describe, placement
@@ -155,9 +157,6 @@ def _asked(path: Path) -> int:
 
 def _reference(country: str) -> energy.Measurement:
     """Measure the reference training: a few seeded steps, the same on every machine."""
-    from accelerate.utils import set_seed
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer
-
     folder = assets.resolve_model("all-MiniLM-L6-v2")
     tokenizer = AutoTokenizer.from_pretrained(folder)
     rows = data.tokenize(data.take(data.load_reviews("train"), REFERENCE_ROWS), tokenizer)

@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
+import matplotlib.pyplot as plt
+
 from capstone.submission import HIDDEN_ROWS, SERVED, Attempt, CapstoneError, Entry, pareto_front, read
-from helpers import energy, receipts
+from helpers import energy, plots, receipts
 from helpers.energy import significant_digits
 from helpers.energy.display import html_table
 from helpers.values import replacing
@@ -195,10 +197,6 @@ def marks(group: Sequence[Entry]) -> list[str]:
 
 def draw(group: Sequence[Entry]):
     """Draw accuracy against the job's energy, with the Pareto front and the target."""
-    import matplotlib.pyplot as plt
-
-    from helpers import plots
-
     with plt.rc_context():
         plots.style()
         figure, axes = plt.subplots(figsize=(8, 4.2))
