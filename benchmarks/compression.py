@@ -297,13 +297,9 @@ def kept(work: Work) -> dict:
         return there and run["settings"] == models.get(run["name"])
 
     runs = list(itertools.takewhile(holds, before["runs"]))  # what a model rests on comes before it
-    found = {"runs": runs}
-    for part, chosen in parts.items():
-        if len(runs) < len(plan()) or settings[part] != chosen:
-            break
-        if part in before:
-            found[part] = before[part]
-    return found
+    same = itertools.takewhile(lambda part: settings[part] == parts[part], parts)
+    whole = [part for part in same if part in before] if len(runs) == len(plan()) else []
+    return {"runs": runs} | {part: before[part] for part in whole}
 
 
 def keep(found: dict) -> None:

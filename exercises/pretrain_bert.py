@@ -10,15 +10,12 @@ from helpers import pretraining
 
 from .base import Finding, check
 
-MASK_WORDS = (
-    "a function that takes x, special_ids, mask_id, vocab_size and generator, and returns two tensors"
-)
 SIGMAS = 5.0  # a fair coin is that far off once in a million draws
 VOCAB_SIZE, LENGTH, BATCH_SIZE, HEAD_SIZE = 2_000, 20, 48, 32  # of every model that the budget is spent on
 BUDGET_FLOP = 2e12
 
 
-@check(MASK_WORDS)
+@check("a function that takes x, special_ids, mask_id, vocab_size and generator, and returns two tensors")
 def mask(answer: Callable) -> Finding:
     """Judge BERT's masking by its properties, on drawn batches of several shapes."""
     for seed, (rows, length, vocab_size, special_ids, mask_id) in enumerate(
