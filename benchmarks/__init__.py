@@ -57,7 +57,7 @@ def recorded(path: Path) -> tuple[dict, dict]:
 def deadline(about: str, minutes: float = math.inf) -> float:
     """When a script may start nothing more, on the monotonic clock, as `--minutes` says or this default."""
     parser = argparse.ArgumentParser(description=about.splitlines()[0])
-    parser.add_argument("--minutes", type=float, default=minutes, help="start no run later (%(default)s)")
+    parser.add_argument("--minutes", type=float, default=minutes, help="start nothing later (%(default)s)")
     return time.monotonic() + 60 * parser.parse_args().minutes
 
 
