@@ -4,6 +4,7 @@ Runs that are in a receipt already, of the same settings on the same machine and
 interrupt, the same call goes on. Delete the file to begin anew.
 """
 
+import argparse
 import datetime
 import math
 import os
@@ -39,23 +40,32 @@ def save(path: Path, script: str, what: str, *, files: Iterable, settings: Mappi
     receipts.save(receipt, path)
 
 
-def recorded(path: Path) -> receipts.Replay | None:
-    """The receipt of an earlier call, if runs made now may stand beside its own: same machine, same data."""
-    if not path.is_file():
-        return None
-    again = receipts.replay(path)
-    same_machine = again.receipt["hardware"].items() <= machine.hardware().items()
-    files = again.receipt["inputs"].items()
-    same_data = all(assets.sha256(assets.ROOT / name) == was for name, was in files)
-    return again if same_machine and same_data else None
+def recorded(path: Path) -> tuple[dict, dict]:
+    """Details and settings of an earlier call's receipt, if runs made now may stand beside its own.
+
+    That takes the same machine and the same data. Otherwise there are no runs, and no settings.
+    """
+    if path.is_file():
+        again = receipts.replay(path)
+        files = again.receipt["inputs"].items()
+        same_data = all(assets.sha256(assets.ROOT / name) == was for name, was in files)
+        if same_data and again.receipt["hardware"].items() <= machine.hardware().items():
+            return again.details, again.receipt["settings"]
+    return {"runs": []}, {}
 
 
-def remaining(plan: list, runs: list[dict], keys: tuple, minutes: float = math.inf) -> Iterator[tuple]:
+def deadline(about: str, minutes: float = math.inf) -> float:
+    """When a script may start nothing more, on the monotonic clock, as `--minutes` says or this default."""
+    parser = argparse.ArgumentParser(description=about.splitlines()[0])
+    parser.add_argument("--minutes", type=float, default=minutes, help="start nothing later (%(default)s)")
+    return time.monotonic() + 60 * parser.parse_args().minutes
+
+
+def remaining(plan: list, runs: list[dict], keys: tuple, until: float = math.inf) -> Iterator[tuple]:
     """What of the plan is not among the runs yet, one after the other, until the time is up."""
-    deadline = time.monotonic() + 60 * minutes
     done = {tuple(run[key] for key in keys) for run in runs}
     for each in plan:
         if each not in done:
-            if time.monotonic() > deadline:
+            if time.monotonic() > until:
                 return
             yield each

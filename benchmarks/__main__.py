@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import timeit
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
@@ -23,6 +24,7 @@ from pathlib import Path
 import torch
 import transformers
 from accelerate.utils import set_seed
+from torch.utils import benchmark
 
 from benchmarks import COUNTRY, begin, recipes, save
 from helpers import assets, data, energy, pretraining, training, transformer
@@ -35,7 +37,7 @@ MATRIX, MATRIX_S = 1_024, 0.5  # whose multiplication a step's rate is held agai
 LENGTHS = {"full length": 128, "a film sentence's mean": 27}  # tokens
 WINDOW_S = 2.0  # a round of the plain Transformer or of the library's
 BLOCKS = 50  # empty ones, to see what measuring adds
-PAIRS = (("trainer", LOOP_ROWS, "ours", LOOP_ROWS), ("run_glue", GLUE_ROWS, "ours", LOOP_ROWS))
+PAIRS = ({"trainer": LOOP_ROWS, "ours": LOOP_ROWS}, {"run_glue": GLUE_ROWS, "ours": LOOP_ROWS})  # and rows
 NOTEBOOK = "import torch, transformers, matplotlib.pyplot; from helpers import data, energy, training"
 STARTS = {"Python": "pass", "import helpers": "import helpers", "a notebook's imports": NOTEBOOK}
 
@@ -155,9 +157,8 @@ def plain_against_library(training: bool) -> dict:
     return ratio(f"{what}, plain / library", energy.repeat(works, ROUNDS, country=COUNTRY, window_s=WINDOW_S))
 
 
-def in_turns(first: str, first_rows: int, second: str, second_rows: int) -> dict:
+def in_turns(rows: dict[str, int]) -> dict:
     """Train with two loops in turns, each time in a fresh process; ratios are by the sentence."""
-    rows = {first: first_rows, second: second_rows}
     runs, peaks = {name: [] for name in rows}, {name: [] for name in rows}
     for _ in range(ROUNDS):
         for name, count in rows.items():
@@ -166,20 +167,16 @@ def in_turns(first: str, first_rows: int, second: str, second_rows: int) -> dict
             found = json.loads(done.stdout.splitlines()[-1])
             runs[name].append(energy.Measurement.from_raw(found["raw"] | {"work": {"calls": count}}))
             peaks[name].append(found["peak_bytes"])
-    result = ratio(f"{first} / {second}", runs)  # a call is a sentence
+    result = ratio(" / ".join(rows), runs)  # a call is a sentence
     peak_gb = {name: statistics.median(values) / 1e9 for name, values in peaks.items()}
     return result | {"rows": rows, "peak_gb": peak_gb}
 
 
 def matrix_rate(seconds: float) -> float:
     """Operations a second of multiplying square matrices in fp32."""
-    one = torch.rand(MATRIX, MATRIX)
-    one @ one
-    count, start = 0, time.perf_counter()
-    while time.perf_counter() - start < seconds:
-        one @ one
-        count += 1
-    return count * 2 * MATRIX**3 / (time.perf_counter() - start)
+    matrices, threads = {"one": torch.rand(MATRIX, MATRIX)}, torch.get_num_threads()
+    timer = benchmark.Timer("one @ one", globals=matrices, num_threads=threads)
+    return 2 * MATRIX**3 / timer.blocked_autorange(min_run_time=seconds).mean
 
 
 def fraction_of_matrix_rate(length: int) -> dict:
@@ -212,12 +209,7 @@ def fraction_of_matrix_rate(length: int) -> dict:
 
 def median_seconds(work, times: int) -> float:
     """Of calling it so many times, after a first time that loads what it needs."""
-    seconds = []
-    for _ in range(times + 1):
-        start = time.perf_counter()
-        work()
-        seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds[1:])
+    return statistics.median(timeit.repeat(work, number=1, repeat=times + 1)[1:])
 
 
 def plumbing() -> dict[str, float]:
@@ -249,7 +241,7 @@ def main() -> None:
         parser.error(f"there is no folder {asked.json.parent}: make it first, or name another.")
     pairs = []
     plain = (partial(plain_against_library, training) for training in (True, False))
-    for make in (*plain, naive_against_frugal, *(partial(in_turns, *pair) for pair in PAIRS)):
+    for make in (*plain, naive_against_frugal, *(partial(in_turns, pair) for pair in PAIRS)):
         found = make()
         pairs.append(found)
         low, high = found["time_interval"]

@@ -13,10 +13,8 @@ The models stay in artifacts/compress; benchmarks/serving.py has the ways to ser
 data/receipts/compression.json, which “Compress the model” shows.
 """
 
-import argparse
 import itertools
 import json
-import math
 import time
 from pathlib import Path
 
@@ -26,7 +24,7 @@ import transformers
 from accelerate.utils import set_seed
 from safetensors.torch import load_model
 
-from benchmarks import COUNTRY, RECEIPTS, TODAY, begin, recipes, recorded, remaining, save, serving
+from benchmarks import COUNTRY, RECEIPTS, TODAY, begin, deadline, recipes, recorded, remaining, save, serving
 from helpers import assets, compression, data, energy, training, transformer
 
 RECEIPT = RECEIPTS / "compression.json"
@@ -289,24 +287,19 @@ def made(work: Work, name: str, seed: int) -> dict:
 
 def kept(work: Work) -> dict:
     """What an earlier call made on the same machine and data, up to the first part that no longer holds."""
-    before = recorded(RECEIPT)
-    if before is None or before.receipt["settings"]["domain_rows"] != DOMAIN_ROWS:
+    before, settings = recorded(RECEIPT)
+    if settings.get("domain_rows") != DOMAIN_ROWS:
         return {"runs": []}
-
     models, parts = json.loads(json.dumps([MODELS, PARTS]))  # as a file gives them back
 
     def holds(run: dict) -> bool:
         there = work.path(run["name"], run["seed"], ".npz").is_file()
         return there and run["settings"] == models.get(run["name"])
 
-    runs = list(itertools.takewhile(holds, before.details["runs"]))  # what a model rests on comes before it
-    found = {"runs": runs}
-    for part, settings in parts.items():
-        if len(runs) < len(plan()) or before.receipt["settings"][part] != settings:
-            break
-        if part in before.details:
-            found[part] = before.details[part]
-    return found
+    runs = list(itertools.takewhile(holds, before["runs"]))  # what a model rests on comes before it
+    same = itertools.takewhile(lambda part: settings[part] == parts[part], parts)
+    whole = [part for part in same if part in before] if len(runs) == len(plan()) else []
+    return {"runs": runs} | {part: before[part] for part in whole}
 
 
 def keep(found: dict) -> None:
@@ -318,14 +311,11 @@ def keep(found: dict) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--minutes", type=float, default=math.inf, help="start no part later than this")
-    asked = parser.parse_args()
-    deadline = time.monotonic() + 60 * asked.minutes
+    until = deadline(__doc__)
     FOLDER.mkdir(parents=True, exist_ok=True)
     work = Work()
     found = kept(work)
-    for name, seed in remaining(plan(), found["runs"], ("name", "seed"), asked.minutes):
+    for name, seed in remaining(plan(), found["runs"], ("name", "seed"), until):
         run = made(work, name, seed)
         words = f"validation {run['validation_accuracy']:.1%}, {run['file_bytes'] / 1e6:.1f} MB"
         print(name, seed, words, run["cost"], sep=" | ", flush=True)
@@ -337,7 +327,7 @@ def main() -> None:
         "serving": lambda: serving.served(work, found["cascade"]["chosen"]),
     }
     for part, make in parts.items():
-        if part not in found and time.monotonic() < deadline:
+        if part not in found and time.monotonic() < until:
             found[part] = make()
             print(part, "done", flush=True)
             keep(found)

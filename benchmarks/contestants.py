@@ -69,11 +69,9 @@ def main() -> None:
     train, validation, test = splits
     # Watching all validation sentences after each epoch would cost more than the small trainings do.
     watched = data.take(validation, 200, "validation rows")
-    before, runs = recorded(RECEIPT), []
-    for run in before.details["runs"] if before else ():
-        same_epochs = run["epochs"] in (None, EPOCHS.get(run["train_rows"]))
-        if same_epochs and run["settings"] == SETTINGS[run["name"]]:
-            runs.append(run)
+    found, _ = recorded(RECEIPT)
+    runs = [run for run in found["runs"] if run["settings"] == SETTINGS[run["name"]]]
+    runs = [run for run in runs if run["epochs"] in (None, EPOCHS.get(run["train_rows"]))]
     what = "test accuracy of three classifiers by number of labeled sentences"
     files, shared = ("reviews/train.csv", "reviews/test.csv"), {"epochs": EPOCHS, "batch_size": BATCH_SIZE}
     for name, rows, seed in remaining(PLAN, runs, ("name", "train_rows", "seed")):

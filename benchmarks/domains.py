@@ -8,12 +8,11 @@ and how many of the notebook's ten gaps does it fill with a word that was noted 
 more run starts from BERT's random weights alone. Writes data/receipts/domains.json.
 """
 
-import argparse
 import re
 
 import torch
 
-from benchmarks import COUNTRY, RECEIPTS, TODAY, begin, recorded, remaining, save
+from benchmarks import COUNTRY, RECEIPTS, TODAY, begin, deadline, recorded, remaining, save
 from helpers import data, energy, pretraining, transformer
 
 RECEIPT = RECEIPTS / "domains.json"
@@ -43,9 +42,7 @@ GAPS = {  # fixed before any model was trained, with the words; four doubtful on
 
 def texts(name: str, split: str) -> list[str]:
     """The texts of one kind: entries, definitions, or the sentences of a source."""
-    sources: dict[str, list[str]] = {}
-    for row in data.load_corpus(split):
-        sources.setdefault(row["source"], []).append(row["text"])
+    sources = data.load_corpus(split).to_pandas().groupby("source")["text"].apply(list)
     if name in sources:
         return [part for text in sources[name] for part in re.split(r"(?<=[.;!?]) ", text)]
     if name == "entries":
@@ -85,22 +82,13 @@ def read(name: str, vocab_size: int, heads: str) -> dict:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--minutes", type=float, default=5.0, help="start no run later (default: 5)")
-    asked = parser.parse_args()
-    before = recorded(RECEIPT)
-    runs = list(before.details["runs"]) if before else []
-    for candidate in remaining(CANDIDATES, runs, ("name", "vocab_size", "heads"), asked.minutes):
-        runs.append(found := read(*candidate))
-        gain, cost = found["unigram"] - found["loss"], found["cost"]
-        print(
-            *candidate,
-            f"{gain:.2f} nats below unigram",
-            f"{found['sensible']} of 10",
-            cost,
-            sep=" | ",
-            flush=True,
-        )
+    until = deadline(__doc__, minutes=5.0)
+    found, _ = recorded(RECEIPT)
+    runs = found["runs"]
+    for candidate in remaining(CANDIDATES, runs, ("name", "vocab_size", "heads"), until):
+        runs.append(run := read(*candidate))
+        words = f"{run['unigram'] - run['loss']:.2f} nats below unigram, {run['sensible']} of 10 sensible"
+        print(*candidate, words, run["cost"], sep=" | ", flush=True)
         files = ("corpus/train.txt.bz2", "corpus/held_out.txt.bz2")
         settings = {"shape": SHAPE, "length": LENGTH, "steps": STEPS, **SETTINGS}
         what = "what 800,000 tokens teach, by kind of text"

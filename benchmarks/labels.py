@@ -9,9 +9,6 @@ data/receipts/labels.json, which “Pretrain a BERT” shows. Each of the first 
 does best on the validation split.
 """
 
-import argparse
-from typing import Any
-
 import transformers
 from accelerate.utils import set_seed
 from torch import nn
@@ -19,7 +16,7 @@ from torch.nn import functional as F
 from transformers import BertConfig, BertModel, BertPreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-from benchmarks import COUNTRY, RECEIPTS, TODAY, begin, pocket_bert, recorded, remaining, save
+from benchmarks import COUNTRY, RECEIPTS, TODAY, begin, deadline, pocket_bert, recorded, remaining, save
 from helpers import assets, data, energy, pretraining, training, transformer
 
 RECEIPT = RECEIPTS / "labels.json"
@@ -58,38 +55,33 @@ def continue_pretraining(tokenizer) -> dict:
     return found | {"tokens": history.tokens, "cost": meter.result}
 
 
-def mean_classifier(source: Any) -> nn.Module:
+class MeanClassifier(BertPreTrainedModel):
     """Transformers' BERT with a new head for two classes on the mean of all tokens' vectors, not on [CLS]'s.
 
     Masked language modeling asks [CLS] nothing, so a model pretrained on that alone has put nothing there.
-    `source` is a folder with weights, such as `assets.resolve_model("pocket-bert")`, or a `BertConfig`, for
-    random weights.
     """
 
-    class MeanClassifier(BertPreTrainedModel):
-        def __init__(self, config: BertConfig) -> None:
-            super().__init__(config)
-            self.bert = BertModel(config, add_pooling_layer=False)
-            self.classifier = nn.Linear(config.hidden_size, config.num_labels)
-            self.post_init()
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__(config)
+        self.bert = BertModel(config, add_pooling_layer=False)
+        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+        self.post_init()
 
-        def forward(self, input_ids, attention_mask, labels=None):
-            hidden = self.bert(input_ids, attention_mask=attention_mask).last_hidden_state
-            logits = self.classifier(transformer.mean(hidden, attention_mask))
-            loss = None if labels is None else F.cross_entropy(logits.float(), labels)
-            return SequenceClassifierOutput(loss=loss, logits=logits)
-
-    make = MeanClassifier if isinstance(source, BertConfig) else MeanClassifier.from_pretrained
-    return make(source)
+    def forward(self, input_ids, attention_mask, labels=None):
+        hidden = self.bert(input_ids, attention_mask=attention_mask).last_hidden_state
+        logits = self.classifier(transformer.mean(hidden, attention_mask))
+        loss = None if labels is None else F.cross_entropy(logits.float(), labels)
+        return SequenceClassifierOutput(loss=loss, logits=logits)
 
 
 def fit(start: str, train, watched, tokenizer, learning_rate: float, seed: int) -> tuple:
     """Train a classifier, its head new and its weights the start's or random; return it and the cost."""
     set_seed(seed)
-    source = CONTINUED if start == "continued" else assets.resolve_model("pocket-bert")
+    folder = CONTINUED if start == "continued" else assets.resolve_model(assets.POCKET_BERT)
     if start == "from scratch":
-        source = BertConfig.from_pretrained(source)
-    model = mean_classifier(source)
+        model = MeanClassifier(BertConfig.from_pretrained(folder))
+    else:
+        model = MeanClassifier.from_pretrained(folder)
     settings = SETTINGS | {"epochs": EPOCHS[len(train)], "learning_rate": learning_rate, "seed": seed}
     with energy.measure(start, country=COUNTRY) as meter:
         training.fine_tune(model, train, watched, tokenizer, **settings)
@@ -116,15 +108,12 @@ def keep(found: dict) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--minutes", type=float, default=5.0, help="start no run later (default: 5)")
-    asked = parser.parse_args()
+    until = deadline(__doc__, minutes=5.0)
+    found, _ = recorded(RECEIPT)
     tokenizer = transformers.BertTokenizer.from_pretrained(assets.resolve_model("pocket-bert"))
     splits = [data.tokenize(data.load_reviews(split), tokenizer, LENGTH) for split in data.REVIEWS]
     train, validation, test = splits
     watched = data.take(validation, 20, "validation rows")
-    before = recorded(RECEIPT)
-    found = dict(before.details) if before else {"runs": []}
     if "continued" not in found or not CONTINUED.exists():
         found["continued"] = continue_pretraining(tokenizer)
     if "tuning" not in found:
@@ -132,7 +121,7 @@ def main() -> None:
         keep(found)
     best = {start: float(max(tried, key=tried.get)) for start, tried in found["tuning"].items()}
     best["continued"] = best["pocket-bert"]
-    for start, rows, seed in remaining(plan(), found["runs"], ("name", "train_rows", "seed"), asked.minutes):
+    for start, rows, seed in remaining(plan(), found["runs"], ("name", "train_rows", "seed"), until):
         model, cost = fit(start, data.take(train, rows), watched, tokenizer, best[start], seed)
         result = training.evaluate(model, test, tokenizer)
         print(start, rows, seed, result, cost, sep=" | ", flush=True)

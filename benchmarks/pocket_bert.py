@@ -23,7 +23,7 @@ from helpers.values import replacing
 WORK = assets.ROOT / "artifacts" / "pretrain"
 TARGET = assets.DATA / "models" / "pocket-bert"
 CARD = Path(__file__).with_name("pocket_bert_card.md")
-SHIPPED = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "receipt.json")
+OPTIMIZER = "optimizer.pt"  # the one file that doesn't ship
 VOCAB_SIZE, LENGTH = 8_000, 64
 SHAPE = {"num_hidden_layers": 2, "hidden_size": 256, "num_attention_heads": 4, "intermediate_size": 1_024}
 NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
@@ -68,7 +68,7 @@ def last() -> tuple:
     """The model, its tokenizer, its optimizer and the sittings so far, as `keep` left them."""
     model = transformer.language_model(WORK)
     optimizer = torch.optim.AdamW(model.parameters(), betas=pretraining.BETAS, fused=True)
-    optimizer.load_state_dict(torch.load(WORK / "optimizer.pt", weights_only=True))
+    optimizer.load_state_dict(torch.load(WORK / OPTIMIZER, weights_only=True))
     sittings = receipts.replay(WORK / "receipt.json").details["sittings"]
     return model, transformers.BertTokenizer.from_pretrained(WORK), optimizer, sittings
 
@@ -113,7 +113,7 @@ def keep(model, tokenizer, optimizer, found: dict) -> None:
     with replacing(WORK) as folder:
         transformer.save(model, folder)
         tokenizer.save_pretrained(folder)
-        torch.save(optimizer.state_dict(), folder / "optimizer.pt")
+        torch.save(optimizer.state_dict(), folder / OPTIMIZER)
         path = folder / "receipt.json"
         save(path, "benchmarks.pocket_bert", what, files=files, settings=settings, details=found)
 
@@ -145,9 +145,7 @@ def export() -> None:
     if not stored.details["final"]:
         raise SystemExit("The run is not finished: make a last sitting with --final first.")
     with replacing(TARGET) as folder:
-        folder.mkdir()
-        for name in SHIPPED:
-            shutil.copyfile(WORK / name, folder / name)
+        shutil.copytree(WORK, folder, ignore=shutil.ignore_patterns(OPTIMIZER))
         (folder / "README.md").write_text(card(stored), encoding="utf-8", newline="\n")
     print(f"{TARGET} is written. List its sums: python data/make.py")
 

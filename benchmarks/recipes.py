@@ -11,7 +11,6 @@ miss.
 Writes data/receipts/recipes.json, which “Train with less” shows.
 """
 
-import argparse
 import math
 import time
 
@@ -22,7 +21,7 @@ import transformers
 from accelerate.utils import set_seed
 from torch.nn import functional as F
 
-from benchmarks import COUNTRY, RECEIPTS, TODAY, begin, recorded, remaining, save
+from benchmarks import COUNTRY, RECEIPTS, TODAY, begin, deadline, recorded, remaining, save
 from helpers import assets, data, energy, training, transformer
 
 RECEIPT = RECEIPTS / "recipes.json"
@@ -89,10 +88,8 @@ def new_model(settings: dict) -> torch.nn.Module:
     )
     if settings["first_position"]:
         transformer.first_position_only(model)
-    frozen = [*model.bert.encoder.layer[: settings["freeze_layers"]]]
-    frozen += [model.bert.embeddings] if settings["freeze_embeddings"] else []
-    for part in frozen:
-        part.requires_grad_(False)
+    model.bert.encoder.layer[: settings["freeze_layers"]].requires_grad_(False)
+    model.bert.embeddings.requires_grad_(not settings["freeze_embeddings"])
     if settings["lora_rank"]:
         rank, parts = settings["lora_rank"], {"target_modules": ["query", "value"]}
         parts["modules_to_save"] = ["pooler", "classifier"]
@@ -235,15 +232,13 @@ def keep(runs: list[dict], validation_rows: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--minutes", type=float, default=math.inf, help="start no run later than this")
-    asked = parser.parse_args()
+    until = deadline(__doc__)
     tokenizer = transformers.AutoTokenizer.from_pretrained(assets.fetch_model())
     test = data.tokenize(data.load_reviews("test"), tokenizer)
     validation_rows = len(data.load_reviews("validation"))
-    before = recorded(RECEIPT)
-    runs = [r for r in (before.details["runs"] if before else []) if r["settings"] == RECIPES.get(r["name"])]
-    for name, seed in remaining(plan(), runs, ("name", "seed"), asked.minutes):
+    found, _ = recorded(RECEIPT)
+    runs = [run for run in found["runs"] if run["settings"] == RECIPES.get(run["name"])]
+    for name, seed in remaining(plan(), runs, ("name", "seed"), until):
         target, settings = find_target(runs), RECIPES[name]
         model, evaluations, cost = run(name, settings, seed, math.inf if target is None else target)
         result = training.evaluate(model, test, tokenizer)

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
+from accelerate.utils import set_seed
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from capstone import submission
 from capstone.leaderboard import describe, placement
@@ -155,9 +157,6 @@ def _asked(path: Path) -> int:
 
 def _reference(country: str) -> energy.Measurement:
     """Measure the reference training: a few seeded steps, the same on every machine."""
-    from accelerate.utils import set_seed
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer
-
     folder = assets.resolve_model("all-MiniLM-L6-v2")
     tokenizer = AutoTokenizer.from_pretrained(folder)
     rows = data.tokenize(data.take(data.load_reviews("train"), REFERENCE_ROWS), tokenizer)
@@ -186,9 +185,8 @@ def _check(name: str, target: float, budget: float, path: Path | None, window_s:
         if path.suffix != ".json":
             raise CapstoneError(f"path is {path.name!r}: expected a file that ends in .json.")
         _asked(path)
-    require_range("target", target, 0, 1, above=True, error=CapstoneError)
-    require_range("budget", budget, 0, 1e9, above=True, error=CapstoneError)
-    require_range("window_s", window_s, 0, 1e9, above=True, error=CapstoneError)
+    for what, value, most in (("target", target, 1), ("budget", budget, 1e9), ("window_s", window_s, 1e9)):
+        require_range(what, value, 0, most, above=True, error=CapstoneError)
     sums = assets.data_sums()
     if any(assets.sha256(assets.DATA / split) != sums[split] for split in submission.SPLITS):
         raise CapstoneError("The reviews in data/ were changed: run `git checkout -- data` and judge again.")

@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
+import matplotlib.pyplot as plt
+
 from capstone.submission import HIDDEN_ROWS, SERVED, Attempt, CapstoneError, Entry, pareto_front, read
-from helpers import energy, receipts
+from helpers import energy, plots, receipts
 from helpers.energy import significant_digits
 from helpers.energy.display import html_table
 from helpers.values import replacing
@@ -96,11 +98,6 @@ def unknown(attempt: Attempt) -> str:
     """Why the energy is unknown; empty if it is known."""
     parts = (*attempt.training.components, *attempt.predictions.cost.components)
     return next((str(part) for part in parts if part.energy_wh is None), "")
-
-
-def _job(entry: Entry) -> str:
-    low, high = map(significant_digits, (entry.job("low_wh"), entry.job("high_wh")))
-    return f"{significant_digits(entry.job_wh)} Wh {entry.method} ({low} to {high})"
 
 
 @dataclass(frozen=True)
@@ -195,10 +192,6 @@ def marks(group: Sequence[Entry]) -> list[str]:
 
 def draw(group: Sequence[Entry]):
     """Draw accuracy against the job's energy, with the Pareto front and the target."""
-    import matplotlib.pyplot as plt
-
-    from helpers import plots
-
     with plt.rc_context():
         plots.style()
         figure, axes = plt.subplots(figsize=(8, 4.2))
@@ -246,12 +239,13 @@ def _table(group: Sequence[Entry]) -> str:
     best, rows = pareto_front(entry for entry in group if not entry.cautions), []
     for entry, mark in zip(group, marks(group), strict=True):
         low, high = entry.interval
+        wh, least, most = (significant_digits(entry.job(f"{what}_wh")) for what in ("energy", "low", "high"))
         rows.append(
             (
                 mark,
                 entry.name,
                 f"{entry.accuracy:.1%} ({low:.1%} to {high:.1%})",
-                _job(entry),
+                f"{wh} Wh {entry.method} ({least} to {most})",
                 f"{significant_digits(entry.train_wh)} Wh",
                 f"{significant_digits(entry.predictions.joules)} J",
                 f"{significant_digits(entry.multiple)} x the reference",

@@ -22,6 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import jsonschema
+
 from helpers import assets, data, energy, receipts, statistics
 
 if TYPE_CHECKING:
@@ -193,8 +195,6 @@ def read(source: str | Path | Mapping) -> Entry:
     ReceiptError
         If it is no receipt at all, or its raw samples make no figure.
     """
-    import jsonschema
-
     again = receipts.replay(source)
     task = again.receipt["settings"].get("task")
     if task != TASK and re.fullmatch(r"capstone \d{1,9}", str(task)):

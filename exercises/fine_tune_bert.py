@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterable
 
+import torch
+
 from .base import Finding, check, near
 
 FINE_LINES = {
@@ -49,17 +51,14 @@ def steps(answer: int) -> Finding:
 @check("a function that takes lists of token ids and returns (input_ids, attention_mask)")
 def batch(answer: Callable) -> str:
     """Judge a function that pads lists of token ids to their longest."""
-    import torch
-
     rows = [[101, 2307, 3185, 102], [101, 102], [101, 2919, 102]]
     given = [list(row) for row in rows]
     ids, mask = map(torch.as_tensor, answer(given))
     if given != rows:
         return "your function changes the lists it is given; make new ones, or the data grows zeros."
-    if ids.shape != (3, 4):
-        return f"input_ids has the shape {tuple(ids.shape)}, expected (3, 4): 3 rows, the longest 4."
-    if mask.shape != (3, 4):
-        return f"attention_mask has the shape {tuple(mask.shape)}, expected (3, 4)."
+    for name, got in (("input_ids", ids), ("attention_mask", mask)):
+        if got.shape != (3, 4):
+            return f"{name} has the shape {tuple(got.shape)}, expected (3, 4): 3 rows, the longest 4."
     expected_ids = torch.tensor([row + [0] * (4 - len(row)) for row in rows])
     expected_mask = (expected_ids != 0).long()
     if near(mask, 1 - expected_mask):

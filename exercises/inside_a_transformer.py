@@ -3,14 +3,17 @@
 import math
 from collections.abc import Callable
 
+import torch
+from torch.nn import functional as F
+
+from helpers.transformer import Attention, Block
+
 from .base import Finding, check, near
 
 
 @check("a function of (x, query, key, value, mask) that returns the mix, n x d", 1e-4)
 def head(answer: Callable) -> Finding:
     """Check one attention head on random inputs of several sizes."""
-    import torch
-
     torch.manual_seed(5)
     for n, hidden, d in ((4, 12, 4), (7, 10, 6), (5, 18, 8)):
         x, mask = torch.randn(n, hidden), torch.rand(n, n) < 0.6
@@ -27,7 +30,10 @@ def head(answer: Callable) -> Finding:
             return (scores / scale).masked_fill(~mask, -1e9).softmax(dim) @ values
 
         root = math.sqrt(d)
-        slips = {
+        right = mix(root)
+        messages = {
+            "Right: on heads of three sizes. The twelve of a block are this, side by side in one "
+            "matrix.": right,
             "divide the scores by the root of d, the length of a query.": mix(1),
             "d is the length of a query, not of x: q.shape[-1].": mix(math.sqrt(hidden)),
             "the scores are divided by d. It is the root of d.": mix(d),
@@ -40,20 +46,18 @@ def head(answer: Callable) -> Finding:
             "the mask is turned: True is where the row *may* look.": mix(root, ~mask),
             "the mask's rows look and its columns are looked at; yours are swapped.": mix(root, mask.T),
             "what is mixed are the values, not the keys.": mix(root, values=k),
+            "scores q k^T over the root of d; minus infinity where the mask is False; softmax; mix.": ...,
         }
-        if not near(got, mix(root), 1e-4):
-            hint = "scores q k^T over the root of d; minus infinity where the mask is False; softmax; mix."
-            return next((text for text, slip in slips.items() if near(got, slip, 1e-4)), hint)
-    return "Right: on heads of three sizes. The twelve of a block are this, side by side in one matrix."
+        if not near(got, right, 1e-4):
+            break
+    return got, messages
 
 
 @check("a function of (attention_mask, prefix) that returns a mask, batch x 1 x n x n")
 def prefix_mask(answer: Callable) -> Finding:
     """Check a mask that sees the question whole and the answer from left to right."""
-    import torch
-
     torch.manual_seed(6)
-    for batch, n, prefix in ((1, 3, 1), (3, 7, 3), (2, 6, 0), (4, 9, 9), (3, 5, 4)):
+    for batch, n, prefix in ((1, 3, 1), (3, 5, 4), (2, 6, 0), (4, 9, 9), (3, 7, 3)):
         real = torch.ones(batch, n, dtype=torch.long)
         for row, count in enumerate(torch.randint(0, n - 1, (batch,)).tolist()):
             real[row, slice(n - count, n) if row % 2 else slice(0, count)] = 0
@@ -64,69 +68,65 @@ def prefix_mask(answer: Callable) -> Finding:
             return f"for {batch} rows of {n} your mask has the shape {tuple(got.shape)}: batch x 1 x n x n."
         causal, columns = torch.ones(n, n, dtype=torch.bool).tril(), real.bool()[:, None, None, :]
         question = torch.arange(n) < prefix
-        slips = {
-            "the padding is still seen: shut its columns, for every row.": (causal | question).expand_as(got),
+        seen, everything = causal | question, torch.ones_like(causal)
+        among_itself, right = causal & ~question | question & question[:, None], seen & columns
+        messages = {
+            "Right: question or causal, and no padding. This is the mask of a prefix language model.": right,
+            "the padding is still seen: shut its columns, for every row.": seen.expand_as(got),
             "you shut the *rows* of padding. What counts is that nobody looks at its columns.": (
-                (causal | question) & real.bool()[:, None, :, None]
+                seen & columns.mT
             ),
             "nobody sees the question whole: its later words are hidden from its earlier ones.": (
                 causal & columns
             ),
             "everyone sees everything: in the answer, what comes later has to be hidden.": (
-                torch.ones_like(causal) & columns
+                everything & columns
             ),
             "it is turned around: row i may look at columns up to i, not from i on.": (
                 (causal.T | question) & columns
             ),
-            "a position of the answer should see itself too.": ((causal.tril(-1) | question) & columns),
+            "a position of the answer should see itself too.": (causal.tril(-1) | question) & columns,
             "the question sees itself whole, but the answer has lost sight of it, or of itself.": (
-                (causal & ~question | question & (torch.arange(n) < prefix)[:, None]) & columns
+                among_itself & columns
             ),
-            "you have True where looking is forbidden.": ~((causal | question) & columns),
+            "you have True where looking is forbidden.": ~right,
+            f"wrong with n = {n} and a prefix of {prefix}. Question or causal, and not padding.": ...,
         }
-        if not torch.equal(got, (causal | question) & columns):
-            hint = f"wrong with n = {n} and a prefix of {prefix}. Question or causal, and not padding."
-            return next((text for text, mask in slips.items() if torch.equal(got, mask)), hint)
-    return "Right: question or causal, and no padding. This is the mask of a prefix language model."
+        if not torch.equal(got, right):
+            break
+    return got, messages
 
 
 def _broken(fault: str, hidden: int, heads: int):
     """Make a block of random weights with a fault."""
-    import torch
-
-    from helpers.transformer import Block
 
     class Broken(Block):
         def forward(self, x, mask=None):
             if fault == "residual":
                 x = self.attention_norm(x + self.attention(x, mask))
-                return self.feed_forward_norm(self.down(torch.nn.functional.gelu(self.up(x))))
+                return self.feed_forward_norm(self.down(F.gelu(self.up(x))))
             return super().forward(x, None if fault == "mask" else mask)
 
     sizes = {"hidden_size": hidden, "intermediate_size": 2 * hidden, "num_attention_heads": heads}
     block = Broken(sizes | {"layer_norm_eps": 1e-12})
     if fault == "heads":
-        attention = block.attention
-        attention.forward = lambda x, mask=None: _unturned(attention, x, mask)
+        block.attention = Unturned(hidden, heads)
     return block.requires_grad_(False).eval()
 
 
-def _unturned(attention, x, mask):
+class Unturned(Attention):
     """Attention that cuts the heads' pieces without the transpose."""
-    import torch
 
-    batch, n, hidden = x.shape
-    parts = (attention.query(x), attention.key(x), attention.value(x))
-    q, k, v = (part.reshape(batch, attention.heads, n, -1) for part in parts)
-    mixed = torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-    return attention.output(mixed.reshape(batch, n, hidden))
+    def forward(self, x, mask=None):
+        batch, n, _ = x.shape
+        parts = (self.query(x), self.key(x), self.value(x))
+        q, k, v = (part.reshape(batch, self.heads, n, -1) for part in parts)
+        return self.output(F.scaled_dot_product_attention(q, k, v, attn_mask=mask).reshape(x.shape))
 
 
 @check('a function of (block, x, mask) that returns "mask", "heads", "residual" or "none"')
 def sabotage(answer: Callable) -> Finding:
     """Check a diagnosis on blocks that the learner hasn't seen, sound and broken, of several sizes."""
-    import torch
-
     torch.manual_seed(7)
     wrong = []
     for hidden, heads in ((16, 4), (24, 2), (32, 8)):

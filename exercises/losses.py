@@ -2,9 +2,12 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
 
-from .base import Finding, check, near
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from .base import Finding, check, kind, near
 
 VOCAB_SIZE = 30_522
 
@@ -29,8 +32,6 @@ def untrained_loss(answer: float) -> Finding:
 
 def _padded(seed: int, lengths: list[int], vocab_size: int) -> tuple:
     """Make logits, input_ids and attention_mask for texts of these lengths, padded at the end."""
-    import torch
-
     generator = torch.Generator().manual_seed(seed)
     attention_mask = (torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]).long()
     logits = 2 * torch.randn(*attention_mask.shape, vocab_size, generator=generator)
@@ -41,32 +42,18 @@ def _padded(seed: int, lengths: list[int], vocab_size: int) -> tuple:
 @check("a function of (logits, input_ids, attention_mask) that returns the mean loss", 1e-4)
 def causal_lm(answer: Callable) -> Finding:
     """Check a causal language-model loss that leaves padding out."""
-    import torch
-    from torch.nn import functional as F
-
-    wrong = []
-    for given in (
-        _padded(2, [7, 4, 2], 11),
-        _padded(5, [4, 6], 5),
-        _padded(6, [3], 20),
-        _padded(7, [2, 9], 3),
-    ):
+    for seed, lengths, vocab_size in ((2, [7, 4, 2], 11), (5, [4, 6], 5), (6, [3], 20), (7, [2, 9], 3)):
+        given = logits, input_ids, attention_mask = _padded(seed, lengths, vocab_size)
         copies = [tensor.clone() for tensor in given]
         got = torch.as_tensor(answer(*copies))
         if got.numel() != 1:
-            return f"your function returned {_kind(got)}. Return one mean."
+            return f"your function returned {kind(got)}. Return one mean."
         if not all(torch.equal(*pair) for pair in zip(copies, given, strict=True)):
             return "your function changes the tensors that it is given. Whoever calls it may still need them."
-        logits, input_ids, attention_mask = given
         labels = input_ids[:, 1:].masked_fill(attention_mask[:, 1:] == 0, -100)
         expected = F.cross_entropy(logits[:, :-1].transpose(1, 2), labels)
-        wrong += [] if near(got.item(), expected.item(), 1e-4) else [(got.item(), expected.item(), *given)]
-    if not wrong:
-        return (
-            "Right: shifted by one, and averaged over the real targets only. However much padding a batch "
-            "has, the loss stays the same."
-        )
-    loss, expected, logits, input_ids, attention_mask = wrong[0]
+        if not near(got, expected, 1e-4):
+            break
     shifted = F.cross_entropy(logits[:, :-1].transpose(1, 2), input_ids[:, 1:], reduction="none")
     unshifted = F.cross_entropy(logits.transpose(1, 2), input_ids, reduction="none")
     backward = F.cross_entropy(logits[:, 1:].transpose(1, 2), input_ids[:, :-1], reduction="none")
@@ -74,7 +61,9 @@ def causal_lm(answer: Callable) -> Finding:
     per_row = (shifted * target_mask).sum(1) / target_mask.sum(1)
     see = "Position t predicts token t + 1: drop the last logits and the first token."
     back = "you shifted the wrong way: position t should predict the token after it."
-    return loss, {
+    return got, {
+        "Right: shifted by one, and averaged over the real targets only. However much padding a batch has, "
+        "the loss stays the same.": expected,
         f"you score each position on the token it already sees, padding included. {see}": unshifted.mean(),
         f"padding is out, but nothing is shifted. {see}": unshifted[attention_mask.bool()].mean(),
         back: backward[source_mask].mean(),
@@ -88,30 +77,28 @@ def causal_lm(answer: Callable) -> Finding:
         "that is the sum. Divide by the number of real targets.": shifted[target_mask].sum(),
         "that averages each sentence first, so a token of a short sentence weighs more. Average "
         "over all real targets at once.": per_row.mean(),
-        f"on a batch of {len(logits)} your loss is {loss:.4f} and should be {expected:.4f}. Shift by one, "
-        "then average over the targets whose attention_mask is 1.": ...,
+        f"on a batch of {len(logits)} your loss is {got.item():.4f} and should be {expected:.4f}. Shift by "
+        "one, then average over the targets whose attention_mask is 1.": ...,
     }
 
 
-def _each(logits: Any, labels: Any) -> tuple[Any, Any]:
+def _each(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Give which positions are hidden, and the loss at each position, 0 where nothing is."""
-    from torch.nn import functional as F
-
     return labels != -100, F.cross_entropy(logits.transpose(1, 2), labels, reduction="none")
 
 
-def suspect_a(logits: Any, labels: Any) -> Any:
+def suspect_a(logits: Tensor, labels: Tensor) -> Tensor:
     """Claim to be the masked language-model loss."""
     return _each(logits, labels)[1].mean()
 
 
-def suspect_b(logits: Any, labels: Any) -> Any:
+def suspect_b(logits: Tensor, labels: Tensor) -> Tensor:
     """Claim to be the masked language-model loss."""
     M, losses = _each(logits, labels)
     return (losses.sum(dim=1) / M.sum(dim=1)).mean()
 
 
-def suspect_c(logits: Any, labels: Any) -> Any:
+def suspect_c(logits: Tensor, labels: Tensor) -> Tensor:
     """Claim to be the masked language-model loss."""
     p = logits.exp() / logits.exp().sum(dim=-1, keepdim=True)
     M = labels != -100
@@ -120,9 +107,8 @@ def suspect_c(logits: Any, labels: Any) -> Any:
 
 def _sound() -> list[Callable]:
     """Make two ways to write the loss as it should be."""
-    from torch.nn import functional as F
 
-    def by_position(logits: Any, labels: Any) -> Any:
+    def by_position(logits: Tensor, labels: Tensor) -> Tensor:
         M, losses = _each(logits, labels)
         return losses.sum() / M.sum()
 
@@ -131,13 +117,11 @@ def _sound() -> list[Callable]:
 
 def _broken() -> dict[str, Callable]:
     """Make broken losses, by what is wrong with each: the three suspects, and others nobody was shown."""
-    import torch
-    from torch.nn import functional as F
 
-    def zero_left_out(logits: Any, labels: Any) -> Any:
+    def zero_left_out(logits: Tensor, labels: Tensor) -> Tensor:
         return _each(logits, labels.masked_fill(labels == 0, -100))[1].sum() / (labels > 0).sum()
 
-    def shifted(logits: Any, labels: Any) -> Any:
+    def shifted(logits: Tensor, labels: Tensor) -> Tensor:
         return F.cross_entropy(logits[:, :-1].transpose(1, 2), labels[:, 1:])
 
     return {
@@ -181,7 +165,3 @@ def find_broken(answer: Callable) -> str:
         f"Right: your test lets sound losses pass and stops {len(broken)} broken ones, the three suspects "
         "among them. It took an input on which each bug makes a difference; most inputs hide most bugs."
     )
-
-
-def _kind(got: object) -> str:
-    return f"a tensor of shape {tuple(got.shape)}" if hasattr(got, "shape") else repr(got)

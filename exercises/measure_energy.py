@@ -5,17 +5,17 @@ from collections.abc import Callable, Iterable
 import numpy as np
 from scipy import stats
 
-from .base import Finding, check, letters, near
+from .base import Finding, check, near, sorted_out
 
 RUNS = 400  # new ones, to see how many of them the intervals hold
 NO_DEFENSE = {
-    "A": "A gives three digits and no method: without a counter it can only be a model, with a wide range",
-    "C": "C takes an unknown for a zero; the block was too short for any meter",
-    "D": "D rests on one run each, and 4 % is less than the same run differs from itself on a busy machine",
+    "A": "A gives three digits and no method: without a counter it can only be a model, with a wide range.",
+    "C": "C takes an unknown for a zero; the block was too short for any meter.",
+    "D": "D rests on one run each, and 4 % is less than the same run differs from itself on a busy machine.",
 }
 DEFENSE = {
-    "B": "a ranking that was repeated, and that no guess turns around, needs no counter.",
-    "E": "a time and an accuracy are read off directly, and a range may be stated as one.",
+    "B": "one more: a ranking that was repeated, and that no guess turns around, needs no counter.",
+    "E": "one more: a time and an accuracy are read off directly, and a range may be stated as one.",
 }
 
 
@@ -68,9 +68,5 @@ def calibrate(answer: Callable) -> str:
 @check("a set of letters, such as {'A', 'B'}")
 def claims(answer: Iterable[str]) -> str:
     """Judge which claims could be defended without a counter."""
-    given = letters(answer, "ABCDE")
-    if wrong := given & NO_DEFENSE.keys():
-        return f"{NO_DEFENSE[min(wrong)]}."
-    if missing := DEFENSE.keys() - given:
-        return f"one more: {DEFENSE[min(missing)]}"
-    return "Right: a ranking that survives every guess, and a figure with its method and its range."
+    right = "Right: a ranking that survives every guess, and a figure with its method and its range."
+    return sorted_out(answer, NO_DEFENSE, DEFENSE) or right

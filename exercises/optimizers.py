@@ -2,10 +2,16 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
 from unittest import mock
 
-from .base import Finding, check, near
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from helpers import assets, statistics
+
+from .base import Finding, check, kind, near
 
 BATCH, SEEDS = 8, 16  # of the problem that schedules are tried on
 BASE_RATE = {150: 2.8, 450: 2.8}  # steps: the constant learning rate that ends lowest, of seven from 0.5 to 4
@@ -14,10 +20,6 @@ BASE_RATE = {150: 2.8, 450: 2.8}  # steps: the constant learning rate that ends 
 @check("a function of (z, y, temperature) that returns an array of the shape of z", 1e-4)
 def temperature_gradient(answer: Callable) -> Finding:
     """Check the gradient of a mean cross-entropy at a temperature, with respect to the logits."""
-    import torch
-    from torch.nn import functional as F
-
-    wrong = []
     for seed, batch, classes, temperature in ((3, 5, 4, 2.5), (4, 1, 2, 0.5), (5, 12, 10, 4.0)):
         generator = torch.Generator().manual_seed(seed)
         z = torch.randn(batch, classes, generator=generator, dtype=torch.float64)
@@ -28,26 +30,21 @@ def temperature_gradient(answer: Callable) -> Finding:
         with torch.inference_mode(), refused:  # where autograd keeps no record
             copies = z.clone(), y.clone()
             try:
-                got = torch.as_tensor(answer(*copies, temperature))
+                got = torch.as_tensor(answer(*copies, temperature)).double()
             except RuntimeError as error:
                 if "grad" in str(error):
                     return "autograd is switched off here: write down the formula that it would follow."
                 raise
             if got.shape != z.shape:
-                return f"your function returned {_kind(got)}; z has the shape {tuple(z.shape)}."
+                return f"your function returned {kind(got)}; z has the shape {tuple(z.shape)}."
             if not (torch.equal(copies[0], z) and torch.equal(copies[1], y)):
                 return "your function changes the tensors that it is given. Whoever calls it may need them."
-            if not near(got.double().flatten(), gradient.flatten(), 1e-4):
-                wrong.append((got.double().clone(), gradient, z, y, temperature))
-    if not wrong:
-        return (
-            "Right: (softmax(z / T) - one-hot) / (T B). A high temperature also shrinks the gradient: that "
-            "is why distillation multiplies its loss by T squared."
-        )
-    got, gradient, z, y, temperature = wrong[0]
-    batch, classes = z.shape
+            if not near(got, gradient, 1e-4):
+                break
     cold = (torch.softmax(z, 1) - F.one_hot(y, classes)) / batch
     return got, {
+        "Right: (softmax(z / T) - one-hot) / (T B). A high temperature also shrinks the gradient: that is "
+        "why distillation multiplies its loss by T squared.": gradient,
         "the chain rule has one more factor: z / temperature grows by 1 / temperature when z grows "
         "by 1. Divide by the temperature once more.": gradient * temperature,
         "you multiply by the temperature; the chain rule divides.": gradient * temperature**2,
@@ -84,28 +81,20 @@ def adam_first_step(answer: float) -> Finding:
     }
 
 
-def _digits() -> tuple[Any, Any]:
+def _digits() -> tuple[Tensor, Tensor]:
     """Give 6,000 digits of 7 x 7 pixels, with a 1 at the end for the bias, and their classes one-hot."""
-    import numpy as np
-    import torch
-    from torch.nn import functional as F
-
-    from helpers import assets
-
     with np.load(assets.DATA / "digits" / "train.npz") as file:
         images, labels = torch.tensor(file["image"]), torch.tensor(file["label"]).long()
     pixels = F.avg_pool2d(images.reshape(-1, 1, 28, 28).float() / 255, 4).flatten(1)
     return F.pad(pixels, (0, 1), value=1.0), F.one_hot(labels, 10).float()
 
 
-def losses_with(multipliers: Sequence[float], learning_rate: float) -> Any:
+def losses_with(multipliers: Sequence[float], learning_rate: float) -> Tensor:
     """Train softmax regression by SGD in batches of 8, for each of 16 seeds; give the 16 losses at the end.
 
     Step t has the learning rate `multipliers[t] * learning_rate`. All seeds are trained at once, each on
     batches of its own, which are the same in every call.
     """
-    import torch
-
     pixels, classes = _digits()
     generator = torch.Generator().manual_seed(1)
     W = torch.zeros(SEEDS, pixels.shape[1], classes.shape[1])
@@ -120,8 +109,6 @@ def losses_with(multipliers: Sequence[float], learning_rate: float) -> Any:
 @check("a function of (step, steps) that returns the multiplier of the learning rate at that step")
 def schedule(answer: Callable) -> str:
     """Check a schedule against the best constant learning rate, at two numbers of steps, over 16 seeds."""
-    from helpers import statistics
-
     gains = []
     for steps, base in BASE_RATE.items():
         multipliers = [float(answer(step, steps)) for step in range(steps)]
@@ -151,7 +138,3 @@ def schedule(answer: Callable) -> str:
     if multipliers[-1] >= multipliers[0] and multipliers[-1] == max(multipliers):
         return f"{told} It ends with its largest steps. When is the noise of small batches worst?"
     return f"{told} Where do you need long steps, and where does their noise hurt?"
-
-
-def _kind(got: object) -> str:
-    return f"a tensor of shape {tuple(got.shape)}" if hasattr(got, "shape") else repr(got)

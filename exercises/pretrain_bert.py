@@ -2,23 +2,22 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
+
+import torch
+from torch import Tensor
+
+from helpers import pretraining
 
 from .base import Finding, check
 
-MASK_WORDS = (
-    "a function that takes x, special_ids, mask_id, vocab_size and generator, and returns two tensors"
-)
 SIGMAS = 5.0  # a fair coin is that far off once in a million draws
 VOCAB_SIZE, LENGTH, BATCH_SIZE, HEAD_SIZE = 2_000, 20, 48, 32  # of every model that the budget is spent on
 BUDGET_FLOP = 2e12
 
 
-@check(MASK_WORDS)
+@check("a function that takes x, special_ids, mask_id, vocab_size and generator, and returns two tensors")
 def mask(answer: Callable) -> Finding:
     """Judge BERT's masking by its properties, on drawn batches of several shapes."""
-    import torch
-
     for seed, (rows, length, vocab_size, special_ids, mask_id) in enumerate(
         [(300, 40, 900, (0, 1, 2, 3, 4), 4), (700, 24, 2_000, (0, 100, 101, 102, 103), 103)]
     ):
@@ -36,10 +35,8 @@ def mask(answer: Callable) -> Finding:
     return "Right: 15 % asked for, of these 80/10/10, no special token touched, and the batch left as it was."
 
 
-def _amiss(x: Any, calls: list, special_ids: tuple, mask_id: int) -> str:
+def _amiss(x: Tensor, calls: list, special_ids: tuple, mask_id: int) -> str:
     """Say what is amiss with what two calls of the same seed made of a batch, or nothing."""
-    import torch
-
     for call in calls:
         if not (isinstance(call, tuple | list) and len(call) == 2 and all(map(torch.is_tensor, call))):
             return "expected two tensors: return input_ids, labels."
@@ -79,8 +76,6 @@ def _amiss(x: Any, calls: list, special_ids: tuple, mask_id: int) -> str:
 
 def flop_of(layers: int, hidden_size: int, steps: int) -> float:
     """Operations of a pretraining of that shape and length, as `pretraining.flops_per_token` counts them."""
-    from helpers import pretraining
-
     config = {"hidden_size": hidden_size, "intermediate_size": 2 * hidden_size}
     config |= {"num_hidden_layers": layers, "vocab_size": VOCAB_SIZE}
     return steps * BATCH_SIZE * LENGTH * pretraining.flops_per_token(config, LENGTH)

@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from unittest import mock
 
 import psutil
 
@@ -82,31 +83,27 @@ def watch(label: str, work: Callable[[], object], describe: Callable[[BaseExcept
 
 
 @contextmanager
-def course_kernel(**variables: str) -> Iterator[None]:
-    """Make the kernel name `python3` mean this Python with the course on its path, whatever is installed.
+def course_kernel() -> Iterator[None]:
+    """Make the kernel name `python3` mean this Python with the course on its path, whatever is installed."""
 
-    `variables` are set in the kernel's environment, such as ``COURSE_STATIC="1"``.
-    """
-    inherited = {name: os.environ[name] for name in ("PYTHONPATH", "JUPYTER_PATH") if name in os.environ}
+    def first(folder: object, variable: str) -> str:
+        return os.pathsep.join(filter(None, [str(folder), os.environ.get(variable)]))
+
     spec = {
         **KERNEL,
         "argv": [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", QUIET],
         "env": {
-            "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [inherited.get("PYTHONPATH")])]),
+            "PYTHONPATH": first(ROOT, "PYTHONPATH"),
             "MPLBACKEND": "module://matplotlib_inline.backend_inline",  # another one would hide every figure
-            **variables,
+            "COURSE_STATIC": "1",  # no one is there to move a slider
         },
     }
     with tempfile.TemporaryDirectory() as folder:
         kernel = Path(folder) / "kernels" / "python3"
         kernel.mkdir(parents=True)
         (kernel / "kernel.json").write_text(json.dumps(spec), encoding="utf-8")
-        os.environ["JUPYTER_PATH"] = os.pathsep.join([folder, *filter(None, [inherited.get("JUPYTER_PATH")])])
-        try:
+        with mock.patch.dict(os.environ, JUPYTER_PATH=first(folder, "JUPYTER_PATH")):
             yield
-        finally:
-            del os.environ["JUPYTER_PATH"]
-            os.environ.update(inherited)
 
 
 def energy_text(energy_wh: float | None, method: str | None) -> str:

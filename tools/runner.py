@@ -54,7 +54,7 @@ def run(
         raise RunError(f"{output} can't be written ({error.strerror}): name another with --output") from None
     outcomes: list[Outcome] = []
     print(f"{'notebook':24} {'result':11} {'time':>7}  {'memory':>7}  energy", flush=True)
-    with kernel.course_kernel(COURSE_STATIC="1"):  # no one is there to move a slider
+    with kernel.course_kernel():
         for topic, path in chosen.items():
             if any(outcome.result == "interrupted" for outcome in outcomes):
                 outcomes.append(Outcome(path.stem, "not run"))

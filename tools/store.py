@@ -68,7 +68,7 @@ def store(names: Sequence[str] = (), folder: Path = notebooks.NOTEBOOKS, readme:
     if not os.access(folder, os.W_OK):
         raise RunError(f"{folder} can't be written, so nothing can be stored: make it writable")
     status = 0
-    with kernel.course_kernel(COURSE_STATIC="1"), tempfile.TemporaryDirectory() as build:
+    with kernel.course_kernel(), tempfile.TemporaryDirectory() as build:
         for path in chosen:
             outcome = runner.execute(path, copy := Path(build, path.name))
             if outcome.result == "interrupted":

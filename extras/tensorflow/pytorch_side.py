@@ -89,12 +89,6 @@ def train(network: nn.Module, x: torch.Tensor, y: torch.Tensor, order: dict) -> 
     return losses, epoch_s
 
 
-def accuracy(network: nn.Module, x: torch.Tensor, y: torch.Tensor) -> float:
-    """Share that is right, 0 to 1."""
-    with torch.inference_mode():
-        return (network(x).argmax(dim=1) == y).float().mean().item()
-
-
 def answer(order: dict, arrays: dict) -> dict:
     """Train from the start that the order names, and look at the test split at the end."""
     task = order["task"]
@@ -103,12 +97,14 @@ def answer(order: dict, arrays: dict) -> dict:
     network = new_network(order, arrays)
     spread = [weight.std().item() for weight in network.parameters()]
     losses, epoch_s = train(network, x, y, order)
+    with torch.inference_mode():
+        right = network(test_x).argmax(dim=1) == test_y
     return {
         "weights": sum(weight.numel() for weight in network.parameters()),
         "spread": spread,  # standard deviation of each array of weights, before training
         "losses": losses,
         "epoch_s": epoch_s,
-        "accuracy": accuracy(network, test_x, test_y),
+        "accuracy": right.float().mean().item(),
         "torch": torch.__version__,
     }
 

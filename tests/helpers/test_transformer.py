@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.labels import mean_classifier
+from benchmarks.labels import MeanClassifier
 from cluster import reviews
 from helpers import assets, transformer
 from tests.shared import tiny_bert
@@ -21,7 +21,7 @@ def tiny(kind="BertForSequenceClassification", dropout=0.0):
 def test_its_answers_are_those_of_transformers():
     input_ids, attention_mask, labels = reviews.pad(reviews.read("validation", 12))
     ours = transformer.load(seed=0)
-    theirs = mean_classifier(assets.resolve_model("pocket-bert"))
+    theirs = MeanClassifier.from_pretrained(assets.resolve_model("pocket-bert"))
     theirs.classifier.load_state_dict(ours.classifier.state_dict())
     expected, logits = theirs(input_ids, attention_mask, labels), ours(input_ids, attention_mask)
     assert logits.std() > 0.01
@@ -67,14 +67,14 @@ def test_the_head_follows_the_seed_and_the_rest_does_not():
 def test_a_classifier_of_the_mean_leaves_padding_out(tmp_path):
     model = tiny("BertForMaskedLM").eval()
     model.save_pretrained(tmp_path)
-    classifier = mean_classifier(tmp_path).eval()
+    classifier = MeanClassifier.from_pretrained(tmp_path).eval()
     ids = torch.tensor([[2, 9, 11, 3]])
     alone = classifier(ids, torch.ones_like(ids)).logits
     padded = classifier(torch.tensor([[2, 9, 11, 3, 0, 0]]), torch.tensor([[1, 1, 1, 1, 0, 0]])).logits
     assert torch.allclose(alone, padded, atol=1e-6)
     hidden = model.bert(ids).last_hidden_state  # the pretrained weights, read by hand
     assert torch.allclose(alone, classifier.classifier(hidden.mean(dim=1)), atol=1e-6)
-    other = mean_classifier(model.config).bert.embeddings.word_embeddings.weight
+    other = MeanClassifier(model.config).bert.embeddings.word_embeddings.weight
     assert not torch.equal(other, model.bert.embeddings.word_embeddings.weight), "a shape has random weights"
 
 
