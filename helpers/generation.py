@@ -24,13 +24,9 @@ class Writer:
     """A model that writes: Transformers' own, its weights by name, and its tokenizer."""
 
     model: Any
+    config: Any  # its sizes, by the names of its config.json
     weights: dict[str, Tensor]
     tokenizer: Any
-
-    @property
-    def config(self) -> Any:
-        """The model's sizes, by the names of its config.json."""
-        return self.model.config
 
 
 @dataclass
@@ -64,7 +60,7 @@ def load(name: str = assets.WRITER.name) -> Writer:
         found = f"The tokenizer of {name!r} has {len(tokenizer):,} tokens, its model {rows:,} vectors"
         raise ValueError(f"{found}: expected one for each. Take both from the same model.")
     weights.setdefault("lm_head.weight", weights["model.embed_tokens.weight"])  # one table, if they are tied
-    return Writer(model.eval(), weights, tokenizer)
+    return Writer(model.eval(), model.config, weights, tokenizer)
 
 
 def block(writer: Writer, place: int, x: Tensor, cache: Cache, turn: Turn, mask: Tensor | None):
@@ -152,7 +148,12 @@ def write(writer: Writer, prompts: Sequence[str], new_tokens: int = 64, stop: st
             x = forward(writer, ids, cache, real)
             ids = logits(writer, x[:, -1:]).argmax(dim=-1)
             for answer, token in zip(writing, ids[:, 0].tolist(), strict=True):
-                _add(writer, answer, token, stop)
+                answer.tokens.append(token)
+                answer.text = writer.tokenizer.decode(answer.tokens, skip_special_tokens=True)
+                if token == writer.config.eos_token_id:
+                    answer.finish = "end"
+                elif stop and stop in answer.text:
+                    answer.text, answer.finish = answer.text.split(stop)[0], "stop"
             going = [row for row, answer in enumerate(writing) if answer.finish == "length"]
             if not going:
                 break
@@ -181,16 +182,6 @@ def _rows(writer: Writer, prompts: Sequence[str], new_tokens: int) -> list[list[
             longest = f"at most {context:,} in all, the longest that this model has seen"
             raise ValueError(f"{found}: expected {longest}. Shorten it, or ask for fewer.")
     return rows
-
-
-def _add(writer: Writer, answer: Answer, token: int, stop: str) -> None:
-    """Put a token into an answer, and say so if it is the last."""
-    answer.tokens.append(token)
-    answer.text = writer.tokenizer.decode(answer.tokens, skip_special_tokens=True)
-    if token == writer.config.eos_token_id:
-        answer.finish = "end"
-    elif stop and stop in answer.text:
-        answer.text, answer.finish = answer.text.split(stop)[0], "stop"
 
 
 def llama_cpp() -> Callable[[str, int], str] | None:
