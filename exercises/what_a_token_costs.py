@@ -60,15 +60,15 @@ def outweighs(answer: Callable) -> Finding:
             for weights, layers, heads, d in shapes
         ]
 
-    return [answer(*shape) for shape in shapes], {
+    got = [answer(*shape) for shape in shapes]
+    if any(tokens % 1 for tokens in got):
+        return "a whole number of tokens, please: round down, and add one."
+    return got, {
         "Right: the first, a model as people run at home, carries its own weight in memories after a thick "
         "novel; with eight readers at once, after an eighth of one each.": count(),
         "a token leaves a key *and* a value.": count(parts=1),
         "that is where they are as large. From the next token on it is *larger*.": count(more=0),
         "each layer has a cache of its own.": count(use_layers=False),
-        "a whole number of tokens, please: round down, and add one.": [
-            weights / (2 * layers * heads * d) for weights, layers, heads, d in shapes
-        ],
         "both are in 16 bits, so bytes cancel. Numbers a token: key and value, layers, heads, d.": ...,
     }
 

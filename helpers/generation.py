@@ -187,15 +187,15 @@ def _rows(writer: Writer, prompts: Sequence[str], new_tokens: int) -> list[list[
 def llama_cpp() -> Callable[[str, int], str] | None:
     """Give a function (prompt, new tokens) that writes with llama.cpp, on the 4 bits of the course's model.
 
-    None if the package xllamacpp isn't installed, which is an optional part of the course.
-    """
+    None if the package xllamacpp isn't installed: it is optional."""
     try:
         import xllamacpp
     except ImportError:
         return None
     options = xllamacpp.CommonParams()
     options.model.path = str(assets.fetch_model(assets.WRITER) / assets.WRITER.gguf)
-    options.n_ctx, options.n_parallel, options.warmup, options.verbosity = 1_024, 1, False, -1
+    options.n_ctx, options.n_batch, options.n_ubatch, options.n_parallel = 512, 64, 64, 1  # small buffers
+    options.warmup, options.verbosity = False, -1
     options.cpuparams.n_threads = options.cpuparams_batch.n_threads = torch.get_num_threads()
     server = xllamacpp.Server(options)
 

@@ -107,7 +107,7 @@ def test_what_is_imported_is_declared():
     """A package that only another one happens to bring is gone one day."""
     owners = packages_distributions()
     brought = {"pynvml", "IPython"}  # part of what codecarbon reads GPUs with, and of what ipykernel is
-    optional = {"dask", "distributed"}  # of the extra `cluster`
+    optional = {"dask", "distributed", "xllamacpp"}  # of the extras `cluster` and `llama`
     own = {*HOUSES} | sys.stdlib_module_names
     files = [path for house in HOUSES for path in (ROOT / house).rglob("*.py")]
     for path in [*files, *notebooks.course().values()]:
