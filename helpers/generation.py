@@ -185,9 +185,7 @@ def _rows(writer: Writer, prompts: Sequence[str], new_tokens: int) -> list[list[
 
 
 def llama_cpp() -> Callable[[str, int], str] | None:
-    """Give a function (prompt, new tokens) that writes with llama.cpp, on the 4 bits of the course's model.
-
-    None if the package xllamacpp isn't installed: it is optional."""
+    """Give a function (prompt, new tokens) that writes with llama.cpp in 4 bits; None if it isn't installed."""
     try:
         import xllamacpp
     except ImportError:
