@@ -185,7 +185,7 @@ def _rows(writer: Writer, prompts: Sequence[str], new_tokens: int) -> list[list[
 
 
 def llama_cpp() -> Callable[[str, int], str] | None:
-    """Give a function (prompt, new tokens) that writes with llama.cpp in 4 bits; None if it isn't installed."""
+    """Give a function (prompt, new tokens) that writes with llama.cpp in 4 bits; None without xllamacpp."""
     try:
         import xllamacpp
     except ImportError:
