@@ -23,9 +23,10 @@ TODAY = datetime.date.today().isoformat()  # of the runs that begin now
 
 
 def begin() -> None:
-    """What each script starts with: all cores, no progress bars, and no sign that can't be printed."""
+    """What each script starts with: all cores it may use, no progress bars, no sign that can't be printed."""
     machine.escape_unprintable()
-    torch.set_num_threads(machine.cores())
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(machine.cores())
     os.environ["COURSE_STATIC"] = "1"
     transformers.utils.logging.disable_progress_bar()
     transformers.logging.set_verbosity_error()
