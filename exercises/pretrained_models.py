@@ -1,82 +1,71 @@
-"""Checks of “Pretrained models”: pretrained models and the published numbers."""
+"""Checks of “Pretrained models”: what can be done with a model's vectors, and what was shown."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
-from helpers import facts
+import numpy as np
 
-from .base import Finding, check, near
+from .base import check, sorted_out
 
-
-@check("a number, BERT's carbon in passengers' flights", 0.01)
-def flight(answer: float) -> Finding:
-    """Judge BERT's pretraining in flights of one passenger: 652 kg over 900 kg."""
-    numbers = facts.load()
-    ratio = numbers["bert_carbon"].value / numbers["flight_carbon"].value
-    return answer, {
-        "Right: about 0.72 of one passenger's trip there and back. A plane carries a hundred and more, so "
-        "'a flight' is off by that factor, and the figure is an estimate from power samples besides.": ratio,
-        "the other way around: that is how many BERTs make up a flight.": 1 / ratio,
-        "the digits are right; give it as a number of flights, not in percent.": 100 * ratio,
-        "divide the kilograms of BERT's pretraining by those of one passenger's flight.": ...,
-    }
+NOT_SHOWN = {
+    "B": "B: they found a neighbor of the same kind more than twice as often as chance, like counting words.",
+    "C": "C: with 600 labels counting words is still several points behind.",
+    "D": "D: about six in ten agree, where a coin gives five. Alike in topic isn't alike in opinion.",
+}
+SHOWN = {
+    "A": "one more: no label was used when the neighbors were found.",
+    "E": "one more: look at the right panel of the digits, after 20 steps and after 80.",
+}
 
 
-@check("a fraction from 0 to 1, the time saved", 0.01)
-def time_saved(answer: float) -> Finding:
-    """Judge the fraction of time that 410 s save against 668 s."""
-    numbers = facts.load()
-    before, after = numbers["bert_inference_s"].value, numbers["distilbert_inference_s"].value
-    saved, more = 1 - after / before, before / after - 1
-    return answer, {
-        "Right: about 39 %. Working 1.63 times as fast leaves 1 / 1.63 of the time. And neither figure is "
-        "about energy: the paper gives none.": saved,
-        "that is how much more work it does in the same time. How much less time for the same?": {more, 0.6},
-        "that is how many times as fast it is. What fraction of the 668 s is gone?": before / after,
-        "that is the fraction of the time that is left.": after / before,
-        "the digits are right; give a fraction from 0 to 1.": 100 * saved,
-        "those are the seconds saved. Of how many?": before - after,
-        "DistilBERT takes 410 s where BERT takes 668 s. What fraction of 668 s is saved?": ...,
-    }
+@check("a function of (vectors, labels, new) that returns one label for each new vector")
+def nearest_mean(answer: Callable) -> str:
+    """Judge a classifier that has no weights: the class whose mean vector is most like the new one."""
+    draw, truth = np.random.default_rng(0), np.arange(60) % 3
+    labels = draw.permutation(np.repeat([0, 1, 2], (40, 10, 25)))
+    vectors, new = (2 * np.eye(8)[each] + draw.normal(0, 0.5, (len(each), 8)) for each in (labels, truth))
+    vectors[labels == 0] *= 4  # long vectors, which say no more than short ones
+    new *= draw.uniform(0.2, 5, (60, 1))
+    means = np.stack([vectors[labels == each].mean(axis=0) for each in (0, 1, 2)])
+    unit = means / np.linalg.norm(means, axis=1, keepdims=True)
+    got, best = np.asarray(answer(vectors.copy(), labels.copy(), new.copy())), (new @ unit.T).argmax(axis=1)
+    if got.shape != (60,):
+        return f"for 60 new vectors you return the shape {got.shape}. Return 60 labels."
+    for slip, message in (
+        ((new @ means.T).argmax(axis=1), "a class of long vectors wins all: bring the means to length 1."),
+        (((new[:, None] - means) ** 2).sum(axis=2).argmin(axis=1), "compare directions, not distances."),
+        ((new @ unit.T).argmin(axis=1), "that is the class that is least like it."),
+    ):
+        if (got == slip).all():
+            return message
+    if not (got == best).all():
+        return f"{np.mean(got == best):.0%} of the new vectors get the class whose mean is most like them."
+    return "Right: no training at all, and all there is to it is two means."
 
 
-@check("a number, grams of CO2e for each kWh", 0.01)
-def intensity(answer: float) -> Finding:
-    """Judge the intensity that BLOOM's figures imply: 24.7 t over 433,196 kWh."""
-    numbers = facts.load()
-    dynamic, all_of_it = numbers["bloom_carbon_dynamic"].value, numbers["bloom_carbon_all"].value
-    grams, whole = (1e6 * tonnes / numbers["bloom_energy"].value for tonnes in (dynamic, all_of_it))
-    return answer, {
-        "Right: about 57 g/kWh. Many grids emit five to ten times as much: the small figure is the "
-        "place's.": grams,
-        "that is in kilograms. A kilogram has 1,000 grams.": grams / 1e3,
-        "that is in tonnes. A tonne has a million grams.": grams / 1e6,
-        "that is for a megawatt-hour.": grams * 1e3,
-        "50.5 t also counts idle hours and making the hardware; take what the computing emitted.": whole,
-        "turn 24.7 t into grams, and divide by the kilowatt-hours.": ...,
-    }
+@check("a function of (scores, similarity, count, weight) that returns row numbers")
+def varied(answer: Callable) -> str:
+    """Judge a search that doesn't say the same thing twice (maximal marginal relevance), step by step."""
+    draw = np.random.default_rng(1)
+    vectors = draw.normal(size=(12, 4))
+    vectors[1] = vectors[0] + 0.01  # nearly the same sentence
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    similarity, scores = vectors @ vectors.T, vectors @ (vectors[0] + 0.4 * vectors[2])
+    for weight in (1.0, 0.7, 0.3):
+        chosen = [int(row) for row in answer(scores.copy(), similarity.copy(), 4, weight)]
+        if len(chosen) != 4 or len({*chosen}) != 4:
+            return f"asked for 4 rows you return {chosen}: four different ones, please."
+        for place, row in enumerate(chosen):
+            like = similarity[:, chosen[:place]].max(axis=1) if place else 0
+            worth = weight * scores - (1 - weight) * like
+            worth[chosen[:place]] = -np.inf
+            if worth[row] < worth.max() - 1e-9:
+                mine, best = f"{row}, worth {worth[row]:.3f}", f"{worth.argmax()} is worth {worth.max():.3f}"
+                rule = "weight x score - (1 - weight) x the likeness to the most similar of those chosen"
+                return f"with weight {weight} your number {place + 1} is row {mine}; row {best}: {rule}."
+    return "Right: with weight 1 it is the plain search; below it, each new one has to add something."
 
 
-@check("a function of (parameters, tokens, flop_per_s, power_w, pue) that returns kWh")
-def training_energy(answer: Callable) -> Finding:
-    """Judge the energy of a training run on two made-up ones."""
-    for run in ((1e9, 2e10, 1e14, 400, 1.2), (3e8, 5e9, 2e13, 250, 1.5)):
-        parameters, tokens, flop_per_s, power_w, pue = run
-        joules = 6 * parameters * tokens / flop_per_s * power_w * pue
-        kwh, got = joules / 3.6e6, answer(*run)
-        if not isinstance(got, int | float):
-            return f"your function returned {got!r}. Return one number, the kWh."
-        messages = {
-            "Right: operations over rate, times power, times PUE. Twice the tokens, twice the energy.": kwh,
-            "that is in joules: a kilowatt-hour has 3.6 million of them.": joules,
-            "that is in watt-hours: divide by 1,000.": kwh * 1e3,
-            "watts times seconds are joules; divide by 3,600 seconds in an hour as well.": joules / 1e3,
-            "the PUE is missing: the building uses power too.": kwh / pue,
-            "divided by the PUE; it makes the bill larger, so multiply.": kwh / pue**2,
-            "2 x parameters x tokens is the way forward alone; training goes back as well.": kwh / 3,
-            "the 6 is missing.": kwh / 6,
-            f"for {parameters:g} weights and {tokens:g} tokens your function gives {got:.4g} kWh, "
-            f"expected {kwh:.4g}. Operations over rate are seconds; times watts, joules.": ...,
-        }
-        if not near(got, kwh):
-            break
-    return got, messages
+@check("a set of letters, such as {'A', 'B'}")
+def shown(answer: Iterable[str]) -> str:
+    """Judge which sentences the notebook's figures support."""
+    return sorted_out(answer, NOT_SHOWN, SHOWN) or "Right: a start that is ahead, and kinds without labels."

@@ -1,14 +1,14 @@
-"""What a model costs: a footprint from published inputs, and its four costs over its life.
+"""What a model costs: a footprint from published inputs, labels, when it pays off, and when to run it.
 
 Arithmetic only: a result is as good as the weakest number put in, and an energy that comes out is *modelled*.
-Compute, data (labels) and people are money, in the currency of the prices; carbon stays in kilograms beside.
+A whole project's bill, with ranges, is written in “The whole bill”.
 """
 
 import csv
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 from helpers import facts
 from helpers.assets import DATA
@@ -68,12 +68,9 @@ def footprint(
     flop = 6 * parameters * tokens
     device_hours = flop / (peak_flop_per_s * mfu) / 3_600
     energy_kwh = device_hours * power_w * pue / 1_000
-    return Footprint(flop, device_hours, energy_kwh, _co2e_kg(energy_kwh, country))
-
-
-def _co2e_kg(energy_kwh: float, country: str) -> float | None:
     _, intensity, _ = carbon_intensity(country)
-    return None if intensity is None else energy_kwh * intensity / 1_000
+    co2e_kg = None if intensity is None else energy_kwh * intensity / 1_000
+    return Footprint(flop, device_hours, energy_kwh, co2e_kg)
 
 
 # A run, what the ids of its facts begin with, those of its rate or peak, power and PUE, why the model misses.
@@ -85,6 +82,7 @@ _RUNS = (
     ("Llama 2", "llama2", "a100_peak", "a100_power", None, "efficiency not published"),
     ("Llama 3", "llama3", "llama3_rate", "h100_power", None, "best rate; lost time left out"),
     ("Llama 3.1", "llama31", "h100_peak", "h100_power", None, "its largest model's; lost time left out"),
+    ("DeepSeek-V3", "deepseekv3", "h100_peak", "h100_power", None, "the weights that a token passes through"),
     ("BERT-base", "bert", "v100_peak", "v100_power", "bert_pue", "probably BERT-large's hours"),
 )
 
@@ -121,69 +119,6 @@ def published_runs() -> list[dict]:
         row |= {"modelled_mwh": modelled_mwh, "published_mwh": published_mwh, "basis": energy.basis}
         rows.append(row | {"ratio": modelled_mwh / published_mwh, "why": why})
     return rows
-
-
-@dataclass(frozen=True)
-class Project:
-    """Everything that a model takes over its life: the input of `costs`."""
-
-    train_wh: float  # energy and time of one training, as `energy.measure` gives them
-    train_s: float
-    trainings: float  # tries before the first use, and retraining after
-    predict_wh: float  # energy and time of 1,000 predictions
-    predict_s: float
-    predictions: float  # over its life
-    labels: float  # to pay for; see `labels_needed`
-    price_per_label: float
-    develop_h: float  # people's hours until the first use, and after it
-    maintain_h: float
-    salary_per_h: float
-    price_per_kwh: float
-    machine_per_h: float = 0.0  # rent or wear; 0 to leave it out
-    country: str = "USA"  # an unknown one raises `energy.EnergyError`
-
-
-@dataclass(frozen=True)
-class Costs:
-    """Money for compute, data and people; energy, and kilograms of CO2e (None if unknown), beside it."""
-
-    compute: float
-    data: float
-    people: float
-    energy_kwh: float
-    co2e_kg: float | None
-
-    @property
-    def total(self) -> float:
-        """Money in all; carbon is no money and is not in it."""
-        return self.compute + self.data + self.people
-
-
-def costs(project: Project) -> Costs:
-    """Compute, data, people and carbon of a model over its life; `CostError` if a number is none from 0.
-
-    Examples
-    --------
-    >>> plan = Project(train_wh=1.3, train_s=170, trainings=10, predict_wh=0.03, predict_s=4,
-    ...     predictions=1e6, labels=1_000, price_per_label=0.10, develop_h=40, maintain_h=20,
-    ...     salary_per_h=50, price_per_kwh=0.30)
-    >>> cost = costs(plan)
-    >>> print(f"compute {cost.compute:.2f}, data {cost.data:.0f}, people {cost.people:,.0f}")
-    compute 0.01, data 100, people 3,000
-    """
-    for each in fields(project):
-        if each.name != "country":
-            require_range(each.name, getattr(project, each.name), 0, error=CostError)
-    thousands = project.predictions / 1_000
-    energy_kwh = (project.train_wh * project.trainings + project.predict_wh * thousands) / 1_000
-    machine_h = (project.train_s * project.trainings + project.predict_s * thousands) / 3_600
-    return Costs(
-        compute=energy_kwh * project.price_per_kwh + machine_h * project.machine_per_h,
-        data=project.labels * project.price_per_label,
-        people=(project.develop_h + project.maintain_h) * project.salary_per_h,
-        energy_kwh=energy_kwh,
-        co2e_kg=_co2e_kg(energy_kwh, project.country),
-    )
 
 
 def labels_needed(rows: Sequence[float], accuracies: Sequence[float], target: float) -> float:

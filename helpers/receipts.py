@@ -195,27 +195,6 @@ def table(again: Replay) -> Any:
     return pd.DataFrame(rows, list(again.figures), ["figure", "range", "method", "recorded"])
 
 
-def card(receipt: Mapping, figure: str) -> str:
-    """The `co2_eq_emissions` block of a model card, as YAML; of unknown carbon a `ReceiptError`."""
-    from huggingface_hub import ModelCardData
-
-    stored = receipt["figures"].get(figure)
-    if stored is None:
-        raise ReceiptError(f"There is no figure {figure!r}: expected one of {', '.join(receipt['figures'])}.")
-    if stored["results"].get("co2e_g") is None:
-        raise ReceiptError(f"The carbon of {figure!r} is unknown, which is not 0: leave the block out.")
-    cost = stored["raw"].get("cost", stored["raw"])
-    method = ", ".join(f"{name} {text.split(':')[0]}" for name, text in receipt["method"].items())
-    block = {
-        "emissions": float(f"{stored['results']['co2e_g']:.3g}"),
-        "source": f"CodeCarbon {receipt['versions']['codecarbon']}: {method}; {cost['intensity_source']}",
-        "training_type": "fine-tuning",
-        "geographical_location": cost["country"],
-        "hardware_used": hardware_name(receipt),
-    }
-    return ModelCardData(co2_eq_emissions=block).to_yaml()
-
-
 def _no_json(constant: str) -> None:
     raise ReceiptError(f"It holds {constant}, which is not JSON and no figure: what is unknown is null.")
 

@@ -35,6 +35,7 @@ TABLE = ROOT / "docs" / "environments.md"
 HEAD = "| environment | run | notebooks | result | when, and on what |\n|---|---|---|---|---|\n"
 ROOM = ROOT / "tests" / "environments" / "room.sh"  # has the lines that make each environment
 NO_NETWORK, TWICE, LETTERS = "no network", "two runs at once", "a path with spaces, é and 水"
+HUB = "a JupyterHub, three people at once"  # hub.py tries it
 # What may be in a home folder afterward: matplotlib's list of fonts, and a profile of IPython's.
 KNOWN_AT_HOME = (".cache/matplotlib/fontlist-", ".ipython/profile_default/")
 UNTRIED = {
@@ -97,7 +98,7 @@ RUNS = {
     "away": Run((*AWAY, "LANG=C", LETTERS)),
     "small": Run(("2 GB of memory", "one core", "an empty HOME")),
     "twice": Run((TWICE,)),
-    "loadgen": Run(("no MLPerf LoadGen, as on Python 3.14",), ("measure_energy",)),
+    "loadgen": Run(("no MLPerf LoadGen, as on Python 3.14",), ("compress_the_model",)),
     "full": Run(("a full disk",), TWO, None, ("failed",), (1,)),
     "killed": Run(("a kernel killed in a cell, with -9",), TWO, kill, ("failed", "ok"), (1,)),
     "ctrl-c-early": Run(("Ctrl-C as it starts",), TWO, partial(interrupt, executed=None), (), (1, 130)),
@@ -216,15 +217,20 @@ def attempt(run: Run) -> tuple[bool, str]:
     return not bad, "; ".join([*good, *bad]).replace("|", "/")
 
 
+def when() -> str:
+    """Name today, the commit that is tried, and the machine."""
+    commit = subprocess.check_output(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, text=True).strip()
+    machine = f"{platform.system()}, Python {platform.python_version()}, {psutil.cpu_count()} cores"
+    return f"{datetime.date.today()}, {commit}, {machine}"
+
+
 def rows_of(name: str, run: Run) -> tuple[bool, dict[str, str]]:
     """Do a run; return whether all came as it should, and the table's row of each environment."""
     reasons = {each: reason for each in run.environments if (reason := impossible(each))}
     rows = {each: f"| {each} | {name} |  | not tried: {reason} |  |" for each, reason in reasons.items()}
     made = tuple(each for each in run.environments if each not in reasons)
-    commit = subprocess.check_output(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, text=True).strip()
     good, text = attempt(replace(run, environments=made)) if made else (True, "")
-    machine = f"{platform.system()}, Python {platform.python_version()}, {psutil.cpu_count()} cores"
-    end = f"{', '.join(run.notebooks) or 'all'} | {text} | {datetime.date.today()}, {commit}, {machine} |"
+    end = f"{', '.join(run.notebooks) or 'all'} | {text} | {when()} |"
     return good, rows | {each: f"| {each} | {name} | {end}" for each in made}
 
 
@@ -233,8 +239,8 @@ def write(rows: dict[str, str]) -> None:
     text, _, stored = TABLE.read_text(encoding="utf-8").partition(HEAD)
     known = {line.split(" |")[0].removeprefix("| "): line for line in stored.splitlines()} | rows
     known |= {name: f"| {name} |  |  | not tried: {reason} |  |" for name, reason in UNTRIED.items()}
-    order = [each for run in RUNS.values() for each in run.environments]
-    lines = [known.get(each, f"| {each} |  |  | not tried yet |  |") for each in [*order, *UNTRIED]]
+    order = [*(each for run in RUNS.values() for each in run.environments), HUB, *UNTRIED]
+    lines = [known.get(each, f"| {each} |  |  | not tried yet |  |") for each in order]
     TABLE.write_text(text + HEAD + "\n".join(lines) + "\n", encoding="utf-8")
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 import psutil
 from playwright.async_api import async_playwright
 
+from tests.environments.__main__ import HUB, when, write
 from tests.notebooks.test_browser import CHROMIUM, FLAGS
 from tools.notebooks import ROOT, course
 
@@ -114,6 +115,8 @@ def main():
                     left.kill()
             subprocess.run(["bash", "-c", f"for user in {' '.join(SEATS)}; do userdel $user; done"])
     judge(seats)
+    found = "each ran all of it, and the meters' sums of own and others' work hold"
+    write({HUB: f"| {HUB} | hub | welcome | {found} | {when()} |"})
 
 
 if __name__ == "__main__":

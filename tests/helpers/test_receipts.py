@@ -9,7 +9,6 @@ from dataclasses import replace
 
 import jsonschema
 import pytest
-from huggingface_hub import ModelCard
 
 from helpers import assets, energy, receipts
 
@@ -140,18 +139,6 @@ def test_unknown_stays_unknown():
     receipt = receipts.make("a test", {"x": unknown}, made_by="a test")
     assert receipts.replay(receipt).ok
     assert receipts.table(receipts.replay(receipt)).loc["x", "figure"] == "unknown"
-    with pytest.raises(receipts.ReceiptError, match="unknown, which is not 0"):
-        receipts.card(receipt, "x")
-
-
-def test_the_model_card_takes_the_block(receipt):
-    block = receipts.card(receipt, "fine-tuning")
-    card = ModelCard(f"---\n{block}\n---\n# A model\n")
-    emissions = card.data.to_dict()["co2_eq_emissions"]
-    assert emissions["emissions"] == pytest.approx(3.0 / 1_000 * 369, rel=0.01)
-    assert emissions["geographical_location"] == "USA" and "CPU modelled" in emissions["source"]
-    with pytest.raises(receipts.ReceiptError, match="no figure 'other'"):
-        receipts.card(receipt, "other")
 
 
 @pytest.mark.parametrize("path", STORED, ids=lambda path: path.stem)

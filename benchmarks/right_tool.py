@@ -1,0 +1,42 @@
+"""Records the three tools of “What a token costs” on all test sentences, where the notebook takes a few.
+
+    python -m benchmarks.right_tool    # about six minutes on 2 quiet cores
+
+It runs the notebook's own cells, those tagged "right tool": three prompts and three settings of TF-IDF are
+tried on the validation sentences, and the best of each meets the test sentences once, beside the answers of
+BERT that `benchmarks.compression` recorded. Writes data/receipts/right_tool.json.
+"""
+
+import torch
+from transformers import AutoTokenizer
+
+from benchmarks import COUNTRY, RECEIPTS, TODAY, begin, save
+from helpers import assets
+from tools import notebooks
+
+RECEIPT = RECEIPTS / "right_tool.json"
+SETTINGS = {"COUNTRY": COUNTRY, "validation_rows": 400, "test_rows": 2_000}
+
+
+def main() -> None:
+    notebook = notebooks.read(notebooks.course()["what_a_token_costs"])
+    folder = assets.fetch_model()
+    names = notebooks.parameters(notebook) | SETTINGS
+    names |= {"bert_folder": folder, "reader": AutoTokenizer.from_pretrained(folder)}
+    torch.manual_seed(names["seed"])
+    for cell in notebooks.tagged(notebook, "right tool"):
+        exec(cell.source.partition("\nmeter = ")[0], names)  # of the first one, the imports
+    run, runs = {"date": TODAY, "threads": torch.get_num_threads()}, []
+    for name, right in names["correct"].items():
+        answers = "".join(str(int(each)) for each in right)
+        runs.append({"name": name, "cost": names["costs"][name], "test_right": answers} | run)
+    tries = {name: float(share) for name, share in names["right"].items()}
+    details = {"runs": runs, "prompts_on_validation": tries}
+    what = f"who tells praise from complaint, on {SETTINGS['test_rows']:,} test sentences"
+    files = ["reviews/validation.csv", "reviews/test.csv", "receipts/compression.json"]
+    save(RECEIPT, "benchmarks.right_tool", what, files=files, settings=SETTINGS, details=details)
+
+
+if __name__ == "__main__":
+    begin()
+    main()
