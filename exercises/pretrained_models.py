@@ -9,7 +9,7 @@ from .base import check, sorted_out
 NOT_SHOWN = {
     "B": "B: they found a neighbor of the same kind more than twice as often as chance, like counting words.",
     "C": "C: with 600 labels counting words is still several points behind.",
-    "D": "D: about six in ten agree, where a coin gives five. Alike in topic isn't alike in opinion.",
+    "D": "D: about two in three agree, where a coin gives one in two. Alike in topic isn't alike in opinion.",
 }
 SHOWN = {
     "A": "one more: no label was used when the neighbors were found.",
@@ -39,7 +39,7 @@ def nearest_mean(answer: Callable) -> str:
             return message
     if not (got == best).all():
         return f"{np.mean(got == best):.0%} of the new vectors get the class whose mean is most like them."
-    return "Right: no training at all, and all there is to it is two means."
+    return "Right: nothing was optimized; all there is to it is a mean for each class."
 
 
 @check("a function of (scores, similarity, count, weight) that returns row numbers")

@@ -10,7 +10,7 @@ from .base import Finding, check, near
 @check("a function of (energy_kwh, intensity, making_kg, reserved_h, life_h, share, answers)")
 def sci(answer: Callable) -> Finding:
     """Judge the software carbon intensity, in grams for one answer, on three made-up machines."""
-    for machine in ((2.0, 400.0, 200.0, 30.0, 8_000.0, 0.25, 5_000), (0.3, 50, 1_500, 10, 40_000, 1, 700)):
+    for machine in ((2.0, 400.0, 200.0, 30.0, 8_000.0, 0.25, 5_000), (0.3, 50, 1_500, 10, 40_000, 0.5, 700)):
         kwh, intensity, making_kg, reserved_h, life_h, share, answers = machine
         power, whole, part = kwh * intensity, 1_000 * making_kg, reserved_h / life_h * share
         right, got = (power + whole * part) / answers, answer(*machine)

@@ -28,7 +28,7 @@ OUTSIDE = re.compile(rf"\d (?:[kMGT]Wh|kg|t|tonnes|[mbtr]+illion)\b|(?<![\w-])(?
 NOISE = r"```.*?```|`[^`\n]*`|\$[^$\n]+\$|\]\([^)]*\)|\{[^{}\n]*\}|(?:\*\*|## )References.*|(?<=et al)\."
 MODELS = ("Llama", "OLMo", "Olmo", "PaLM", "Exercise", "wav2vec")  # the number after it is part of the name
 NUMBERED = "|".join(rf"(?<={name} )\d+(?:\.\d+)?" for name in MODELS)
-OURS = r"(?:22\.7|3\.7) million weights|3\.6 million|7 billion|above [\d,]+ [kMG]Wh"
+OURS = r"(?:22\.7|3\.7) million weights|3\.6 million|(?<!\d)7 billion|above [\d,]+ [kMG]Wh"
 TEXTS = ("notebooks/*.ipynb", "extras/*/*.ipynb", "teaching/*.md", "README.md")
 TEXTS += ("exercises/*.py", "exercises/*/*.json", "exercises/*/*.md")
 TEXTS = sorted(path for pattern in TEXTS for path in ROOT.glob(pattern))

@@ -115,7 +115,7 @@ def main():
                     left.kill()
             subprocess.run(["bash", "-c", f"for user in {' '.join(SEATS)}; do userdel $user; done"])
     judge(seats)
-    found = "each ran all of it, and the meters' sums of own and others' work hold"
+    found = "all run it, and own and others' work add up; as it should be"
     write({HUB: f"| {HUB} | hub | welcome | {found} | {when()} |"})
 
 

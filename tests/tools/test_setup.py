@@ -106,9 +106,9 @@ def test_the_extra_s_pins_are_complete_and_those_it_shares_are_the_course_s():
 def test_what_is_imported_is_declared():
     """A package that only another one happens to bring is gone one day."""
     owners = packages_distributions()
-    brought = {"pynvml", "IPython"}  # part of what codecarbon reads GPUs with, and of what ipykernel is
+    brought = {"pynvml"}  # part of what codecarbon reads GPUs with
     optional = {"dask", "distributed", "xllamacpp"}  # of the extras `cluster` and `llama`
-    own = {*HOUSES} | sys.stdlib_module_names
+    own = {*HOUSES, "IPython"} | sys.stdlib_module_names  # a notebook's kernel is IPython
     files = [path for house in HOUSES for path in (ROOT / house).rglob("*.py")]
     for path in [*files, *notebooks.course().values()]:
         allowed = own | brought | optional if path in files else own
