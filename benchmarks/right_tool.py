@@ -31,8 +31,7 @@ def main() -> None:
         answers = "".join(str(int(each)) for each in right)
         runs.append({"name": name, "cost": names["costs"][name], "test_right": answers} | run)
     tries = {name: float(share) for name, share in names["right"].items()}
-    details = {"runs": runs, "prompts_on_validation": tries}
-    what = f"who tells praise from complaint, on {SETTINGS['test_rows']:,} test sentences"
+    details, what = {"runs": runs, "prompts_on_validation": tries}, "who tells praise from complaint"
     files = ["reviews/validation.csv", "reviews/test.csv", "receipts/compression.json"]
     save(RECEIPT, "benchmarks.right_tool", what, files=files, settings=SETTINGS, details=details)
 

@@ -33,7 +33,6 @@ def nearest_mean(answer: Callable) -> str:
     for slip, message in (
         ((new @ means.T).argmax(axis=1), "a class of long vectors wins all: bring the means to length 1."),
         (((new[:, None] - means) ** 2).sum(axis=2).argmin(axis=1), "compare directions, not distances."),
-        ((new @ unit.T).argmin(axis=1), "that is the class that is least like it."),
     ):
         if (got == slip).all():
             return message
@@ -59,9 +58,9 @@ def varied(answer: Callable) -> str:
             worth = weight * scores - (1 - weight) * like
             worth[chosen[:place]] = -np.inf
             if worth[row] < worth.max() - 1e-9:
-                mine, best = f"{row}, worth {worth[row]:.3f}", f"{worth.argmax()} is worth {worth.max():.3f}"
                 rule = "weight x score - (1 - weight) x the likeness to the most similar of those chosen"
-                return f"with weight {weight} your number {place + 1} is row {mine}; row {best}: {rule}."
+                better = f"row {worth.argmax()} is worth {worth.max():.3f}, row {row} {worth[row]:.3f}"
+                return f"with weight {weight}, for number {place + 1}, {better}: {rule}."
     return "Right: with weight 1 it is the plain search; below it, each new one has to add something."
 
 

@@ -25,9 +25,7 @@ def sci(answer: Callable) -> Finding:
             "only reserved_h / life_h of the making is yours, and `share` of that.": (power + whole)
             / answers,
             "the share of the machine is missing.": (power + whole * part / share) / answers,
-            "that is upside down: reserved_h / life_h, so that a longer life makes less.": (
-                (power + whole * life_h / reserved_h * share) / answers
-            ),
+            "upside down: reserved_h / life_h.": (power + whole * life_h / reserved_h * share) / answers,
             f"for {machine} you give {got:.4g} g, expected {right:.4g} g.": ...,
         }
         if not near(got, right):
@@ -99,6 +97,5 @@ def swings(answer: Callable) -> str:
             return "that is the order upside down: the one that moves the total most comes first."
         if swing != sorted(swing, reverse=True):
             moved = ", ".join(f"{each} by {far:.3g}" for each, far in zip(got, swing, strict=True))
-            why = "the others at their likely value, and the distance without its sign"
-            return f"for the total {name} you return {got}, and they move it: {moved} ({why})."
+            return f"for the total {name} you return {got}; with the others at *likely*, that moves: {moved}."
     return "Right: one at a time, and as a distance. What two inputs do together, this doesn't show."

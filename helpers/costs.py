@@ -1,7 +1,6 @@
 """What a model costs: a footprint from published inputs, labels, when it pays off, and when to run it.
 
 Arithmetic only: a result is as good as the weakest number put in, and an energy that comes out is *modelled*.
-A whole project's bill, with ranges, is written in “The whole bill”.
 """
 
 import csv

@@ -140,6 +140,14 @@ def test_what_says_that_the_figure_shows_something_stands_below_a_figure(noteboo
     assert missing == []
 
 
+@and_the_extra
+def test_each_figure_can_be_read_aloud(notebook):
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    figures = [output for output in outputs if "image/png" in output.get("data", {})]
+    alts = [figure.metadata.get("image/png", {}).get("alt", "") for figure in figures]
+    assert [alt for alt in alts if not 60 <= len(alt) <= 250] == []
+
+
 def test_enough_cells_are_compared_when_they_run_again():
     """Those tagged are, and one without an output compares next to nothing."""
     tagged = [cell for path in PATHS for cell in notebooks.tagged(notebooks.read(path), "nbval-check-output")]
