@@ -2,9 +2,7 @@
 
     python -m benchmarks.right_tool    # about six minutes on 2 quiet cores
 
-It runs the notebook's own cells, those tagged "right tool": three prompts and three settings of TF-IDF are
-tried on the validation sentences, and the best of each meets the test sentences once, beside the answers of
-BERT that `benchmarks.compression` recorded. Writes data/receipts/right_tool.json.
+It runs the notebook's cells that are tagged "right tool"; BERT's answers are `benchmarks.compression`'s.
 """
 
 import torch

@@ -31,25 +31,14 @@ def check(
 ) -> Callable[[Callable[[Any], Finding]], Callable[[Any], Verdict]]:
     """Turn a function that judges an answer into a check that never raises.
 
-    The function returns what to say: either a message, or the value that the answer comes to, with a table of
-    messages. In a table, first comes what a right answer shows, then the slips that are known, each with
-    the value that it leads to (a set, if to one of several), and last a hint, with the value ``...``: any
-    other. The value may be a number, or a sequence or array of numbers. A message that isn't ``"Right:
-    ..."`` says what is amiss.
+    The function returns a message, or the value that the answer comes to, a number or an array of them, with
+    a table of messages: first what a right answer shows, then the slips that are known, each with the value
+    that it leads to (a set, if to one of several), and last a hint for any other, with the value ``...``.
 
-    Parameters
-    ----------
-    expected : str
-        What the answer should be, as a noun phrase: ``"a number, the loss in nats"``. If it starts with
-        ``"a function"``, nothing but a function will do, and else no function will.
-    tolerance : float
-        How far from a value in the table, relative to it, still counts as that value.
-
-    Returns
-    -------
-    callable
-        A decorator. The check that it makes says "Not answered yet" to ``...`` and ``None``, and "Not yet"
-        also to an answer that is of the other kind, or makes the function raise.
+    `expected` is what the answer should be, as a noun phrase: ``"a number, the loss in nats"``. If it starts
+    with ``"a function"``, nothing but a function will do, and else no function will. `tolerance` is how far
+    from a value in the table, relative to it, still counts as that value. The check says "Not answered yet"
+    to ``...`` and ``None``, and "Not yet" also to an answer of the other kind, or one that makes it raise.
 
     Examples
     --------

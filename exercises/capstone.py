@@ -23,10 +23,8 @@ CAUGHT = {
     "C": "one more: can two people's runs take the same time to the nanosecond?",
 }
 NOT_CAUGHT = {
-    "D": "D goes through: what is in the test split doesn't show in a receipt: the model is simply very "
-    "good.",
-    "E": "E goes through: the judge asks for the same sentences again and again, and sees answers, not how "
-    "they were found.",
+    "D": "D goes through: what was trained on doesn't show in a receipt; the model is simply very good.",
+    "E": "E goes through: the judge sees answers to the same sentences, not how they were found.",
     "F": "F goes through: samples that all agree are what an honest receipt looks like.",
 }
 

@@ -65,6 +65,33 @@ def calibrate(answer: Callable) -> str:
     return f"Right: {found}, where 95 % are promised; they are no wider than they have to be."
 
 
+@check("a function of (times_s, watts, begin, end) that returns watt-hours, or None if they are unknown")
+def plug(answer: Callable) -> Finding:
+    """Judge a block's energy by a plug's readings, which have a gap, and an end."""
+    times = np.arange(0.0, 300.0, 10.0)
+    watts, heard = 40 + 15 * np.sin(times / 25), (times <= 120) | (times >= 180)
+    if answer(times, watts, 200.0, 320.0) is not None:
+        return "a block that ends after the file has an unknown energy: return None, not a number."
+    if answer(times[heard], watts[heard], 100.0, 200.0) is not None:
+        return "for 60 s of a block there is no reading, so its energy is unknown: return None."
+    if answer(times[heard], watts[heard], 33.0, 87.0) is None:
+        return "this block has all of its readings; the gap comes after it."
+    inside, got = (times > 33) & (times < 87), answer(times, watts, 33.0, 87.0)
+    grid = np.array([33, *times[inside], 87])
+    joules, within = (
+        np.trapezoid(np.interp(grid, times, watts), grid),
+        np.trapezoid(watts[inside], times[inside]),
+    )
+    return got, {
+        "Right: lines between the readings and to both ends, and no number where there is none.": joules
+        / 3_600,
+        "that is in joules; a watt-hour is 3,600 of them.": joules,
+        "from the block's ends to the next readings something is missing.": within / 3_600,
+        "join the readings by lines; their mean isn't that.": watts[inside].mean() * 54 / 3_600,
+        f"between 33 and 87 s it is {joules / 3_600:.4g} Wh; you give {got:.4g}.": ...,
+    }
+
+
 @check("a set of letters, such as {'A', 'B'}")
 def claims(answer: Iterable[str]) -> str:
     """Judge which claims could be defended without a counter."""

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from .base import check, sorted_out
+from .base import Finding, check, sorted_out
 
 NOT_SHOWN = {
     "B": "B: they found a neighbor of the same kind more than twice as often as chance, like counting words.",
@@ -18,7 +18,7 @@ SHOWN = {
 
 
 @check("a function of (vectors, labels, new) that returns one label for each new vector")
-def nearest_mean(answer: Callable) -> str:
+def nearest_mean(answer: Callable) -> Finding:
     """Judge a classifier that has no weights: the class whose mean vector is most like the new one."""
     draw, truth = np.random.default_rng(0), np.arange(60) % 3
     labels = draw.permutation(np.repeat([0, 1, 2], (40, 10, 25)))
@@ -27,18 +27,14 @@ def nearest_mean(answer: Callable) -> str:
     new *= draw.uniform(0.2, 5, (60, 1))
     means = np.stack([vectors[labels == each].mean(axis=0) for each in (0, 1, 2)])
     unit = means / np.linalg.norm(means, axis=1, keepdims=True)
-    got, best = np.asarray(answer(vectors.copy(), labels.copy(), new.copy())), (new @ unit.T).argmax(axis=1)
-    if got.shape != (60,):
-        return f"for 60 new vectors you return the shape {got.shape}. Return 60 labels."
-    for slip, message in (
-        ((new @ means.T).argmax(axis=1), "a class of long vectors wins all: bring the means to length 1."),
-        (((new[:, None] - means) ** 2).sum(axis=2).argmin(axis=1), "compare directions, not distances."),
-    ):
-        if (got == slip).all():
-            return message
-    if not (got == best).all():
-        return f"{np.mean(got == best):.0%} of the new vectors get the class whose mean is most like them."
-    return "Right: nothing was optimized; all there is to it is a mean for each class."
+    return answer(vectors.copy(), labels.copy(), new.copy()), {
+        "Right: nothing was optimized; all there is to it is a mean for each class.": (new @ unit.T).argmax(
+            1
+        ),
+        "a class of long vectors wins all: bring the means to length 1.": (new @ means.T).argmax(1),
+        "compare directions, not distances.": ((new[:, None] - means) ** 2).sum(axis=2).argmin(1),
+        "give each of the 60 new vectors the label of the class whose mean is most like it.": ...,
+    }
 
 
 @check("a function of (scores, similarity, count, weight) that returns row numbers")

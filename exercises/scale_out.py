@@ -65,18 +65,3 @@ def hours(answer: Callable) -> Finding:
         "that is the cleanest hour alone; the job takes three.": 90,
         f"for {intensities} and 3 hours you give {got:.4g}, expected 120.": ...,
     }
-
-
-@check("a whole number of processes", 0.01)
-def shares(answer: int) -> Finding:
-    """Judge how many processes hold a model of 7 billion weights between them."""
-    return answer, {
-        "Right: 16 bytes x 7 billion are 112 GB, in shares of at most 18 GB: 6.2, so seven.": 7,
-        "that leaves nothing for the activations: 6 of the 24 GB are theirs.": 5,
-        "112 / 18 is a little more than 6, and six processes hold 108 GB. Round up.": {6, 112 / 18},
-        "that is the weights alone. Gradients and the optimizer's two states come on top.": 2,
-        "that is weights and gradients, or both in half precision; AdamW keeps two more numbers a weight.": 4,
-        "weights and gradients are 56 GB; AdamW's two states are another 56.": 3,
-        "6 GB are for the activations; the other 18 are yours.": 19,
-        "16 bytes a weight, in all; then divide by what is free.": ...,
-    }

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+import numpy as np
+
 from .base import Finding, check, near
 
 
@@ -28,8 +30,7 @@ def tokens(answer: Callable) -> Finding:
 def lora(answer: int) -> Finding:
     """Judge the number of weights in LoRA's products."""
     return answer, {
-        "Right: 73,728, a third of a percent of the model. The trained head, with its pooler, is twice as "
-        "large.": 6 * 2 * 2 * 384 * 8,
+        "Right: 73,728, a third of a percent of the model. Its trained head is larger.": 6 * 2 * 2 * 384 * 8,
         "half of them: a layer has two products, and each of those has two matrices.": 6 * 2 * 384 * 8,
         "that is one layer. The model has six.": 2 * 2 * 384 * 8,
         "that is the size of the whole matrices that stay frozen beside them.": 6 * 2 * 384 * 384,
@@ -39,16 +40,26 @@ def lora(answer: int) -> Finding:
     }
 
 
-@check("a whole number of epochs")
-def halving(answer: int) -> Finding:
-    """Judge the epochs of successive halving whose survivors go on from where they were."""
-    return answer, {
-        "Right: 8 + 4 + 4 + 4. Training all eight to the end takes 64, so two thirds of the budget are free "
-        "for other settings.": 20,
-        "that is all eight trained to the end.": 64,
-        "that starts every survivor anew in each round; here it goes on from where it was.": 32,
-        "that counts one epoch for each survivor of each round; later rounds are longer.": 15,
-        "from 1 to 2 epochs, from 2 to 4, from 4 to 8: is the last round in your sum?": 16,
-        "the eight take 8 epochs at the start; add the three rounds after it to that.": 12,
-        "add up the rounds: how many go on, times how many epochs more.": ...,
-    }
+@check("a function of (lengths, batch_size, seed) that returns batches, lists of row numbers")
+def buckets(answer: Callable) -> str:
+    """Judge length bucketing: all rows once, little padding, and chance where it does no harm."""
+    lengths, epochs = np.random.default_rng(0).integers(4, 60, 100).tolist(), []
+    for seed in range(4):
+        batches = [[int(row) for row in batch] for batch in answer(list(lengths), 8, seed)]
+        if sorted(row for batch in batches for row in batch) != list(range(100)):
+            return "each of the 100 rows belongs into one batch, and only into one."
+        if (sizes := sorted(map(len, batches))) != [4] + 12 * [8]:
+            return f"100 rows make 12 batches of 8 and one of 4; yours have {sizes}."
+        widths = [max(lengths[row] for row in batch) for batch in batches]
+        if (spent := sum(len(batches[place]) * width for place, width in enumerate(widths))) > 1.1 * sum(
+            lengths
+        ):
+            return f"your batches compute {spent:,} tokens for {sum(lengths):,} that were written."
+        if widths in (sorted(widths), sorted(widths, reverse=True)):
+            return "little padding, but an epoch goes through the lengths in order: shuffle the batches."
+        epochs.append(sorted(map(sorted, batches)))
+    if epochs[0] in epochs[1:]:
+        return (
+            "another seed gives the same batches, at most in another order: let chance decide among equals."
+        )
+    return "Right: little padding, and enough chance. Transformers' Trainer has it, too: “group_by_length”."

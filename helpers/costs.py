@@ -1,7 +1,4 @@
-"""What a model costs: a footprint from published inputs, labels, when it pays off, and when to run it.
-
-Arithmetic only: a result is as good as the weakest number put in, and an energy that comes out is *modelled*.
-"""
+"""Arithmetic on costs: a training's modelled footprint, labels, when it pays off, and when to run it."""
 
 import csv
 import itertools

@@ -107,8 +107,6 @@ def test_each_slip_has_a_value_of_its_own(topic, name):
 def test_a_slip_is_called_by_its_name():
     for topic, name, answer, says in (
         ("scale_out", "hours", "lambda *_: (120 + 260 + 90) / 3", "the cleanest stretch without a pause"),
-        ("train_with_less", "halving", "8 + 4 + 4", "is the last round in your sum?"),
-        ("train_with_less", "halving", "4 + 4 + 4", "the eight take 8 epochs at the start"),
         ("capstone", "job", "lambda *_: 0.9", "right for 20,000 predictions, but not for none."),
         ("measure_energy", "cpu_model", "lambda *_: 0.425", "but not for 20 W at no load."),
     ):
