@@ -18,12 +18,11 @@ SETTINGS = {"COUNTRY": COUNTRY, "validation_rows": 400, "test_rows": 2_000}
 
 def main() -> None:
     notebook = notebooks.read(notebooks.course()["what_a_token_costs"])
-    folder = assets.fetch_model()
-    names = notebooks.parameters(notebook) | SETTINGS
-    names |= {"bert_folder": folder, "reader": AutoTokenizer.from_pretrained(folder)}
-    torch.manual_seed(names["seed"])
-    for cell in notebooks.tagged(notebook, "right tool"):
-        exec(cell.source.partition("\nmeter = ")[0], names)  # of the first one, the imports
+    names = notebooks.parameters(notebook) | SETTINGS | {"bert_folder": assets.fetch_model()}
+    names["reader"] = AutoTokenizer.from_pretrained(names["bert_folder"])
+    for cell in notebooks.tagged(notebook, "right tool"):  # the first starts a meter
+        exec(cell.source, names)
+    names["meter"].stop()
     run, runs = {"date": TODAY, "threads": torch.get_num_threads()}, []
     for name, right in names["correct"].items():
         answers = "".join(str(int(each)) for each in right)

@@ -35,10 +35,9 @@ def check(
     a table of messages: first what a right answer shows, then the slips that are known, each with the value
     that it leads to (a set, if to one of several), and last a hint for any other, with the value ``...``.
 
-    `expected` is what the answer should be, as a noun phrase: ``"a number, the loss in nats"``. If it starts
-    with ``"a function"``, nothing but a function will do, and else no function will. `tolerance` is how far
-    from a value in the table, relative to it, still counts as that value. The check says "Not answered yet"
-    to ``...`` and ``None``, and "Not yet" also to an answer of the other kind, or one that makes it raise.
+    `expected` names the answer: ``"a number, the loss in nats"``. With ``"a function"`` at its start, nothing
+    but a function will do, and else no function will. `tolerance`, relative to a value in the table, still
+    counts as it. To ``...`` and ``None`` the check says "Not answered yet", to what makes it raise "Not yet".
 
     Examples
     --------

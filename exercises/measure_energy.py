@@ -78,17 +78,14 @@ def plug(answer: Callable) -> Finding:
         return "this block has all of its readings; the gap comes after it."
     inside, got = (times > 33) & (times < 87), answer(times, watts, 33.0, 87.0)
     grid = np.array([33, *times[inside], 87])
-    joules, within = (
-        np.trapezoid(np.interp(grid, times, watts), grid),
-        np.trapezoid(watts[inside], times[inside]),
-    )
+    wh = np.trapezoid(np.interp(grid, times, watts), grid) / 3_600
+    within = np.trapezoid(watts[inside], times[inside]) / 3_600
     return got, {
-        "Right: lines between the readings and to both ends, and no number where there is none.": joules
-        / 3_600,
-        "that is in joules; a watt-hour is 3,600 of them.": joules,
-        "from the block's ends to the next readings something is missing.": within / 3_600,
+        "Right: lines between the readings and to both ends, and no number where there is none.": wh,
+        "that is in joules; a watt-hour is 3,600 of them.": 3_600 * wh,
+        "from the block's ends to the next readings something is missing.": within,
         "join the readings by lines; their mean isn't that.": watts[inside].mean() * 54 / 3_600,
-        f"between 33 and 87 s it is {joules / 3_600:.4g} Wh; you give {got:.4g}.": ...,
+        f"between 33 and 87 s it is {wh:.4g} Wh; you give {got:.4g}.": ...,
     }
 
 

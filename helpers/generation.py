@@ -192,7 +192,7 @@ def llama_cpp() -> Callable[[str, int], str] | None:
         return None
     options = xllamacpp.CommonParams()
     options.model.path = str(assets.fetch_model(assets.WRITER) / assets.WRITER.gguf)
-    options.n_ctx, options.n_batch, options.n_ubatch, options.n_parallel = 256, 64, 64, 1  # small buffers
+    options.n_ctx, options.n_batch, options.n_ubatch, options.n_parallel = 512, 64, 64, 1  # small buffers
     options.warmup, options.verbosity = False, -1
     options.cpuparams.n_threads = options.cpuparams_batch.n_threads = torch.get_num_threads()
     server = xllamacpp.Server(options)

@@ -112,12 +112,16 @@ def printed(notebook: nbformat.NotebookNode) -> str:
 
 
 def tidy(notebook: nbformat.NotebookNode) -> None:
-    """Remove, in place, what differs between runs and teaches nothing; give figures their caption as alt."""
+    """Remove, in place, what differs from one run or one machine to the next and teaches nothing."""
     notebook.metadata = nbformat.from_dict({"kernelspec": KERNEL, "language_info": LANGUAGE})
     for cell in notebook.cells:
         empty = ["tags"] if not cell.metadata.get("tags") else []  # papermill adds them
         for key in (*RUN_METADATA, *empty):
             cell.metadata.pop(key, None)
+
+
+def describe(notebook: nbformat.NotebookNode) -> None:
+    """Give each figure, in place, a text for those who can't see it: how the caption below it begins."""
     for place, cell in enumerate(notebook.cells):
         after = [each.source for each in notebook.cells[place:] if each.cell_type == "markdown"] or [""]
         plain = re.sub(r"\[([^]]*)\]\([^)]*\)|[*`$]", r"\1", after[0].strip()).split("\n")[0]

@@ -76,6 +76,7 @@ def store(names: Sequence[str] = (), folder: Path = notebooks.NOTEBOOKS, readme:
                 return runner.INTERRUPTED
             notebook = notebooks.read(copy if copy.exists() else path)
             notebooks.tidy(notebook)
+            notebooks.describe(notebook)
             wrong = [outcome.failure] if outcome.failure else notebooks.problems(notebook)
             if wrong:
                 print(f"{path.stem}: left as it was: " + "; ".join(wrong), file=sys.stderr)
