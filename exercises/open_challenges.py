@@ -7,20 +7,6 @@ import numpy as np
 from .base import Finding, check, near
 
 
-@check("a number, the integrated gradient of the first input", 1e-3)
-def path(answer: float) -> Finding:
-    """Judge the integrated gradient of x1 in x1 x2, from (0, 0) to (3, 2)."""
-    return answer, {
-        "Right: the mean slope on the way is 1, times a way of 3. The other input gets 3 as well: the two "
-        "share F(x) - F(x') = 6 fairly. Gradient times input would give 6 to each.": 3,
-        "that is the slope at the end of the way times the input. On the way the slope is smaller.": 6,
-        "that is the slope at the end of the way alone. Take its mean, and multiply by how far x1 goes.": 2,
-        "that is the mean slope. Multiply it by how far x1 goes.": 1,
-        "that is the slope where the way begins. It grows on the way.": 0,
-        "the mean of 2 alpha, for alpha from 0 to 1, times the way of x1.": ...,
-    }
-
-
 @check("a function of (g, C) that returns the mean of the clipped rows", 1e-3)
 def clip(answer: Callable) -> Finding:
     """Judge the mean of gradients that were each clipped to a length."""

@@ -71,7 +71,10 @@ def test_the_readme_s_ratios_are_the_recorded_ones():
         assert duel.same_power and f"{duel.energy.mean:.{digits}f}" == mean
         texts += [f"{mean} times less, {low} to {high} (energy: the same)"]
     teachers = [run for run in found["runs"] if run["name"] == "teacher"]
-    texts += [f"{right(found['cascade']['seeds']):.1%} right instead of {right(teachers):.1%} |"]
+    told = notebooks.course()["compress_the_model"].read_text(encoding="utf-8")
+    lost, interval = re.search(r"([\d.]+) points lost \((\S+ to \S+)\)", told).groups()
+    loss = f"{lost} points lost ({interval.replace('-', '−')}; one"
+    texts += [f"{right(found['cascade']['seeds']):.1%} right instead of {right(teachers):.1%}: {loss}"]
     assert [text for text in texts if text.replace("%", " %") not in README] == []
 
 
