@@ -37,6 +37,8 @@ while read -r -d ';' environment; do
         [ ! -e "$group/memory.swap.max" ] || echo 0 >"$group/memory.swap.max" ;;
     "one core")
         taskset -pc "$(taskset -pc $$ | grep -oE '[0-9]+' | sed -n 2p)" $$ ;;
+    "two runs at once") # each with its share of the cores
+        export OMP_NUM_THREADS=$((($(nproc) + 1) / 2)) ;;
     "a full disk")
         for output in $outputs; do mount -t tmpfs -o size=100k none "$work/$output"; done ;;
     "no MLPerf LoadGen, as on Python 3.14")
