@@ -13,11 +13,12 @@ import nbformat
 from tools import notebooks, store
 from tools.notebooks import ADDRESS, ROOT, SETUP, TAG
 
-TEXTS = (
-    *("*.md", ".github/*/*.yml", "data/*.md", "docs/*.md", "extras/*/*.md", "teaching/*.md"),
-    *("cluster/*.md", "cluster/*.ipynb", "extras/*/*.ipynb", "notebooks/*.md", "notebooks/*.ipynb"),
-)
+TEXTS = ("*.md", ".github/*/*.yml", "[a-z]*/*.md", "[a-z]*/*.ipynb", "extras/*/*.md", "extras/*/*.ipynb")
 NAME = r"[\w.-]+"
+GLOSSARY = (
+    "# Glossary\n\nThe words that each notebook explains, written from there by `python -m tools links`.\n\n"
+)
+WORDS = re.compile(r"\*([^*]+)\*(?:, \*([^*]+)\*)?: ([^*]+)[.;](?= |$)")  # *a word*, *another*: its meaning.
 
 
 def update(root: Path = ROOT, write: bool = True) -> list[str]:
@@ -33,6 +34,8 @@ def update(root: Path = ROOT, write: bool = True) -> list[str]:
         new = fresh(old, stems)
         if path == root / "README.md":
             new = store.with_table(new, folder)
+        elif path == root / "docs/glossary.md":
+            new = glossary(folder)
         elif path.parent == folder and path.suffix == ".ipynb":
             notebooks.read(path)  # or a RunError that names it
             new = _with_setup(new)
@@ -62,6 +65,17 @@ def fresh(text: str, stems: dict[str, str]) -> str:
     text = re.sub(rf"(mybinder\.org/v2/gh)/{NAME}/{NAME}/{NAME}", rf"\1/{place}/{TAG}", text)
     text = re.sub(rf"(google\.com/github)/{NAME}/{NAME}/blob/{NAME}", rf"\1/{place}/blob/{TAG}", text)
     return re.sub(r"\b\d\d_(\w+)(?=\.ipynb)", lambda match: stems.get(match[1], match[0]), text)
+
+
+def glossary(folder: Path) -> str:
+    """Give the page of the words that the notebooks explain at their end, each with its notebook."""
+    lines = []
+    for path in notebooks.course(folder).values():
+        first, *_, last = (cell.source for cell in notebooks.read(path).cells)
+        place = f"[{first.splitlines()[0][2:]}](../notebooks/{path.name})"
+        for *terms, meaning in WORDS.findall(last.partition("Words for the glossary")[2].split("\n")[0]):
+            lines.append(f"- **{', '.join(filter(None, terms))}**: {meaning} ({place})")
+    return GLOSSARY + "\n".join(sorted(lines, key=str.casefold)) + "\n"
 
 
 def _with_setup(text: str) -> str:

@@ -202,6 +202,19 @@ def glossary(notebook):
     return [re.sub(r" \(.*\)", "", term) for terms in found for term in terms if term]
 
 
+def test_a_term_in_bold_stands_in_the_glossary():
+    """Bold in a sentence is for a new term; what opens a line, or ends with a mark, is a kind of heading."""
+    listed = re.findall(r"^- \*\*(.+?)\*\*", (ROOT / "docs/glossary.md").read_text("utf-8"), re.MULTILINE)
+    known = {re.sub(r" \(.*", "", term).casefold() for terms in listed for term in terms.split(", ")}
+    assert len(listed) == len({*listed}) > 120
+    bold, missing = re.compile(r"(?<=[^*\s|-] )(?<!\d\. )\*\*([^*]+[^*.?:!])\*\*"), []
+    for topic, path in notebooks.course().items():
+        prose = "\n".join(c.source for c in notebooks.read(path).cells[:-1] if c.cell_type == "markdown")
+        terms = [term for term in bold.findall(prose) if not {term.casefold(), term[:-1].casefold()} & known]
+        missing += [(topic, term) for term in terms]
+    assert missing == []
+
+
 def test_a_term_is_explained_once_and_used_in_no_notebook_before():
     """Who knows Python and gradients, and no Transformers, needs no other page up to “Fine-tune a BERT”."""
     words, explained, early = "", set(), []
