@@ -38,7 +38,7 @@ AS_ROOT = $(if $(filter 0,$(shell id -u)),--allow-root)
 LAB_SETTINGS := $(VENV)/share/jupyter/lab/settings
 QUIET_LAB := {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": false}}
 
-.PHONY: help setup lab run test validate notebooks extras check clean
+.PHONY: help setup lab run learner test validate notebooks extras check clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -51,6 +51,10 @@ lab: setup ## open the course in JupyterLab
 
 run: setup ## execute every notebook; copies and a summary go to build/
 	@$(BIN)/python -m tools run $(if $(PROFILE),--profile $(PROFILE))
+
+learner: setup ## copy the notebooks without their solutions to learner/
+	@$(BIN)/python -m jupyter nbconvert --to notebook --log-level WARN --output-dir learner notebooks/*.ipynb \
+		--TagRemovePreprocessor.enabled=True --TagRemovePreprocessor.remove_cell_tags=solution
 
 check: setup ## say what of this machine is ready, and how to fix the rest
 	@$(BIN)/python -m helpers check
@@ -71,7 +75,7 @@ extras: $(EXTRA)/.venv/.ready setup ## run the optional TensorFlow notebook, in 
 	@$(EXTRA_BIN)/python $(EXTRA)/run.py
 
 clean: ## remove what the commands wrote, except .venv and the models
-	@rm -rf build .pytest_cache .ruff_cache .mypy_cache
+	@rm -rf build learner .pytest_cache .ruff_cache .mypy_cache
 	@find . -name .venv -prune -o \( -name __pycache__ -o -name .ipynb_checkpoints \) -print0 | xargs -0 rm -rf
 
 # A stamp is touched last, so a setup that was interrupted or failed is taken up again by the next command.

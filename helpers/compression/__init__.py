@@ -194,40 +194,6 @@ def trim(
     return copied
 
 
-@dataclass(frozen=True)
-class Quantized:
-    """A tensor as whole numbers: weight ≈ scale · values."""
-
-    values: torch.Tensor  # int8
-    scale: float  # how much one step is
-
-    def dequantize(self) -> torch.Tensor:
-        """The weight as the values give it back, float32: no more than half a step off."""
-        return self.scale * self.values.float()
-
-
-def quantize_tensor(weight: torch.Tensor, bits: int = 8) -> Quantized:
-    """Round a tensor to whole numbers of a few bits, the symmetric way: values = round(weight / scale).
-
-    They go from −(2^(bits−1) − 1) to 2^(bits−1) − 1, and scale is the largest |weight| over that. Other bits
-    than 2 to 8, and a weight that is empty or not finite, raise `CompressionError`.
-
-    Examples
-    --------
-    >>> import torch
-    >>> small = quantize_tensor(torch.tensor([-1.0, 0.2, 0.6]), bits=3)
-    >>> small.values.tolist(), round(small.scale, 3)
-    ([-3, 1, 2], 0.333)
-    """
-    require_range("bits", bits, 2, 8, whole=True, error=CompressionError)
-    weight = weight.detach().float()
-    if not weight.numel() or not weight.isfinite().all():
-        raise CompressionError("The weight is empty or holds inf or nan: expected finite numbers.")
-    high = 2 ** (bits - 1) - 1
-    scale = weight.abs().max().item() / high or 1.0  # all zeros: any scale will do
-    return Quantized((weight / scale).round().clamp(-high, high).to(torch.int8), scale)
-
-
 def _linears(model: BertPreTrainedModel) -> list[torch.nn.Linear]:
     return [each for each in model.base_model.encoder.layer.modules() if isinstance(each, torch.nn.Linear)]
 

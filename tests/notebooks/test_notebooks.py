@@ -202,6 +202,13 @@ def glossary(notebook):
     return [re.sub(r" \(.*\)", "", term) for terms in found for term in terms if term]
 
 
+def test_no_cell_needs_a_solution(notebook):
+    """`make learner` leaves the solutions out, and what is left has to run."""
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    other = [cell for cell in cells if cell not in notebooks.tagged(notebook, "solution")]
+    assert [cell.source for cell in other if re.search(r"(?<!\.)\bsolution\b", cell.source)] == []
+
+
 def test_a_term_in_bold_stands_in_the_glossary():
     """Bold in a sentence is for a new term; what opens a line, or ends with a mark, is a kind of heading."""
     listed = re.findall(r"^- \*\*(.+?)\*\*", (ROOT / "docs/glossary.md").read_text("utf-8"), re.MULTILINE)
