@@ -21,9 +21,12 @@ from unittest import mock
 import psutil
 
 from helpers.energy import sources
-from helpers.energy.records import Component
+from helpers.energy.records import RANGES, Component
 
 EVERY_S, EVERY_SLOW_S = 1.0, 5.0  # between samples; slow is a reading that starts a program
+# How old a reading may be, in seconds: RAPL counts every millisecond, NVML every 0.1 s or faster (Yang et al.
+# 2024). Any other part is read once a second.
+LATE_S = {"RAPL": 0.001, "energy counter": 0.1}
 PINNED = {  # what around CodeCarbon would bend its figures or make it fail
     "codecarbon.emissions_tracker.get_hierarchical_config": dict,  # files .codecarbon.config, CODECARBON_...
     "codecarbon.emissions_tracker.count_physical_cpus": sources.sockets,  # it reads `lscpu` in English alone
@@ -130,6 +133,11 @@ class Reader:
                 elif (watts := energy_wh * 3_600 / wall_s) > most_w:
                     why = f"{part.source} says {watts:,.0f} W, but {most_w:,.0f} W is the most"
                 known = replace(part, energy_wh=energy_wh)
+                if part.method == "measured":
+                    late = 2 * next((s for words, s in LATE_S.items() if words in part.source), 1.0) / wall_s
+                    low, high = RANGES["measured"]
+                    ends = {"low_wh": energy_wh * max(low - late, 0.0), "high_wh": energy_wh * (high + late)}
+                    known = replace(known, **ends)
                 found.append(Component(part.name, None, None, why) if why else known)
             if not self._gpus and _uses_gpu():
                 found.append(Component("GPU", None, None, "one is used here, and no counter of it is found"))
@@ -148,7 +156,7 @@ class Reader:
                 yield Component("RAM", None, "assumed", f"constant {watts:.0f} W", watts), math.inf, False
             elif isinstance(hardware, kinds.GPU):
                 for device in self._gpus:
-                    counter = f"energy counter of {device._gpu_name}"
+                    counter = f"energy counter of {device._gpu_name}, for its board"
                     sampled = f"power of {device._gpu_name}, read once a second"
                     source = sampled if device._use_power_fallback else counter
                     most_w = sources.most_watts([device._power_limit or 0.0])
@@ -163,7 +171,7 @@ class Reader:
                     source = f"constant {watts * 0.5:.0f} W{sources.rapl_hint()}"
                     yield Component("CPU", None, "assumed", source, watts * 0.5), math.inf, False
                 else:
-                    source = "RAPL counter" if mode == "intel_rapl" else mode
+                    source = "RAPL counter, for the processor's package" if mode == "intel_rapl" else mode
                     files = getattr(hardware._intel_interface, "_rapl_files", [])  # one for each socket
                     most_w = sum(sources.most_watts(sources.rapl_limits(file.path)) for file in files)
                     lost = any(file.sample_skipped for file in files)

@@ -104,14 +104,22 @@ def test_each_counter_is_read_and_a_total_is_called_after_its_weakest_part(rapl,
         time.sleep(0.4)
         with energy.measure("later", country="USA") as later:
             time.sleep(1.0)
-    draws = {"CPU": (CPU_W, 0.2, "RAPL counter")}
-    draws |= {f"GPU {n}": (GPU_W * (n + 1), 0.1, f"energy counter of Made-up {n}") for n in range(GPUS)}
+    draws = {"CPU": (CPU_W, 0.2, "RAPL counter, for the processor's package")}
+    draws |= {
+        f"GPU {n}": (GPU_W * (n + 1), 0.1, f"energy counter of Made-up {n}, for its board")
+        for n in range(GPUS)
+    }
     for result in (meter.result, later.result):
         found = parts(result)
         assert [*found] == [*draws, "RAM"] and result.method == found["RAM"].method == "assumed"
         for name, (watts, tolerance, source) in draws.items():
             assert (found[name].method, found[name].source) == ("measured", source)
             assert found[name].energy_wh * 3_600 / result.wall_s == pytest.approx(watts, rel=tolerance)
+            late = (
+                2 * (0.001 if name == "CPU" else 0.1) / result.wall_s
+            )  # of what may be missing, or too much
+            ends = (found[name].energy_wh * (0.95 - late), found[name].energy_wh * (1.05 + late))
+            assert found[name].range_wh() == pytest.approx(ends)
     assert found["CPU"].basis_w is None and "on GPU" not in str(meter.result)
     assert meter.result.rescaled(cpu=2.0).energy_wh == meter.result.energy_wh, "a counter is no guess"
 
@@ -254,3 +262,4 @@ def test_a_gpu_without_a_counter_is_read_once_a_second(nvml):
     part = parts(meter.result)["GPU 0"]
     assert part.method == "measured" and "read once a second" in part.source
     assert part.energy_wh * 3_600 / meter.result.wall_s == pytest.approx(GPU_W, rel=0.2)
+    assert part.low_wh == 0, "in a second, a reading of that second may be all there is"
