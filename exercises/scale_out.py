@@ -36,7 +36,7 @@ def machines(answer: Callable) -> Finding:
     got, want = [float(answer(n, p)) for n, p in cases], [n * (1 - p) + p for n, p in cases]
     time = [1 - p + p / n for n, p in cases]
     return got, {
-        "Right: n (1 - p) + p, for n > 1 that is 1 only for p = 1: every machine that waits is paid for.": want,
+        "Right: n (1 - p) + p, above 1 unless n or p is 1: every machine that waits is paid for.": want,
         "that is the speed-up. Energy is machines times time: divide the machines by it.": 1 / np.array(time),
         "that is the time. Each of n machines runs that long.": time,
         "that is n alone, as if more machines saved no time.": [n for n, _ in cases],
