@@ -43,8 +43,8 @@ def temperature_gradient(answer: Callable) -> Finding:
                 break
     cold = (torch.softmax(z, 1) - F.one_hot(y, classes)) / batch
     return got, {
-        "Right: (softmax(z / T) - one-hot) / (T B). A high temperature also shrinks the gradient: 1 / T is one "
-        "of the two factors that distillation's T squared makes up for.": gradient,
+        "Right: (softmax(z / T) - one-hot) / (T B). A high temperature also shrinks the gradient: 1 / T is "
+        "one of the two factors that distillation's T squared makes up for.": gradient,
         "the chain rule has one more factor: z / temperature grows by 1 / temperature when z grows "
         "by 1. Divide by the temperature once more.": gradient * temperature,
         "you multiply by the temperature; the chain rule divides.": gradient * temperature**2,
