@@ -36,6 +36,7 @@ HEAD = "| environment | run | notebooks | result | when, and on what |\n|---|---
 ROOM = ROOT / "tests" / "environments" / "room.sh"  # has the lines that make each environment
 NO_NETWORK, TWICE, LETTERS = "no network", "two runs at once", "a path with spaces, é and 水"
 HUB = "a JupyterHub, three people at once"  # hub.py tries it
+COLAB = "Colab's versions, with a stand-in for google.colab"  # colab.py does
 # What may be in a home folder afterward: matplotlib's list of fonts, and a profile of IPython's.
 KNOWN_AT_HOME = (".cache/matplotlib/fontlist-", ".ipython/profile_default/")
 UNTRIED = {
@@ -239,7 +240,7 @@ def write(rows: dict[str, str]) -> None:
     text, _, stored = TABLE.read_text(encoding="utf-8").partition(HEAD)
     known = {line.split(" |")[0].removeprefix("| "): line for line in stored.splitlines()} | rows
     known |= {name: f"| {name} |  |  | not tried: {reason} |  |" for name, reason in UNTRIED.items()}
-    order = [*(each for run in RUNS.values() for each in run.environments), HUB, *UNTRIED]
+    order = [*(each for run in RUNS.values() for each in run.environments), HUB, COLAB, *UNTRIED]
     lines = [known.get(each, f"| {each} |  |  | not tried yet |  |") for each in order]
     TABLE.write_text(text + HEAD + "\n".join(lines) + "\n", encoding="utf-8")
 

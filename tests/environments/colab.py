@@ -15,6 +15,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.environments.__main__ import COLAB, when, write
 from tools import notebooks, runner
 from tools.notebooks import ADDRESS, ROOT, TAG
 
@@ -85,19 +86,23 @@ def execute(path: Path, folder: Path, parameters: dict[str, object] | None) -> r
 
 def main(folder: Path, names: list[str]) -> int:
     """Print a line for each notebook, and what was installed; return 1 if anything is not as it should be."""
-    python, profile, results = make(folder), runner.profile_parameters("quick"), set()
+    python, profile, results = make(folder), runner.profile_parameters("quick"), []
     surround(folder)
     before = versions(python)
     for topic, path in notebooks.course(names=names).items():
         outcome = execute(path, folder, profile.get(topic))
-        results.add(outcome.result)
+        results.append(outcome.result)
         print(outcome, outcome.failure, flush=True)
         if outcome.result == "interrupted":
             break
     after = versions(python)
     print("added:", ", ".join(sorted(after - before)) or "nothing")
     print("gone:", ", ".join(sorted(before - after)) or "nothing")
-    return int(not before <= after or results != {"ok"})
+    kept = "nothing of theirs changed" if before <= after else f"gone: {', '.join(sorted(before - after))}"
+    found = f"{results.count('ok')} of {len(results)} ok; {kept}"
+    if not names:
+        write({COLAB: f"| {COLAB} | colab | all | {found} | {when()} |"})
+    return int(not before <= after or {*results} != {"ok"})
 
 
 if __name__ == "__main__":
