@@ -13,7 +13,10 @@ import nbformat
 from tools import notebooks, store
 from tools.notebooks import ADDRESS, ROOT, SETUP, TAG
 
-TEXTS = ("*.md", ".github/*/*.yml", "[a-z]*/*.md", "[a-z]*/*.ipynb", "extras/*/*.md", "extras/*/*.ipynb")
+TEXTS = (
+    *("*.md", ".github/*/*.yml", "data/*.md", "docs/*.md", "extras/*/*.md", "teaching/*.md"),
+    *("cluster/*.md", "cluster/*.ipynb", "extras/*/*.ipynb", "notebooks/*.md", "notebooks/*.ipynb"),
+)
 NAME = r"[\w.-]+"
 GLOSSARY = (
     "# Glossary\n\nThe words that each notebook explains, written from there by `python -m tools links`.\n\n"
