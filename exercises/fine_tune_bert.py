@@ -19,7 +19,7 @@ FINE_LINES = {
 def gaps(answer: Iterable[int]) -> str:
     """Judge which lines of the listing are faulty."""
     lines = {int(line) for line in answer}
-    if fine := lines - {1, 2, 10, 11, 15, 16}:
+    if fine := lines - {1, 2, 8, 10, 11, 15, 16}:
         return f"{FINE_LINES.get(min(fine), f'line {min(fine)} does what it should')}."
     if not {1, 2} <= lines:
         return "the listing would stop before its first step: what do lines 1 and 2 read?"
@@ -31,7 +31,7 @@ def gaps(answer: Iterable[int]) -> str:
         return "after validation, what do you know that you did not know before?"
     return (
         "Right: no data (1, 2), no attention mask (10, 16), an object where logits belong (11), and a "
-        "validation that computes nothing (16). After line 16 there is no test and no use either."
+        "validation that throws its answers away (16). After line 16 there is no test and no use either."
     )
 
 
