@@ -11,7 +11,7 @@ from helpers.energy.display import between, html_table, quantity, significant_di
 METHODS = ("measured", "modelled", "assumed")  # from the strongest to the weakest
 RANGES = {  # by what a figure may be too high or too low, as factors
     # GPU: NVIDIA states 5 % for Fermi and Kepler alone; Yang et al. (2024) found 5 % on others too, and more
-    # where readings leave gaps. CPU: our assumption. `tracker.LATE_S` is added at either end of a block
+    # where readings leave gaps. CPU: our assumption. How old a reading may be is added at either end
     "measured": (0.95, 1.05),
     "modelled": (0.5, 2.0),  # the maximum power is a guess, and tools differ by more than that
     "assumed": (0.0, 2.0),  # a constant knows nothing of this block

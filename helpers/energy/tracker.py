@@ -24,9 +24,8 @@ from helpers.energy import sources
 from helpers.energy.records import RANGES, Component
 
 EVERY_S, EVERY_SLOW_S = 1.0, 5.0  # between samples; slow is a reading that starts a program
-# How old a reading may be, in seconds: RAPL counts every millisecond, NVML every 0.1 s or faster (Yang et al.
-# 2024). Any other part is read once a second.
-LATE_S = {"RAPL": 0.001, "energy counter": 0.1}
+# How old a reading may be: RAPL counts every millisecond, NVML every 0.1 s or faster (Yang et al. 2024).
+RAPL_LATE_S, NVML_LATE_S, SAMPLED_LATE_S = 0.001, 0.1, 1.0
 PINNED = {  # what around CodeCarbon would bend its figures or make it fail
     "codecarbon.emissions_tracker.get_hierarchical_config": dict,  # files .codecarbon.config, CODECARBON_...
     "codecarbon.emissions_tracker.count_physical_cpus": sources.sockets,  # it reads `lscpu` in English alone
@@ -95,7 +94,7 @@ class Reader:
             self._wh[name] = getattr(self._tracker, f"_total_{name.lower()}_energy").kWh * 1_000
         for device in self._gpus:
             self._wh[f"GPU {device.gpu_index}"] += device.energy_delta.kWh * 1_000
-        for part, most_w, lost in self._parts():
+        for part, most_w, lost, _ in self._parts():
             joules = (self._wh[part.name] - before.get(part.name, 0.0)) * 3_600
             self._still_s[part.name] = still_s = 0.0 if joules else self._still_s[part.name] + seconds
             if lost or joules < 0:
@@ -123,7 +122,7 @@ class Reader:
         found: list[Component] = []
         with self._caught():
             odd = dict(reversed(self._odd[before.get("odd", 0) : after.get("odd", 0)]))  # the first of each
-            for part, most_w, _ in [] if self.failure else self._parts():
+            for part, most_w, _, late_s in [] if self.failure else self._parts():
                 energy_wh, why = after.get(part.name, 0.0) - before.get(part.name, 0.0), ""
                 if wall_s < sources.MIN_SECONDS:
                     least = f"measure {sources.MIN_SECONDS} s or more, by repeating the work"
@@ -134,8 +133,7 @@ class Reader:
                     why = f"{part.source} says {watts:,.0f} W, but {most_w:,.0f} W is the most"
                 known = replace(part, energy_wh=energy_wh)
                 if part.method == "measured":
-                    late = 2 * next((s for words, s in LATE_S.items() if words in part.source), 1.0) / wall_s
-                    low, high = RANGES["measured"]
+                    (low, high), late = RANGES["measured"], 2 * late_s / wall_s
                     ends = {"low_wh": energy_wh * max(low - late, 0.0), "high_wh": energy_wh * (high + late)}
                     known = replace(known, **ends)
                 found.append(Component(part.name, None, None, why) if why else known)
@@ -145,15 +143,20 @@ class Reader:
             return (Component("machine", None, None, self.failure),)
         return tuple(sorted(found, key=lambda part: part.name))
 
-    def _parts(self) -> Iterator[tuple[Component, float, bool]]:
-        """Each part, still without its energy; the most W that it can draw; whether its counter failed."""
+    def _parts(self) -> Iterator[tuple[Component, float, bool, float]]:
+        """Each part, without its energy; its most W; if its counter failed; how old a reading may be (s)."""
         from codecarbon.external import hardware as kinds
         from codecarbon.external.ram import RAM
 
         for hardware in self._tracker._hardware:
             if isinstance(hardware, RAM):
                 watts = hardware.total_power().W
-                yield Component("RAM", None, "assumed", f"constant {watts:.0f} W", watts), math.inf, False
+                yield (
+                    Component("RAM", None, "assumed", f"constant {watts:.0f} W", watts),
+                    math.inf,
+                    False,
+                    0.0,
+                )
             elif isinstance(hardware, kinds.GPU):
                 for device in self._gpus:
                     counter = f"energy counter of {device._gpu_name}, for its board"
@@ -161,24 +164,27 @@ class Reader:
                     source = sampled if device._use_power_fallback else counter
                     most_w = sources.most_watts([device._power_limit or 0.0])
                     lost = device._has_counter and device._use_power_fallback
-                    yield Component(f"GPU {device.gpu_index}", None, "measured", source), most_w, lost
+                    late_s = SAMPLED_LATE_S if device._use_power_fallback else NVML_LATE_S
+                    yield Component(f"GPU {device.gpu_index}", None, "measured", source), most_w, lost, late_s
             elif isinstance(hardware, kinds.CPU):
                 mode, watts = hardware._mode, hardware._tdp
                 if mode == "cpu_load":
                     source = f"{watts:.0f} W at most x (0.1 + 0.9 load cubed){sources.rapl_hint()}"
-                    yield Component("CPU", None, "modelled", source, watts), math.inf, False
+                    yield Component("CPU", None, "modelled", source, watts), math.inf, False, 0.0
                 elif mode == "constant":
                     source = f"constant {watts * 0.5:.0f} W{sources.rapl_hint()}"
-                    yield Component("CPU", None, "assumed", source, watts * 0.5), math.inf, False
+                    yield Component("CPU", None, "assumed", source, watts * 0.5), math.inf, False, 0.0
                 else:
                     source = "RAPL counter, for the processor's package" if mode == "intel_rapl" else mode
                     files = getattr(hardware._intel_interface, "_rapl_files", [])  # one for each socket
                     most_w = sum(sources.most_watts(sources.rapl_limits(file.path)) for file in files)
                     lost = any(file.sample_skipped for file in files)
-                    yield Component("CPU", None, "measured", source), most_w or sources.MOST_W, lost
+                    late_s = RAPL_LATE_S if mode == "intel_rapl" else SAMPLED_LATE_S
+                    yield Component("CPU", None, "measured", source), most_w or sources.MOST_W, lost, late_s
             else:  # Apple's chips and the Raspberry Pi report by part
                 name = getattr(hardware, "chip_part", "CPU")
-                yield Component(name, None, "measured", type(hardware).__name__), sources.MOST_W, False
+                source = type(hardware).__name__
+                yield Component(name, None, "measured", source), sources.MOST_W, False, SAMPLED_LATE_S
 
     def notes(self) -> list[str]:
         """Which GPUs are not counted, and on which ones other processes are."""

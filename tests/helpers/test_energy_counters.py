@@ -115,9 +115,7 @@ def test_each_counter_is_read_and_a_total_is_called_after_its_weakest_part(rapl,
         for name, (watts, tolerance, source) in draws.items():
             assert (found[name].method, found[name].source) == ("measured", source)
             assert found[name].energy_wh * 3_600 / result.wall_s == pytest.approx(watts, rel=tolerance)
-            late = (
-                2 * (0.001 if name == "CPU" else 0.1) / result.wall_s
-            )  # of what may be missing, or too much
+            late = 2 * (0.001 if name == "CPU" else 0.1) / result.wall_s
             ends = (found[name].energy_wh * (0.95 - late), found[name].energy_wh * (1.05 + late))
             assert found[name].range_wh() == pytest.approx(ends)
     assert found["CPU"].basis_w is None and "on GPU" not in str(meter.result)
