@@ -4,11 +4,8 @@ Runs that are in a receipt already, of the same settings on the same machine and
 interrupt, the same call goes on. Delete the file to begin anew.
 """
 
-import argparse
 import datetime
-import math
 import os
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -55,18 +52,9 @@ def recorded(path: Path) -> tuple[dict, dict]:
     return {"runs": []}, {}
 
 
-def deadline(about: str, minutes: float = math.inf) -> float:
-    """When a script may start nothing more, on the monotonic clock, as `--minutes` says or this default."""
-    parser = argparse.ArgumentParser(description=about.splitlines()[0])
-    parser.add_argument("--minutes", type=float, default=minutes, help="start nothing later (%(default)s)")
-    return time.monotonic() + 60 * parser.parse_args().minutes
-
-
-def remaining(plan: list, runs: list[dict], keys: tuple, until: float = math.inf) -> Iterator[tuple]:
-    """What of the plan is not among the runs yet, one after the other, until the time is up."""
+def remaining(plan: list, runs: list[dict], keys: tuple) -> Iterator[tuple]:
+    """What of the plan is not among the runs yet, one after the other."""
     done = {tuple(run[key] for key in keys) for run in runs}
     for each in plan:
         if each not in done:
-            if time.monotonic() > until:
-                return
             yield each

@@ -1,4 +1,4 @@
-"""One table of ratios: recipes, loops and a plain Transformer, each against a rival; and the plumbing.
+"""One table of ratios: recipes, loops and a plain Transformer, each against a rival.
 
     python -m benchmarks                       # about a quarter of an hour on 2 quiet cores
     python -m benchmarks --json record.json    # and every figure as a receipt
@@ -15,7 +15,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import timeit
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
@@ -36,10 +35,7 @@ BATCH_SIZE, LEARNING_RATE, WARMUP_FRACTION = 32, 1e-4, 0.1
 MATRIX, MATRIX_S = 1_024, 0.5  # whose multiplication a step's rate is held against, and for how long
 LENGTHS = {"full length": 128, "a film sentence's mean": 27}  # tokens
 WINDOW_S = 2.0  # a round of the plain Transformer or of the library's
-BLOCKS = 50  # empty ones, to see what measuring adds
 PAIRS = ({"trainer": LOOP_ROWS, "ours": LOOP_ROWS}, {"run_glue": GLUE_ROWS, "ours": LOOP_ROWS})  # and rows
-NOTEBOOK = "import torch, transformers, matplotlib.pyplot; from helpers import data, energy, training"
-STARTS = {"Python": "pass", "import helpers": "import helpers", "a notebook's imports": NOTEBOOK}
 
 
 def ours(model, rows, tokenizer) -> None:
@@ -207,29 +203,6 @@ def fraction_of_matrix_rate(length: int) -> dict:
     return found | {"range": [min(fractions), max(fractions)], **dict(split)}
 
 
-def median_seconds(work, times: int) -> float:
-    """Of calling it so many times, after a first time that loads what it needs."""
-    return statistics.median(timeit.repeat(work, number=1, repeat=times + 1)[1:])
-
-
-def plumbing() -> dict[str, float]:
-    """Seconds that a fresh Python takes to start, by what it imports, and that measuring nothing takes."""
-
-    def empty(block) -> None:
-        with block("nothing"):
-            pass
-
-    found = {}
-    for name, code in STARTS.items():
-        start = partial(subprocess.run, [sys.executable, "-c", code], check=True, cwd=assets.ROOT)
-        found[f"start of {name}"] = median_seconds(start, ROUNDS)
-    measure = partial(energy.measure, country=COUNTRY)
-    found["an empty block"] = median_seconds(partial(empty, measure), BLOCKS)
-    with measure("all"):  # a block within a block shares its tracker
-        found["an empty block in another"] = median_seconds(partial(empty, measure), BLOCKS)
-    return found
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", type=Path, help="write every figure to this file")
@@ -251,13 +224,11 @@ def main() -> None:
     rates = {name: fraction_of_matrix_rate(length) for name, length in LENGTHS.items()}
     for name, found in rates.items():
         print(f"a step, {name}, {found['length']} tokens: {found['share']:.0%} of this machine's matrix rate")
-    found = plumbing()
-    print(*(f"{name:36} {1_000 * seconds:21.1f} ms" for name, seconds in found.items()), sep="\n")
     if asked.json is not None:
-        what = "ratios of the course's training against others, and what the plumbing costs"
+        what = "ratios of the course's training against others"
         files = ["reviews/train.csv"]
         settings = {"rows": {"steps": STEP_ROWS, "loops": LOOP_ROWS, "run_glue": GLUE_ROWS}}
-        details = {"pairs": pairs, "matrix_rate": rates, "plumbing": found}
+        details = {"pairs": pairs, "matrix_rate": rates}
         save(asked.json, "benchmarks --json", what, files=files, settings=settings, details=details)
         print(f"\n{asked.json} is written.")
 

@@ -1,13 +1,16 @@
 """Records what pretraining buys on the film reviews, by number of labels.
 
-    python -m benchmarks.labels --minutes 5    # as often as it takes; each goes on from the last
+    python -m benchmarks.labels    # half an hour on 2 cores; after an interrupt it goes on
 
-One network, which reads the mean of all tokens, and three starts: random weights, pocket-bert, and
-pocket-bert after a little more pretraining on the training reviews without their labels. Each is fine-tuned
-on the first n sentences of the training split and scored on the whole test split. Writes
-data/receipts/labels.json, which “Pretrain a BERT” shows. Each of the first two gets the learning rate that
-does best on the validation split.
+One network, which reads the mean of all tokens, and three starts: random weights, and pocket-bert after a
+short reading and after the long one (`python -m benchmarks.pocket_bert`, the first with `--short`). Each gets
+the learning rate that does best on the validation split, is fine-tuned on the first n sentences of the
+training split, and scored on the whole test split. Writes data/receipts/labels.json, which “Pretrain a BERT”
+shows.
 """
+
+import functools
+import itertools
 
 import transformers
 from accelerate.utils import set_seed
@@ -16,43 +19,23 @@ from torch.nn import functional as F
 from transformers import BertConfig, BertModel, BertPreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-from benchmarks import COUNTRY, RECEIPTS, TODAY, begin, deadline, pocket_bert, recorded, remaining, save
-from helpers import assets, data, energy, pretraining, training, transformer
+from benchmarks import COUNTRY, RECEIPTS, TODAY, begin, pocket_bert, recorded, remaining, save
+from helpers import data, energy, training, transformer
 
 RECEIPT = RECEIPTS / "labels.json"
-CONTINUED = assets.ROOT / "artifacts" / "pretrain-continued"
 LENGTH = 64
 EPOCHS = {200: 10, 1_000: 4, 7_070: 2}  # few sentences need more passes
-LEARNING_RATES = (2e-4, 5e-4, 1e-3)
+LEARNING_RATES = (1e-4, 2e-4, 5e-4, 1e-3, 2e-3)
 SETTINGS = {"batch_size": 16, "head_learning_rate": 1e-3}
 TUNING_ROWS = 1_000
-CONTINUE = {"steps": 300, "batch_size": 16, "learning_rate": 5e-4, "warmup_steps": 15, "decay_steps": 285}
-STARTS = ("from scratch", "pocket-bert", "continued")
+STARTS = {"from scratch": None, "short reading": pocket_bert.SHORT_TARGET, "pocket-bert": pocket_bert.TARGET}
 SEEDS = {1_000: 5, 200: 5, 7_070: 3}
 
 
 def plan() -> list[tuple[str, int, int]]:
-    """Start, rows and seed of each run; continued pretraining at one size."""
+    """Start, rows and seed of each run."""
     sizes = [(rows, seed) for seed in range(max(SEEDS.values())) for rows in SEEDS if seed < SEEDS[rows]]
-    return [(start, *size) for size in sizes for start in STARTS[: 3 if size[0] == 1_000 else 2]]
-
-
-def continue_pretraining(tokenizer) -> dict:
-    """Pretrain a little more on the training reviews, and return what that cost and changed."""
-    model = transformer.language_model(assets.POCKET_BERT)
-    # The held-out reviews of the corpus stay out here as well, to score on.
-    corpora = {split: data.load_corpus(split).to_pandas() for split in ("train", "held_out")}
-    texts = {split: table.loc[table["source"] == "reviews", "text"] for split, table in corpora.items()}
-    sequences = {split: pocket_bert.pack(list(rows), tokenizer, LENGTH) for split, rows in texts.items()}
-    before = pretraining.evaluate_masked(model, sequences["held_out"], tokenizer)
-    with energy.measure("continued pretraining", country=COUNTRY) as meter:
-        loss = pretraining.masked(tokenizer, seed=0)
-        history = pretraining.pretrain(model, sequences["train"], loss, **CONTINUE)
-    after = pretraining.evaluate_masked(model, sequences["held_out"], tokenizer)
-    transformer.save(model, CONTINUED)
-    print(before, after, meter.result, sep=" | ", flush=True)
-    found = {"loss_before": before.loss, "loss_after": after.loss}
-    return found | {"tokens": history.tokens, "cost": meter.result}
+    return [(start, *size) for size in sizes for start in STARTS]
 
 
 class MeanClassifier(BertPreTrainedModel):
@@ -74,28 +57,36 @@ class MeanClassifier(BertPreTrainedModel):
         return SequenceClassifierOutput(loss=loss, logits=logits)
 
 
-def fit(start: str, train, watched, tokenizer, learning_rate: float, seed: int) -> tuple:
-    """Train a classifier, its head new and its weights the start's or random; return it and the cost."""
+@functools.cache
+def splits(start: str) -> tuple:
+    """A start's own tokenizer, and the reviews in its tokens: training, validation and test."""
+    tokenizer = transformers.BertTokenizer.from_pretrained(STARTS[start] or pocket_bert.TARGET)
+    return tokenizer, *(data.tokenize(data.load_reviews(split), tokenizer, LENGTH) for split in data.REVIEWS)
+
+
+def fit(start: str, rows: int, learning_rate: float, seed: int, judged_on: str) -> tuple:
+    """Train a classifier, its head new and its weights the start's or random; return score and cost."""
+    tokenizer, train, validation, test = splits(start)
     set_seed(seed)
-    folder = CONTINUED if start == "continued" else assets.resolve_model(assets.POCKET_BERT)
-    if start == "from scratch":
-        model = MeanClassifier(BertConfig.from_pretrained(folder))
+    if STARTS[start] is None:
+        model = MeanClassifier(BertConfig.from_pretrained(pocket_bert.TARGET))
     else:
-        model = MeanClassifier.from_pretrained(folder)
-    settings = SETTINGS | {"epochs": EPOCHS[len(train)], "learning_rate": learning_rate, "seed": seed}
+        model = MeanClassifier.from_pretrained(STARTS[start])
+    settings = SETTINGS | {"epochs": EPOCHS[rows], "learning_rate": learning_rate, "seed": seed}
+    watched = data.take(validation, 20, "validation rows")
     with energy.measure(start, country=COUNTRY) as meter:
-        training.fine_tune(model, train, watched, tokenizer, **settings)
-    return model, meter.result
+        training.fine_tune(model, data.take(train, rows), watched, tokenizer, **settings)
+    found = training.evaluate(model, {"validation": validation, "test": test}[judged_on], tokenizer)
+    print(start, rows, learning_rate, seed, judged_on, found, meter.result, sep=" | ", flush=True)
+    return found, meter.result
 
 
-def tune(train, validation, watched, tokenizer) -> dict:
-    """Accuracy on validation by start and learning rate; continued pretraining gets its parent's rate."""
-    found = {start: {} for start in STARTS[:2]}
-    for start, accuracies in found.items():
-        for learning_rate in LEARNING_RATES:
-            model, _ = fit(start, data.take(train, TUNING_ROWS), watched, tokenizer, learning_rate, seed=0)
-            accuracies[str(learning_rate)] = training.evaluate(model, validation, tokenizer).accuracy
-            print(start, learning_rate, accuracies, "on validation", sep=" | ", flush=True)
+def tune() -> dict:
+    """Mean accuracy of two seeds on validation, by start and learning rate."""
+    found = {start: {} for start in STARTS}
+    for start, rate in itertools.product(STARTS, LEARNING_RATES):
+        scores = [fit(start, TUNING_ROWS, rate, seed, "validation")[0].accuracy for seed in (0, 1)]
+        found[start][str(rate)] = sum(scores) / 2
     return found
 
 
@@ -103,28 +94,18 @@ def keep(found: dict) -> None:
     """Write the receipt, after each part: an interrupt loses only the one it cuts short."""
     what = "test accuracy with and without pretraining, by number of labeled sentences"
     files = ("reviews/train.csv", "reviews/test.csv", "models/pocket-bert/model.safetensors")
-    settings = {"epochs": EPOCHS, "continued": CONTINUE, **SETTINGS}
+    settings = {"epochs": EPOCHS, "learning_rates": LEARNING_RATES, **SETTINGS}
     save(RECEIPT, "benchmarks.labels", what, files=files, settings=settings, details=found)
 
 
 def main() -> None:
-    until = deadline(__doc__, minutes=5.0)
     found, _ = recorded(RECEIPT)
-    tokenizer = transformers.BertTokenizer.from_pretrained(assets.resolve_model("pocket-bert"))
-    splits = [data.tokenize(data.load_reviews(split), tokenizer, LENGTH) for split in data.REVIEWS]
-    train, validation, test = splits
-    watched = data.take(validation, 20, "validation rows")
-    if "continued" not in found or not CONTINUED.exists():
-        found["continued"] = continue_pretraining(tokenizer)
     if "tuning" not in found:
-        found["tuning"] = tune(train, validation, watched, tokenizer)
+        found["tuning"] = tune()
         keep(found)
     best = {start: float(max(tried, key=tried.get)) for start, tried in found["tuning"].items()}
-    best["continued"] = best["pocket-bert"]
-    for start, rows, seed in remaining(plan(), found["runs"], ("name", "train_rows", "seed"), until):
-        model, cost = fit(start, data.take(train, rows), watched, tokenizer, best[start], seed)
-        result = training.evaluate(model, test, tokenizer)
-        print(start, rows, seed, result, cost, sep=" | ", flush=True)
+    for start, rows, seed in remaining(plan(), found["runs"], ("name", "train_rows", "seed")):
+        result, cost = fit(start, rows, best[start], seed, "test")
         found["runs"].append(
             {"name": start, "train_rows": rows, "epochs": EPOCHS[rows], "seed": seed, "date": TODAY}
             | {"learning_rate": best[start], "accuracy": result.accuracy, "interval": result.interval}

@@ -4,9 +4,10 @@ Like `training`, it knows nothing of energy.
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from tokenizers.implementations import BertWordPieceTokenizer
@@ -20,6 +21,7 @@ from helpers.transformer import LanguageModel
 from helpers.values import require_range
 
 ALPHABET = 200  # distinct characters that get tokens of their own; rarer ones become [UNK]
+SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")  # BERT's
 PADDING = 0  # [PAD], the first of BERT's special tokens
 MASKED_FRACTION = 0.15
 BETAS = (0.9, 0.98)  # AdamW's; the second is lower than usual, as in RoBERTa: runs here are short
@@ -34,14 +36,13 @@ class PretrainingHistory:
     """What happened in pretraining, as data.
 
     `loss` of every step, in nats a token that was asked for; `tokens` read, padding included; `seconds` on
-    the clock; `stopped` "end" or "interrupted"; and the `optimizer`, to go on with in a later call.
+    the clock; `stopped` "end" or "interrupted".
     """
 
     loss: list[float] = field(default_factory=list)
     tokens: int = 0
     seconds: float = 0.0
     stopped: str = "end"
-    optimizer: torch.optim.Optimizer | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,10 @@ class MaskedScore(NamedTuple):
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerBase:
-    """Learn a WordPiece vocabulary in lower case, and return BERT's tokenizer with it.
+    """Learn a WordPiece vocabulary in lower case, the same each time, and return BERT's tokenizer with it.
+
+    The library joins, of pairs that are equally frequent, the one whose letters it met first, in the order of
+    a hash table that is another in each call. So the letters are given to it in order.
 
     `vocab_size` counts the five special tokens as well; it raises `TrainingError` if the letters need more.
 
@@ -88,7 +92,24 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenize
     ['a', 'film', '[UNK]']
     """
     learned = BertWordPieceTokenizer(lowercase=True)
-    learned.train_from_iterator(iter(texts), vocab_size, limit_alphabet=ALPHABET, show_progress=False)
+    letters: Counter[str] = Counter()
+    texts, inner = list(texts), set[str]()
+    words = Counter(word for text in texts for word in learned.normalizer.normalize_str(text).split())
+    for word, count in words.items():
+        for part, _ in learned.pre_tokenizer.pre_tokenize_str(word):
+            inner |= {*part[1:]}
+            for letter in part:
+                letters[letter] += count
+    kept = sorted(letters, key=lambda letter: (-letters[letter], letter))[:ALPHABET]
+    first: list[Any] = [*SPECIAL_TOKENS, *("##" + letter for letter in sorted(inner & {*kept}))]
+    learned.train_from_iterator(
+        iter(texts),
+        vocab_size,
+        limit_alphabet=ALPHABET,
+        initial_alphabet=kept,
+        special_tokens=first,
+        show_progress=False,
+    )
     vocabulary = learned.get_vocab()
     if not 5 < len(vocabulary) <= vocab_size:
         raise TrainingError(
@@ -230,14 +251,12 @@ def pretrain(
     loss: Loss,
     *,
     steps: int,
-    optimizer: torch.optim.Optimizer | None = None,
     watch: Callable[[int], None] = lambda step: None,
     **settings,
 ) -> PretrainingHistory:
     """Pretrain in place: AdamW, the learning rate going up, staying, and going down.
 
-    A long run is made in parts: the first call warms up, each goes on with the optimizer of the one
-    before, and the last decays. An interrupt ends the call, and the model keeps what it learned.
+    An interrupt ends the call, and the model keeps what it learned.
 
     Parameters
     ----------
@@ -245,8 +264,6 @@ def pretrain(
         Batches are drawn in a random order, pass after pass.
     loss : callable
         From the model and a batch to what to minimize: `masked(tokenizer, seed)`, or `causal_loss`.
-    optimizer : torch.optim.Optimizer, optional
-        Of an earlier call's history, with the same model.
     watch : callable
         Called with the number of steps made, before the first and after each; not in the `seconds`.
     **settings
@@ -259,11 +276,8 @@ def pretrain(
     require_range("batch_size", chosen.batch_size, 1, len(sequences), whole=True, error=TrainingError)
     accelerator = new_accelerator(chosen.precision)
     model.to(accelerator.device)
-    optimizer = optimizer or torch.optim.AdamW(model.parameters(), betas=BETAS, fused=True)
-    own = set(map(id, model.parameters()))
-    if any(id(each) not in own for group in optimizer.param_groups for each in group["params"]):
-        raise TrainingError("The optimizer moves another model's weights: expected this one's. Leave it out.")
-    history = PretrainingHistory(optimizer=optimizer)
+    optimizer = torch.optim.AdamW(model.parameters(), betas=BETAS, fused=True)
+    history = PretrainingHistory()
     rows = batches(sequences, chosen.batch_size, chosen.seed)
     try:
         watch(0)

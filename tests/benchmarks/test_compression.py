@@ -43,15 +43,14 @@ def patched(tmp_path_factory, small):
     return small
 
 
-def record(patch, *arguments):
-    patch.setattr("sys.argv", ["compression", *arguments])
+def record():
     compression.main()
     return receipts.replay(compression.RECEIPT).details
 
 
 @pytest.fixture(scope="module")
 def receipt(patched):
-    return record(patched)
+    return record()
 
 
 @pytest.fixture(scope="module")
@@ -105,11 +104,10 @@ def test_the_receipt_that_ships_is_of_the_settings_that_the_code_holds(shipped):
 
 def test_a_second_call_keeps_what_holds(patched, receipt):
     before, models = compression.RECEIPT.read_text(), compression.MODELS
-    assert record(patched) == receipt and compression.RECEIPT.read_text() == before
+    assert record() == receipt and compression.RECEIPT.read_text() == before
     for name, left in (("3 layers", ["teacher", "4 layers"]), ("teacher", [])):
         with pytest.MonkeyPatch.context() as patch:
             patch.setitem(models, name, models[name] | {"epochs": 9})
-            assert record(patched, "--minutes", "0") == receipt  # starts nothing
             kept = compression.kept(compression.Work())
         assert [run["name"] for run in kept["runs"]] == left and set(kept) == {"runs"}
     with pytest.MonkeyPatch.context() as patch:

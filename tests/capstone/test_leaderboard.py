@@ -155,7 +155,7 @@ def test_what_is_no_entry_unknown_or_out_of_bounds_is_refused_with_the_reason(bo
         ('{"receipt": 1, ', "not JSON"),
         ("[]", "is not of type 'object'"),
         ("{}", "required property"),
-        ((assets.DATA / "receipts/prediction.json").read_text(), "none of capstone 2"),
+        ((assets.DATA / "receipts/labels.json").read_text(), "none of capstone 2"),
     ):
         found = board(text, honest)
         [(file, why)] = found.refused

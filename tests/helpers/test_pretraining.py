@@ -94,8 +94,8 @@ def test_the_vocabulary(tokenizer, texts):
     assert tokenizer.convert_ids_to_tokens(range(5)) == ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     assert tokenizer("The FILM [MASK].")["input_ids"][-3] == tokenizer.mask_token_id
     assert tokenizer.tokenize("the FILM") == tokenizer.tokenize("The film")
-    again = pretraining.train_tokenizer(texts, 800)  # chance breaks ties, so nearly the same
-    assert len(again.get_vocab().keys() & tokenizer.get_vocab().keys()) > 0.95 * 800
+    again = pretraining.train_tokenizer(texts[::-1], 800)  # the library alone breaks ties by chance
+    assert again.get_vocab() == tokenizer.get_vocab()
     long, short = (len(pretraining.train_tokenizer(texts, n).tokenize(" ".join(texts))) for n in (400, 2_000))
     assert long > short
 
@@ -199,17 +199,7 @@ def test_it_learns_beyond_the_frequencies(model, tokenizer, sequences):
     assert pretraining.evaluate_masked(model, two, tokenizer).loss < entropy(counts) - 1
 
 
-def test_a_second_call_goes_on_with_the_optimizer_and_an_interrupt_keeps_all(tokenizer, sequences):
-    model = tiny(tokenizer)
-    first = run(model, sequences, tokenizer)
-    steps_seen = [state["step"].item() for state in first.optimizer.state.values()]
-    other = tiny(tokenizer)  # its weights would not move, without a word
-    for optimizer in (first.optimizer, torch.optim.SGD([torch.ones(1), *other.parameters()])):
-        with pytest.raises(TrainingError, match=r"another model's weights: expected this one's. Leave it"):
-            run(other, sequences, tokenizer, optimizer=optimizer)
-    second = run(model, sequences, tokenizer, optimizer=first.optimizer)
-    assert second.optimizer is first.optimizer
-    assert [state["step"].item() for state in second.optimizer.state.values()] == [s + 6 for s in steps_seen]
+def test_an_interrupt_keeps_all(tokenizer, sequences):
     interrupt_at((model := tiny(tokenizer)).body, 3)
     history, whole = run(model, sequences, tokenizer), run(tiny(tokenizer), sequences, tokenizer)
     assert history.stopped == "interrupted" and history.loss == whole.loss[:3]
@@ -248,16 +238,14 @@ def test_pocket_bert_is_as_good_as_its_receipt_says_and_cost_what_its_card_says(
     path = assets.resolve_model("pocket-bert")
     model, tokenizer = transformer.language_model("pocket-bert"), BertTokenizer.from_pretrained(path)
     folder = assets.DATA / "models/pocket-bert"
-    sittings = json.loads((folder / "receipt.json").read_text())["details"]["sittings"]
+    found = json.loads((folder / "receipt.json").read_text())["details"]
     held = pocket_bert.pack(corpus("held_out")["text"][:], tokenizer, 64)
     score = pretraining.evaluate_masked(model, held[::4], tokenizer)
-    assert score.loss == pytest.approx(sittings[-1]["held_out_loss"], abs=0.15)
-    assert score.loss < 3.8 and score.top5 > 0.5
+    assert score.loss == pytest.approx(found["moments"][-1]["held_out_loss"], abs=0.15)
+    assert score.loss < 2.8 and score.top5 > 0.65
     card = yaml.safe_load((folder / "README.md").read_text().split("---")[1])
-    emissions = sum(sitting["cost"]["results"]["co2e_g"] for sitting in sittings)
+    emissions = found["cost"]["results"]["co2e_g"]
     assert card["co2_eq_emissions"]["emissions"] == pytest.approx(emissions, rel=0.05)
-    losses = [loss for sitting in sittings for loss in sitting["loss"]]
-    assert losses[0] > losses[len(losses) // 2] > losses[-1]
     for words, sentence in (
         ({"states"}, "united [MASK] of america"),
         ({"who"}, "a person [MASK] writes books"),
