@@ -144,10 +144,8 @@ def replay(source: str | Path | Mapping) -> Replay:
     Raises `ReceiptError` if it is not a receipt, or if its raw samples make no figure.
     """
     receipt = dict(source) if isinstance(source, Mapping) else load(source)
-    validate(receipt)
     figures: dict[str, Figure] = {}
-    untouched = digest(receipt) == receipt["digest"]
-    problems = [] if untouched else ["The file was changed after it was saved: its digest does not fit."]
+    problems: list[str] = []
 
     def again(value: Any, place: str) -> Any:
         if isinstance(value, list):
@@ -165,6 +163,9 @@ def replay(source: str | Path | Mapping) -> Replay:
         return figure
 
     try:
+        validate(receipt)
+        if digest(receipt) != receipt["digest"]:
+            problems.append("The file was changed after it was saved: its digest does not fit.")
         for name, stored in receipt["figures"].items():
             again(stored, name)
         details = again(receipt.get("details", {}), "details")

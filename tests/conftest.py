@@ -63,3 +63,9 @@ def rows(tokenizer):
 
     texts = [f"{word} film " + "number " * (n % 7) for n in range(30) for word in ("great", "awful")]
     return data.tokenize(Dataset.from_dict({"text": texts, "label": [1, 0] * 30}), tokenizer)
+
+
+@pytest.fixture(autouse=True)
+def no_counter_of_a_gpu(monkeypatch):
+    """In a test's few milliseconds a real GPU's counter stands still, and all would be unknown."""
+    monkeypatch.setattr("codecarbon.core.gpu.PYNVML_AVAILABLE", False)
