@@ -99,15 +99,3 @@ def budget(answer: dict) -> Finding:
     if flop < 0.8 * BUDGET_FLOP:
         return f"that is {flop / BUDGET_FLOP:.0%} of the budget. What is left over teaches nothing: spend it."
     return f"Right: {flop / BUDGET_FLOP:.0%} of the budget. The next cell says what it buys."
-
-
-@check("a whole number of fine-tunings", 0.0015)
-def break_even(answer: float) -> Finding:
-    """Judge after how many fine-tunings a pretraining of 20 Wh has paid off, at 0.9 against 0.3 Wh."""
-    return answer, {
-        "Right: each use saves 0.6 Wh, and the 34th brings the savings above 20 Wh.": 34,
-        "after 33 it has saved 19.8 Wh of the 20: one more.": {33, 20 / 0.6},
-        "fine-tuning from the pretrained weights isn't free: subtract its 0.3 Wh.": {22, 20 / 0.9, 23},
-        "what counts is what a use saves, not what it takes.": {66, 20 / 0.3, 67},
-        "divide what was spent once by what each use saves, and round up.": ...,
-    }

@@ -85,6 +85,14 @@ def test_the_readme_s_ratios_are_the_recorded_ones():
     )
     loss = f"{lost:.1f} points lost ({low:.1f} to {high:.1f}; one".replace("-", "−")
     texts += [f"{right(found['cascade']['seeds']):.1%} right instead of {right(teachers):.1%}: {loss}"]
+    board = {}
+    for run in receipts.replay(assets.DATA / "receipts/gpu.json").details["runs"]:
+        if run["name"] == "predict" and run["precision"] == "fp32":
+            cost, size = run["cost"], run["batch_size"]
+            spent = np.array([cost.wall_s, cost.components[1].energy_wh]) / cost.work["sentences"]
+            board[size] = board.get(size, 1.0) * spent ** (1 / 3)
+    sooner, more = board[512] / board[128]
+    texts += [f"done {1 - sooner:.0%} sooner takes {more - 1:.0%} more energy"]
     assert [text for text in texts if text.replace("%", " %") not in README] == []
 
 
