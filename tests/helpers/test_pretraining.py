@@ -235,17 +235,17 @@ def test_what_does_not_fit_and_settings_out_of_range_are_refused(model, tokenize
 
 
 def test_pocket_bert_is_as_good_as_its_receipt_says_and_cost_what_its_card_says():
-    path = assets.resolve_model("pocket-bert")
-    model, tokenizer = transformer.language_model("pocket-bert"), BertTokenizer.from_pretrained(path)
     folder = assets.DATA / "models/pocket-bert"
+    model, tokenizer = transformer.language_model("pocket-bert"), BertTokenizer.from_pretrained(folder)
     found = json.loads((folder / "receipt.json").read_text())["details"]
     held = pocket_bert.pack(corpus("held_out")["text"][:], tokenizer, 64)
     score = pretraining.evaluate_masked(model, held[::4], tokenizer)
     assert score.loss == pytest.approx(found["moments"][-1]["held_out_loss"], abs=0.15)
     assert score.loss < 2.8 and score.top5 > 0.65
     card = yaml.safe_load((folder / "README.md").read_text().split("---")[1])
-    emissions = found["cost"]["results"]["co2e_g"]
-    assert card["co2_eq_emissions"]["emissions"] == pytest.approx(emissions, rel=0.05)
+    assert card["co2_eq_emissions"]["emissions"] == pytest.approx(
+        found["cost"]["results"]["co2e_g"], rel=0.05
+    )
     for words, sentence in (
         ({"states"}, "united [MASK] of america"),
         ({"who"}, "a person [MASK] writes books"),
