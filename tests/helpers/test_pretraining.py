@@ -243,9 +243,8 @@ def test_pocket_bert_is_as_good_as_its_receipt_says_and_cost_what_its_card_says(
     assert score.loss == pytest.approx(found["moments"][-1]["held_out_loss"], abs=0.15)
     assert score.loss < 2.8 and score.top5 > 0.65
     card = yaml.safe_load((folder / "README.md").read_text().split("---")[1])
-    assert card["co2_eq_emissions"]["emissions"] == pytest.approx(
-        found["cost"]["results"]["co2e_g"], rel=0.05
-    )
+    cost = found["cost"]["results"]
+    assert card["co2_eq_emissions"]["emissions"] == pytest.approx(cost["co2e_g"], rel=0.05)
     for words, sentence in (
         ({"states"}, "united [MASK] of america"),
         ({"who"}, "a person [MASK] writes books"),
