@@ -6,6 +6,7 @@ interrupt, the same call goes on. Delete the file to begin anew.
 
 import datetime
 import os
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -22,6 +23,8 @@ TODAY = datetime.date.today().isoformat()  # of the runs that begin now
 def begin() -> None:
     """What each script starts with: all cores it may use, no progress bars, no sign that can't be printed."""
     machine.escape_unprintable()
+    if {"-h", "--help"} & {*sys.argv[1:]}:
+        raise SystemExit(sys.modules["__main__"].__doc__)
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(machine.cores())
     os.environ["COURSE_STATIC"] = "1"
