@@ -81,13 +81,22 @@ def fit(start: str, rows: int, learning_rate: float, seed: int, judged_on: str) 
     return found, meter.result
 
 
-def tune() -> dict:
-    """Mean accuracy of two seeds on validation, by start and learning rate."""
-    found = {start: {} for start in STARTS}
-    for start, rate in itertools.product(STARTS, LEARNING_RATES):
-        scores = [fit(start, TUNING_ROWS, rate, seed, "validation")[0].accuracy for seed in (0, 1)]
-        found[start][str(rate)] = sum(scores) / 2
+def tune() -> list[dict]:
+    """Two tries on validation of each start at each learning rate."""
+    found = []
+    for start, rate, seed in itertools.product(STARTS, LEARNING_RATES, (0, 1)):
+        result, cost = fit(start, TUNING_ROWS, rate, seed, "validation")
+        tried = {"name": start, "learning_rate": rate, "seed": seed, "accuracy": result.accuracy}
+        found.append(tried | {"cost": cost})
     return found
+
+
+def best_rate(tuning: list[dict], start: str) -> float:
+    """The learning rate at which a start's tries were right most often."""
+    accuracies = {rate: 0.0 for rate in LEARNING_RATES}
+    for tried in tuning:
+        accuracies[tried["learning_rate"]] += tried["accuracy"] * (tried["name"] == start)
+    return max(accuracies, key=accuracies.get)
 
 
 def keep(found: dict) -> None:
@@ -103,7 +112,7 @@ def main() -> None:
     if "tuning" not in found:
         found["tuning"] = tune()
         keep(found)
-    best = {start: float(max(tried, key=tried.get)) for start, tried in found["tuning"].items()}
+    best = {start: best_rate(found["tuning"], start) for start in STARTS}
     for start, rows, seed in remaining(plan(), found["runs"], ("name", "train_rows", "seed")):
         result, cost = fit(start, rows, best[start], seed, "test")
         found["runs"].append(
