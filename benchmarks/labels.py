@@ -93,7 +93,7 @@ def tune() -> list[dict]:
 
 def best_rate(tuning: list[dict], start: str) -> float:
     """The learning rate at which a start's tries were right most often."""
-    accuracies = {rate: 0.0 for rate in LEARNING_RATES}
+    accuracies = dict.fromkeys(LEARNING_RATES, 0.0)
     for tried in tuning:
         accuracies[tried["learning_rate"]] += tried["accuracy"] * (tried["name"] == start)
     return max(accuracies, key=accuracies.get)
