@@ -1,7 +1,7 @@
 """Pretrains the small BERT that ships in data/models/pocket-bert, in one go.
 
-    python -m benchmarks.pocket_bert            # minutes on a GPU, a night on 2 cores
-    python -m benchmarks.pocket_bert --short    # a tenth of it, which isn't shipped: an hour on 2 cores
+    python -m benchmarks.pocket_bert            # 3 minutes on an H100, 3 hours on 2 cores
+    python -m benchmarks.pocket_bert --short    # a tenth of it, not shipped: 17 minutes on 2 cores
 
 Shape, vocabulary and loop are those of “Pretrain a BERT”. At a dozen moments it is scored on held-out text
 and fills the notebook's ten gaps; a receipt holds that, and what the whole run cost. The short one's is
