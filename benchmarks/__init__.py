@@ -32,10 +32,14 @@ def begin() -> None:
     transformers.logging.set_verbosity_error()
 
 
+def precision() -> str:
+    """What our loop computes in on this machine; processors of one name can differ in it."""
+    return training.best_precision().replace("no", "fp32")
+
+
 def save(path: Path, script: str, what: str, *, files: Iterable, settings: Mapping, details: Mapping) -> None:
     """Write a script's receipt: its files are named within data/, its settings get our loop's precision."""
-    best = training.best_precision()
-    settings = {**settings, "precision": "fp32" if best == "no" else best}
+    settings = {**settings, "precision": precision()}
     inputs, made_by = [assets.DATA / name for name in files], f"python -m {script}"
     receipt = receipts.make(what, {}, made_by=made_by, inputs=inputs, settings=settings, details=details)
     receipts.save(receipt, path)
@@ -50,7 +54,8 @@ def recorded(path: Path) -> tuple[dict, dict]:
         again = receipts.replay(path)
         files = again.receipt["inputs"].items()
         same_data = all(assets.sha256(assets.ROOT / name) == was for name, was in files)
-        if same_data and again.receipt["hardware"].items() <= machine.hardware().items():
+        same_kind = again.receipt["settings"].get("precision", precision()) == precision()
+        if same_data and same_kind and again.receipt["hardware"].items() <= machine.hardware().items():
             return again.details, again.receipt["settings"]
     return {"runs": []}, {}
 
