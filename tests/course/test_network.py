@@ -90,7 +90,8 @@ def test_the_table_has_all_environments_and_no_failure():
     text = environments.TABLE.read_text(encoding="utf-8")
     rows = [line.split(" | ") for line in text.partition(environments.HEAD)[2].splitlines()]
     tried = [each for run in environments.RUNS.values() for each in run.environments]
-    assert [row[0].removeprefix("| ") for row in rows] == [*tried, environments.HUB, *environments.UNTRIED]
+    others = (environments.HUB, environments.COLAB, *environments.UNTRIED)
+    assert [row[0].removeprefix("| ") for row in rows] == [*tried, *others]
     for row in rows:
         assert re.fullmatch(r"(\d+) of \1 ok.*|.*as it should be|not tried.*", row[3])
         assert not re.search(r"instead of|exit status|traceback|left |FAIL|[1-9]\d* attempts", row[3])
