@@ -4,9 +4,9 @@ Runs that are in a receipt already, of the same settings on the same machine and
 interrupt, the same call goes on. Delete the file to begin anew.
 """
 
+import argparse
 import datetime
 import os
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -20,11 +20,14 @@ RECEIPTS = assets.DATA / "receipts"
 TODAY = datetime.date.today().isoformat()  # of the runs that begin now
 
 
-def begin() -> None:
-    """What each script starts with: all cores it may use, no progress bars, no sign that can't be printed."""
+def begin(about: str = "") -> None:
+    """What each script starts with: all cores it may use, no progress bars, no sign that can't be printed.
+
+    A script without options gives its docstring: `--help` shows it, and any argument is refused.
+    """
     machine.escape_unprintable()
-    if {"-h", "--help"} & {*sys.argv[1:]}:
-        raise SystemExit(sys.modules["__main__"].__doc__)
+    if about:
+        argparse.ArgumentParser(description=about, formatter_class=argparse.RawTextHelpFormatter).parse_args()
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(machine.cores())
     os.environ["COURSE_STATIC"] = "1"

@@ -70,9 +70,7 @@ def _train(model, rows, collate, **settings) -> None:
             logging_strategy="no",
             disable_tqdm=True,
             dataloader_pin_memory=torch.cuda.is_available(),
-            use_cpu=not (
-                torch.cuda.is_available() or torch.backends.mps.is_available()
-            ),  # else bf16 is refused
+            use_cpu=not torch.accelerator.is_available(),  # else bf16 is refused on a CPU
             **settings,
         )
         rows = rows.select_columns(["input_ids", "label"])

@@ -331,5 +331,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    begin()
+    begin(__doc__)
     main()

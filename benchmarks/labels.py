@@ -1,6 +1,6 @@
 """Records what pretraining buys on the film reviews, by number of labels.
 
-    python -m benchmarks.labels    # half an hour on 2 cores; after an interrupt it goes on
+    python -m benchmarks.labels    # a quarter of an hour on 2 cores; after an interrupt it goes on
 
 One network, which reads the mean of all tokens, and three starts: random weights, and pocket-bert after a
 short reading and after the long one (`python -m benchmarks.pocket_bert`, the first with `--short`). Each gets
@@ -93,10 +93,8 @@ def tune() -> list[dict]:
 
 def best_rate(tuning: list[dict], start: str) -> float:
     """The learning rate at which a start's tries were right most often."""
-    accuracies = dict.fromkeys(LEARNING_RATES, 0.0)
-    for tried in tuning:
-        accuracies[tried["learning_rate"]] += tried["accuracy"] * (tried["name"] == start)
-    return max(accuracies, key=accuracies.get)
+    own = [tried for tried in tuning if tried["name"] == start]
+    return max(LEARNING_RATES, key=lambda r: sum(t["accuracy"] for t in own if t["learning_rate"] == r))
 
 
 def keep(found: dict) -> None:
@@ -125,5 +123,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    begin()
+    begin(__doc__)
     main()

@@ -1,6 +1,6 @@
 """Pretrains the small BERT that ships in data/models/pocket-bert, in one go.
 
-    python -m benchmarks.pocket_bert            # 3 minutes on an H100, 3 hours on 2 cores
+    python -m benchmarks.pocket_bert            # 3 minutes on an H100; 2 cores, by --short, need 3 hours
     python -m benchmarks.pocket_bert --short    # a tenth of it, not shipped: 17 minutes on 2 cores
 
 Shape, vocabulary and loop are those of “Pretrain a BERT”. At a dozen moments it is scored on held-out text
@@ -63,17 +63,17 @@ def new(train: list[str]) -> tuple:
 
 def moments(steps: int) -> list[int]:
     """The steps after which the model is looked at: none, and a dozen, each a like factor after the last."""
-    return sorted({0, *np.geomspace(max(1, steps // 1_000), steps, MOMENTS).round().astype(int).tolist()})
+    return sorted({0, *np.geomspace(steps // 1_000, steps, MOMENTS).round().astype(int).tolist()})
 
 
 def read(batch_size: int, steps: int, folder: Path) -> None:
     """Train, and write model, receipt and card in one piece; an interrupt leaves what was there."""
     train, held_out = (data.load_corpus(split)["text"][:] for split in ("train", "held_out"))
     model, tokenizer, sequences = new(train)
-    held, seen = pack(held_out, tokenizer, LENGTH), []
+    held, seen, looks = pack(held_out, tokenizer, LENGTH), [], moments(steps)
 
     def watch(step: int) -> None:
-        if step in moments(steps):
+        if step in looks:
             score = pretraining.evaluate_masked(model, held, tokenizer)
             print(f"step {step:,}: {score}", flush=True)
             guesses = {gap: pretraining.guess(model, tokenizer, gap, top=3) for gap in domains.GAPS}
@@ -81,14 +81,14 @@ def read(batch_size: int, steps: int, folder: Path) -> None:
             seen.append(found | {"guesses": guesses})
 
     settings = {"batch_size": batch_size, "steps": steps, "learning_rate": LEARNING_RATE}
-    settings |= {"warmup_steps": min(WARMUP_STEPS, steps // 2), "decay_steps": steps // 2}
+    settings |= {"warmup_steps": WARMUP_STEPS, "decay_steps": steps // 2}
     loss = pretraining.masked(tokenizer, seed=0)
     with energy.measure("pretraining", country=COUNTRY) as meter:
         history = pretraining.pretrain(model, sequences, loss, watch=watch, **settings)
     if history.stopped != "end":
         raise SystemExit(f"Stopped after {len(history.loss):,} of {steps:,} steps: nothing is written.")
     print(f"{history.seconds:.0f} s", meter.result, sep=" | ", flush=True)
-    parts = [part.mean() for part in np.array_split(history.loss, min(POINTS, steps))]
+    parts = [part.mean() for part in np.array_split(history.loss, POINTS)]
     found = {"steps": steps, "tokens": history.tokens, "seconds": history.seconds, "cost": meter.result}
     found |= {"loss": [round(float(part), 4) for part in parts], "moments": seen}
     found |= {"corpus_tokens": sequences.numel(), "threads": torch.get_num_threads()}
