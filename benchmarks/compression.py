@@ -69,19 +69,26 @@ PARTS = {"pruning": PRUNING, "cascade": serving.CASCADE, "serving": serving.SERV
 
 
 class Work:
-    """The data, the models as files, and what they answered."""
+    """The data, the models as files, and what they answered.
 
-    def __init__(self) -> None:
+    For benchmarks/sealed.py the last `sealed_rows` training sentences are no training sentences.
+    """
+
+    def __init__(self, sealed_rows: int = 0) -> None:
         self.tokenizer = transformers.AutoTokenizer.from_pretrained(assets.fetch_model())
-        self.splits, self.rows = ("validation", "test", *data.DOMAINS), {}
-        for name in data.REVIEWS + data.DOMAINS:
+        self.splits = ("validation",) if sealed_rows else ("validation", "test", *data.DOMAINS)
+        self.folder, self.rows = FOLDER / "sealed" if sealed_rows else FOLDER, {}
+        for name in ("train", *self.splits):
             rows = data.load_reviews(name)
             if name in data.DOMAINS:
                 rows = data.take(rows.shuffle(seed=0), min(DOMAIN_ROWS, len(rows)))
             self.rows[name] = data.tokenize(rows, self.tokenizer)
+        if sealed_rows:
+            rows, kept = self.rows["train"], len(self.rows["train"]) - sealed_rows
+            self.rows |= {"train": data.take(rows, kept), "sealed": rows.select(range(kept, len(rows)))}
 
     def path(self, name: str, seed: int, ending: str = "") -> Path:
-        return FOLDER / f"{name.replace(' ', '-').replace(',', '')}-{seed}{ending}"
+        return self.folder / f"{name.replace(' ', '-').replace(',', '')}-{seed}{ending}"
 
     def load(self, name: str, seed: int):
         """The model from its file, computing what its head reads and no more."""
@@ -135,7 +142,8 @@ class Work:
 
 def fine_tuned(work: Work, name: str, seed: int) -> tuple:
     """Make a teacher, and let it answer the training sentences, once for all its students."""
-    model, evaluations, cost = recipes.run(name, MODELS[name], seed)
+    rows = min(MODELS[name]["rows"], len(work.rows["train"]))
+    model, evaluations, cost = recipes.run(name, MODELS[name] | {"rows": rows}, seed)
     with energy.measure("answers", country=COUNTRY) as meter:
         train = work.evaluate(model, "train").probabilities
     found = {"cost": cost, "answers_cost": meter.result, "epochs": evaluations}
@@ -268,8 +276,8 @@ def plan() -> list[tuple[str, int]]:
     return [(name, seed) for name in MODELS for seed in SEEDS]
 
 
-def made(work: Work, name: str, seed: int) -> dict:
-    """Make one model, and let it answer."""
+def made(work: Work, name: str, seed: int) -> tuple[dict, dict]:
+    """Make one model and let it answer; return what is told of it, and its probabilities by split."""
     settings = MODELS[name]
     make = fine_tuned if name == "teacher" else quantized if "of" in settings else taught
     model, found, more = make(work, name, seed)
@@ -280,7 +288,7 @@ def made(work: Work, name: str, seed: int) -> dict:
     weights = sum(weight.numel() for weight in model.parameters())
     size = {"weights": weights, "file_bytes": file.stat().st_size}
     run = {"name": name, "seed": seed, "date": TODAY, "settings": settings}
-    return run | size | found | work.outcome(work.ask(model, name, seed, **more))
+    return run | size | found, work.ask(model, name, seed, **more)
 
 
 def kept(work: Work) -> dict:
@@ -313,7 +321,8 @@ def main() -> None:
     work = Work()
     found = kept(work)
     for name, seed in remaining(plan(), found["runs"], ("name", "seed")):
-        run = made(work, name, seed)
+        run, answers = made(work, name, seed)
+        run |= work.outcome(answers)
         words = f"validation {run['validation_accuracy']:.1%}, {run['file_bytes'] / 1e6:.1f} MB"
         print(name, seed, words, run["cost"], sep=" | ", flush=True)
         found["runs"].append(run)

@@ -10,7 +10,7 @@ import torch
 import transformers
 from datasets import Dataset
 
-from benchmarks import compression, recipes, serving
+from benchmarks import compression, recipes, sealed, serving
 from benchmarks.contestants import fit_tfidf
 from helpers import assets, data, receipts, training
 from tests.benchmarks.conftest import SIZES
@@ -157,3 +157,21 @@ def test_a_cascade_asks_only_about_what_the_gate_is_unsure_of():
     sure, unsure, other = [0.9, 0.1], [0.4, 0.6], [0.3, 0.7]
     combined = serving.combined(np.array([sure, unsure]), np.array([other, other]), 0.8)
     assert combined.tolist() == [sure, other]
+
+
+def test_the_sealed_sentences_train_nothing_and_are_asked_once_a_call(patched, receipt, monkeypatch, capsys):
+    monkeypatch.setattr(sealed, "RECEIPT", compression.FOLDER / "sealed.json")
+    monkeypatch.setattr(sealed, "ROWS", 10)
+    monkeypatch.setattr(sealed, "RECEIPTS", compression.RECEIPT.parent)
+    asked = Mock(side_effect=compression.Work.evaluate, autospec=True)
+    monkeypatch.setattr(compression.Work, "evaluate", lambda *args: asked(*args))
+    for call_number in (1, 2):
+        asked.reset_mock()
+        sealed.main()
+        found = receipts.replay(sealed.RECEIPT)
+        assert found.details["opened"] == call_number and found.receipt["settings"]["train_rows"] == ROWS - 10
+        assert {len(run["right"]) for run in found.details["runs"]} == {10}
+        splits = [each.args[-1] for each in asked.call_args_list]
+        assert splits.count("sealed") == splits[-len(found.details["runs"]) :].count("sealed") == 4
+        assert "test" not in splits
+    assert "0.5 points may be lost to naive" in capsys.readouterr().out
