@@ -5,7 +5,8 @@
 TF-IDF with logistic regression, a BERT from random weights and the pretrained one. Each has eight tries on
 the validation split, with TUNING_ROWS labels: C, the learning rate, from scratch also the number of passes.
 With the best of its tries it is trained on the first n sentences of the training split and scored on the
-whole test split, a BERT in three seeds. Writes data/receipts/contestants.json, which “Fine-tune a BERT” shows.
+whole test split, a BERT in three seeds. Writes data/receipts/contestants.json, which “Fine-tune a BERT”
+shows.
 """
 
 import itertools
