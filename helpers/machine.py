@@ -64,11 +64,18 @@ def available_memory_bytes() -> float:
 
 
 def cpu_name() -> str:
-    """Give the processor's name as the system calls it."""
+    """Give the processor's name as the system calls it; one without a number, such as "AMD EPYC", can be many.
+
+    To such a name its family and model are added, which tell the generations apart.
+    """
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):  # no such file, or an ARM processor, which has no name there
+        found = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        name, numbers = found["model name"], [found.get(key) for key in ("cpu family", "model")]
+        if all(numbers) and not any(letter.isdigit() for letter in name):
+            return "{} (family {}, model {})".format(name, *numbers)
+        return name
+    except (OSError, KeyError):  # no such file, or an ARM processor, which has no name there
         with contextlib.suppress(OSError, subprocess.CalledProcessError):  # macOS has it here, others not
             command = ["sysctl", "-n", "machdep.cpu.brand_string"]
             return subprocess.check_output(command, stderr=subprocess.DEVNULL, text=True).strip()

@@ -37,7 +37,8 @@ class Ratio(NamedTuple):
     rounds: tuple[float, ...]
 
     def __str__(self) -> str:
-        return f"{self.mean:.3g} ({self.low:.3g} to {self.high:.3g})"
+        mean, low, high = (f"{value:#.3g}".rstrip(".") for value in self[:3])  # 1.00, and not 1
+        return f"{mean} ({low} to {high})"
 
 
 @dataclass(frozen=True, repr=False)

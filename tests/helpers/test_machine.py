@@ -116,6 +116,18 @@ def test_hardware_is_what_a_receipt_holds():
     assert found["cpu"] and found["cores"] >= 1 and found["memory_gb"] > 0
 
 
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [("AMD EPYC", "AMD EPYC (family 26, model 2)"), ("AMD EPYC 9V74 Processor", "AMD EPYC 9V74 Processor")],
+)
+def test_a_name_without_a_number_gets_family_and_model(monkeypatch, name, shown):
+    text = f"processor\t: 0\ncpu family\t: 26\nmodel\t\t: 2\nmodel name\t: {name}\n\n" * 2
+    monkeypatch.setattr(machine.Path, "read_text", lambda *_, **__: text)
+    assert machine.cpu_name() == shown
+    monkeypatch.setattr(machine.Path, "read_text", lambda *_, **__: "model name\t: Fast One\n")
+    assert machine.cpu_name() == "Fast One"
+
+
 @pytest.mark.parametrize(("from_sysctl", "name"), [("Apple M4\n", "Apple M4"), (None, "arm64")])
 def test_where_linux_has_no_name_macos_is_asked_and_then_python(monkeypatch, from_sysctl, name):
     monkeypatch.setattr(machine.Path, "read_text", lambda *_, **__: "processor : 0\n")
