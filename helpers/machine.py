@@ -64,9 +64,9 @@ def available_memory_bytes() -> float:
 
 
 def cpu_name() -> str:
-    """Give the processor's name as the system calls it; one without a number, such as "AMD EPYC", can be many.
+    """Give the processor's name as the system calls it.
 
-    To such a name its family and model are added, which tell the generations apart.
+    To a name without a number, such as "AMD EPYC", family and model are added, which tell generations apart.
     """
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from helpers.energy.display import between, html_table, quantity
+from helpers.energy.display import between, html_table, quantity, significant_digits
 from helpers.energy.meter import finished, measure
 from helpers.energy.records import CURVES, EnergyError, Measurement, Record, weakest
 from helpers.statistics import ratio_interval, sign_test
@@ -37,8 +37,7 @@ class Ratio(NamedTuple):
     rounds: tuple[float, ...]
 
     def __str__(self) -> str:
-        mean, low, high = (f"{value:#.3g}".rstrip(".") for value in self[:3])  # 1.00, and not 1
-        return f"{mean} ({low} to {high})"
+        return "{} ({} to {})".format(*map(significant_digits, self[:3]))
 
 
 @dataclass(frozen=True, repr=False)
