@@ -129,7 +129,9 @@ def test_a_comparison_comes_back_from_its_raw_values_and_prints():
         "energy (assumed), 95 % intervals of 5 rounds; it holds for every guess at the CPU's power, with and "
         "without the RAM's constant; both drew the same power within 3 %, so it is a verdict of time."
     )
-    assert "<td>a / b</td><td>0.5 (0.49 to 0.51)</td><td>0.5 (0.49 to 0.51)</td>" in result._repr_html_()
+    assert (
+        "<td>a / b</td><td>0.500 (0.490 to 0.510)</td><td>0.500 (0.490 to 0.510)</td>" in result._repr_html_()
+    )
     assert "<td>a</td><td>10.0 s (9.80 to 10.2)</td><td>2.00 Wh (1.96 to 2.04)</td>" in result._repr_html_()
 
 
