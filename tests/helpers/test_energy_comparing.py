@@ -127,8 +127,8 @@ def test_a_comparison_comes_back_from_its_raw_values_and_prints():
     assert str(result) == (
         "a takes less time and less energy: a / b = 0.500 (0.490 to 0.510) in time, "
         "0.500 (0.490 to 0.510) in energy (assumed), 95 % intervals of 5 rounds; it holds for every guess at "
-        "the CPU's power, with and without the RAM's constant; both drew the same power within 3 %, so it is a "
-        "verdict of time."
+        "the CPU's power, with and without the RAM's constant; both drew the same power within 3 %, so it is "
+        "a verdict of time."
     )
     assert (
         "<td>a / b</td><td>0.500 (0.490 to 0.510)</td><td>0.500 (0.490 to 0.510)</td>" in result._repr_html_()
