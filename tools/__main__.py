@@ -11,7 +11,7 @@ from tools import RunError
 COMMANDS = {
     "run": "execute the notebooks; copies and a summary go to build/",
     "store": "execute notebooks and store outputs and costs in them (for maintainers)",
-    "links": "write anew what file names decide: links, badges, set-up cells, the README's table",
+    "links": "write anew what file names decide: links, set-up cells, the README's table",
     "lint": "say what is wrong with the form of the stored notebooks, and what `links` would change",
 }
 

@@ -25,7 +25,7 @@ WORDS = re.compile(r"\*([^*]+)\*(?:, \*([^*]+)\*)?: ([^*]+)[.;](?= |$)")  # *a w
 
 
 def update(root: Path = ROOT, write: bool = True) -> list[str]:
-    """Bring up to date links, badges, the notebooks' set-up cells and the README's table of notebooks.
+    """Bring up to date links, the notebooks' set-up cells and the README's table of notebooks.
 
     The files that were not are listed, relative to `root`; without `write`, they stay as they are.
     """
@@ -59,7 +59,7 @@ def lint(tag: str | None = None) -> list[str]:
 
 
 def fresh(text: str, stems: dict[str, str]) -> str:
-    """Give a text with each notebook's file name as it is now, by topic, and badges for this release.
+    """Give a text with each notebook's file name as it is now, by topic, and links to this release.
 
     >>> fresh("[Heat](../notebooks/02_heat.ipynb)", {"heat": "03_heat"})
     '[Heat](../notebooks/03_heat.ipynb)'

@@ -1,7 +1,7 @@
 """Try the course as Colab runs it: ``python -m tests.environments.colab FOLDER [notebook ...]``.
 
 An environment in FOLDER gets the versions that Colab publishes, and a stand-in for `google.colab`. Each
-notebook is then opened alone, as from its badge, in a folder that stands for /content: its set-up cell clones
+notebook is then opened alone, as from its link, in a folder that stands for /content: its set-up cell clones
 the last commit and installs what is missing, and the rest runs in the quick profile. It is an error if one
 fails, or if a package that was there has another version afterward.
 
