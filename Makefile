@@ -38,7 +38,7 @@ AS_ROOT = $(if $(filter 0,$(shell id -u)),--allow-root)
 LAB_SETTINGS := $(VENV)/share/jupyter/lab/settings
 QUIET_LAB := {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": false}}
 
-.PHONY: help setup lab run learner test validate notebooks extras check clean
+.PHONY: help setup lab run learner test validate notebooks site extras check clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -70,6 +70,9 @@ validate: $(VENV)/.ready-test setup ## run the stored notebooks again, two at a 
 notebooks: $(VENV)/.ready-test setup ## execute the notebooks for storage, and record what each cost
 	@$(BIN)/python -m tools links
 	@$(BIN)/python -m tools store
+
+site: $(VENV)/.ready-test setup ## write the notebooks as a static site to build/site/
+	@$(BIN)/python -m tools site
 
 extras: $(EXTRA)/.venv/.ready setup ## run the optional TensorFlow notebook, in an environment of its own
 	@$(EXTRA_BIN)/python $(EXTRA)/run.py

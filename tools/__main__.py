@@ -12,6 +12,7 @@ COMMANDS = {
     "run": "execute the notebooks; copies and a summary go to build/",
     "store": "execute notebooks and store outputs and costs in them (for maintainers)",
     "links": "write anew what file names decide: links, set-up cells, the README's table",
+    "site": "write the stored notebooks as a static site to build/site/",
     "lint": "say what is wrong with the form of the stored notebooks, and what `links` would change",
 }
 
@@ -30,12 +31,14 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     try:
         environment.require()
-        from tools import links, runner, store
+        from tools import links, runner, site, store
 
         if chosen.command == "run":
             return runner.run(chosen.names, chosen.profile, chosen.output)
         if chosen.command == "store":
             return store.store(chosen.names)
+        if chosen.command == "site":
+            return site.build()
         lines = links.update() if chosen.command == "links" else links.lint(chosen.tag)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
