@@ -66,7 +66,7 @@ def linked(text: str, place: Path, inside: set[Path]) -> str:
 
     def link(match: re.Match) -> str:
         path = Path(os.path.normpath(place / match[1]))
-        return match[0] if path in inside else f"]({ADDRESS}/blob/{TAG}/{path.as_posix()}{match[2] or ""})"
+        return match[0] if path in inside else f"]({ADDRESS}/blob/{TAG}/{path.as_posix()}{match[2] or ''})"
 
     return re.sub(r"\]\((?!https?:|#|mailto:)([^)#\s]+)(#[^)\s]*)?\)", link, text)
 

@@ -1,0 +1,86 @@
+"""The site, built from the stored notebooks and clicked through in a real browser."""
+
+import functools
+import http.server
+import re
+import shutil
+import threading
+from urllib.parse import unquote, urljoin, urlsplit
+
+import pytest
+
+from tools import notebooks, site
+from tools.notebooks import ROOT
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+pytestmark = [pytest.mark.slow, pytest.mark.browser]
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """The site's folder, and its pages by their path in it."""
+    folder = tmp_path_factory.mktemp("site") / "out"
+    site.build(folder)
+    paths = sorted(path for path in folder.rglob("*.html") if "_static" not in path.parts)
+    return folder, {path.relative_to(folder).as_posix(): path.read_text(encoding="utf-8") for path in paths}
+
+
+def test_every_page_is_there_small_and_leads_nowhere_dead(built):
+    folder, pages = built
+    assert {f"notebooks/{path.stem}.html" for path in notebooks.course().values()} < pages.keys()
+    receipts = {f"receipts/{path.stem}.html" for path in (ROOT / "data/receipts").glob("*.json")}
+    assert receipts | {"facts.html", "docs/glossary.html", "teaching/README.html"} < pages.keys()
+    assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) < 25e6
+    anchors = {name: set(re.findall(r' id="([^"]+)"', text)) for name, text in pages.items()}
+    for name, text in pages.items():
+        assert len(text) < 2e6, name
+        text = re.sub(r"<script\b.*?</script>", "", text, flags=re.DOTALL)
+        for target in re.findall(r'(?:href|src)="([^"]+)"', text):
+            parts = urlsplit(urljoin(f"https://site/{name}", target))
+            if parts.netloc == "site" and parts.scheme == "https":
+                path = unquote(parts.path).lstrip("/") or "index.html"
+                assert (folder / path).is_file(), f"{name}: {target}"
+                assert not parts.fragment or parts.fragment in anchors.get(path, {parts.fragment}), target
+
+
+@pytest.fixture
+def served(built):
+    """The site's address on a server of this machine."""
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=built[0])
+    handler.log_message = lambda *_: None
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium or Chrome on this machine; install one")
+def test_pages_ask_nothing_of_the_web_and_show_formulas_quizzes_and_what_pictures_say(built, served):
+    from playwright.sync_api import sync_playwright
+
+    pages = built[1]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        page, asked, wrong = browser.new_page(viewport={"width": 390, "height": 844}), [], []
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        for name in pages:
+            page.goto(served + name)
+            assert page.evaluate("[...document.images].filter(i => !i.alt && !i.ariaHidden).length") == 0, (
+                name
+            )
+            assert page.evaluate("document.documentElement.scrollWidth") <= 390, f"{name} scrolls sideways"
+        page.goto(f"{served}notebooks/{notebooks.course()['losses'].stem}.html")
+        page.locator("mjx-container").first.wait_for()
+        page.locator(".MCButton").first.wait_for()
+        assert page.locator("details.hide:not([open])").count() > 5  # set-up, drawings, solutions
+        page.goto(served + "facts.html")
+        page.get_by_role("button", name="year").click()
+        years = page.locator("table.sortable tbody td:nth-child(4)").all_inner_texts()
+        assert years == sorted(years) and len(years) > 50
+        page.goto(served + "search.html?q=what+does+a+token+cost")
+        page.get_by_role("link", name="What a token costs").first.wait_for()
+        assert [address for address in asked if not address.startswith((served, "data:"))] == []
+        assert wrong == []
+        browser.close()
