@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from helpers import assets, energy, machine
-from helpers.energy import display
 from helpers.values import replacing
 
 SCHEMA = assets.DATA / "receipt.schema.json"
@@ -187,15 +186,6 @@ def recorded(receipt: Mapping) -> str:
     return f"recorded on {receipt['recorded']} on {hardware_name(receipt)}"
 
 
-def table(again: Replay) -> Any:
-    """A data frame, one row for each figure: value, range, method, and where and when it was recorded."""
-    import pandas as pd
-
-    where = recorded(again.receipt).removeprefix("recorded ")
-    rows = [(*_value(each), _costs(each)[0].method or "unknown", where) for each in again.figures.values()]
-    return pd.DataFrame(rows, list(again.figures), ["figure", "range", "method", "recorded"])
-
-
 def _no_json(constant: str) -> None:
     raise ReceiptError(f"It holds {constant}, which is not JSON and no figure: what is unknown is null.")
 
@@ -218,20 +208,6 @@ def _methods(figures: Collection[Figure]) -> dict[str, str]:
     parts = [part for figure in figures for cost in _costs(figure) for part in cost.components]
     parts.sort(key=lambda part: part.method is not None)
     return {part.name: f"{part.method or 'unknown'}: {part.source}" for part in parts}
-
-
-def _value(figure: Figure) -> tuple[str, str]:
-    results = figure.results()
-    if isinstance(figure, energy.Comparison):
-        pair, time, found = " / ".join(figure.names), figure.time, figure.energy
-        return f"{pair} = {time.mean:.3g} in time, {found.mean:.3g} in energy", display.between(*found[1:3])
-    if isinstance(figure, energy.Training) and not figure.reached:
-        return f"missed {figure.target:.1%}", ""
-    unit, names = "Wh", ["energy_wh", "low_wh", "high_wh"]
-    if isinstance(figure, energy.Predictions):
-        unit, names = "J per 1,000", ["joules_per_1000", "low_joules_per_1000", "high_joules_per_1000"]
-    value, low, high = (results[name] for name in names)
-    return display.quantity(value, unit), "" if value is None else display.between(low, high)
 
 
 def _name(path: Path) -> str:

@@ -52,18 +52,12 @@ def test_it_comes_back_as_it_was_saved(receipt, figures, tmp_path):
     assert [each.name for each in tmp_path.iterdir()] == ["one.json"], "nothing half-written stays"
 
 
-def test_it_says_what_it_rests_on_and_the_table_where_and_when(receipt):
+def test_it_says_what_it_rests_on_and_where_and_when_it_was_recorded(receipt):
     assert receipt["inputs"] == {"data/reviews/test.csv": assets.data_sums()["reviews/test.csv"]}
     assert receipt["method"] == {"CPU": "modelled: 800 W at most", "RAM": "assumed: constant 20 W"}
     assert receipt["versions"]["codecarbon"] and receipt["hardware"]["cores"] >= 1
     assert receipts.hardware_name(receipt) in receipts.recorded(receipt)
     assert re.fullmatch(r"\d{4}-\d\d-\d\d", receipt["recorded"])
-    table = receipts.table(receipts.replay(receipt))
-    assert list(table.index)[:5] == ["fine-tuning", "duel", "predictions", "hit", "miss"]
-    assert set(table["method"]) == {"assumed"} and table["recorded"].str.contains(receipt["recorded"]).all()
-    assert table["figure"]["miss"] == "missed 90.0%"
-    assert table["figure"]["duel"] == "a / b = 0.5 in time, 0.5 in energy"
-    assert table["figure"]["predictions"].endswith("J per 1,000")
 
 
 def test_tampering_shows_and_no_new_digest_hides_it(receipt):
@@ -139,7 +133,6 @@ def test_unknown_stays_unknown():
     assert receipt["method"]["CPU"] == "modelled: 800 W at most" and receipts.replay(receipt).ok
     receipt = receipts.make("a test", {"x": unknown}, made_by="a test")
     assert receipts.replay(receipt).ok
-    assert receipts.table(receipts.replay(receipt)).loc["x", "figure"] == "unknown"
 
 
 @pytest.mark.parametrize("path", STORED, ids=lambda path: path.stem)
