@@ -1,4 +1,4 @@
-"""What several test files do: start a program, call make, make a model, read the Python of a file."""
+"""What several test files do: start a program, call make, make a model, read code or what it printed."""
 
 import re
 import shutil
@@ -57,3 +57,9 @@ def code(path):
         return path.read_text(encoding="utf-8")
     cells = [cell.source for cell in notebooks.read(path).cells if cell.cell_type == "code"]
     return re.sub(r"^([ \t]*)[!%].*", r"\1pass", "\n".join(cells), flags=re.MULTILINE)
+
+
+def printed(notebook):
+    """Join what the stored cells of a notebook printed, their tables included."""
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    return "\n".join(output.get("text") or output.get("data", {}).get("text/plain", "") for output in outputs)

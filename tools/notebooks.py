@@ -105,12 +105,6 @@ def title(notebook: nbformat.NotebookNode) -> str:
     return heading[1].strip() if heading else ""
 
 
-def printed(notebook: nbformat.NotebookNode) -> str:
-    """Join what the stored cells printed, their tables included."""
-    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
-    return "\n".join(output.get("text") or output.get("data", {}).get("text/plain", "") for output in outputs)
-
-
 def tidy(notebook: nbformat.NotebookNode) -> None:
     """Remove, in place, what differs from one run or one machine to the next and teaches nothing."""
     notebook.metadata = nbformat.from_dict({"kernelspec": KERNEL, "language_info": LANGUAGE})

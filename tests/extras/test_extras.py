@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 
 from helpers import receipts
-from tests.shared import code, make, python
+from tests.shared import code, make, printed, python
 from tools import notebooks
 from tools.notebooks import ROOT
 
 EXTRA = ROOT / "extras" / "tensorflow"
 NOTEBOOK = notebooks.read(EXTRA / "tensorflow.ipynb")
-PRINTED = notebooks.printed(NOTEBOOK)
+PRINTED = printed(NOTEBOOK)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def arrays() -> dict[str, np.ndarray]:
 def test_both_frameworks_have_the_network_of_optimizers_and_written_alike_compute_the_same(side):
     weights = sum(weight.numel() for weight in side.digits_network().parameters())
     assert f"{weights:,} weights in Keras, {weights:,} in PyTorch" in PRINTED
-    assert f"{weights:,} weights" in notebooks.printed(notebooks.read(notebooks.course()["optimizers"]))
+    assert f"{weights:,} weights" in printed(notebooks.read(notebooks.course()["optimizers"]))
     # First with the same settings, then with the same formula: on digits, and on reviews.
     apart = [float(value) for value in re.findall(r"the losses differ by up to ([\d.e+-]+)", PRINTED)]
     assert len(apart) == 4

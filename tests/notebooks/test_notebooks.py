@@ -7,6 +7,7 @@ import re
 import nbformat
 import pytest
 
+from tests.shared import printed
 from tools import notebooks, store
 from tools.notebooks import ROOT
 
@@ -156,7 +157,7 @@ def test_enough_cells_are_compared_when_they_run_again():
 
 def test_nothing_is_called_measured_without_a_counter():
     notebook = notebooks.read(notebooks.course()["measure_energy"])
-    shown = notebooks.printed(notebook)
+    shown = printed(notebook)
     if "No energy counter can be read here" not in shown:
         pytest.skip("it was stored on a machine with a counter")
     assert not [line for line in shown.splitlines() if re.search(r"\bmeasured\b", line)]
@@ -169,7 +170,7 @@ def test_nothing_is_called_measured_without_a_counter():
 def shown_by(notebook):
     """Yield what each code cell prints, as a whole, and each text that it gives to a chart."""
     for cell in (cell for cell in notebook.cells if cell.cell_type == "code"):
-        yield notebooks.printed(nbformat.v4.new_notebook(cells=[cell]))
+        yield printed(nbformat.v4.new_notebook(cells=[cell]))
         for call in ast.walk(ast.parse(re.sub(r"^([ \t]*)[!%].*", r"\1pass", cell.source, flags=re.M))):
             if isinstance(call, ast.Call) and getattr(call.func, "attr", "").startswith("set"):
                 yield from map(ast.unparse, [*call.args, *(word.value for word in call.keywords)])
@@ -178,7 +179,7 @@ def shown_by(notebook):
 @and_the_extra
 def test_every_energy_line_carries_its_method_and_a_ratio_of_energies_the_time_beside_it(notebook):
     """Where power is a model, energy is time in other units, and time is what was measured."""
-    for line in re.findall(r"^.*\d s, .* CPU s, .*$", notebooks.printed(notebook), re.MULTILINE):
+    for line in re.findall(r"^.*\d s, .* CPU s, .*$", printed(notebook), re.MULTILINE):
         assert re.search(r"Wh (measured|modelled|assumed)|energy unknown", line), line
     assert [text for text in shown_by(notebook) if RATIO.search(text) and not TIME.search(text)] == []
 

@@ -17,7 +17,7 @@ from papermill.iorw import LocalHandler
 
 from helpers import machine
 from tests.environments import __main__ as environments
-from tests.shared import python
+from tests.shared import printed, python
 from tools import RunError, kernel, links, notebooks, ready, runner, store
 from tools.__main__ import main
 
@@ -44,7 +44,7 @@ def course(tmp_path, monkeypatch):
 
 
 def texts(path: Path) -> str:
-    return notebooks.printed(notebooks.read(path))
+    return printed(notebooks.read(path))
 
 
 def test_run_executes_in_order_with_this_python_and_sums_up(course, capsys, monkeypatch):
