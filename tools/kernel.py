@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import json
 import os
 import sys
 import tempfile
@@ -85,23 +84,18 @@ def watch(label: str, work: Callable[[], object], describe: Callable[[BaseExcept
 @contextmanager
 def course_kernel() -> Iterator[None]:
     """Make the kernel name `python3` mean this Python with the course on its path, whatever is installed."""
+    from ipykernel.kernelspec import write_kernel_spec
 
     def first(folder: object, variable: str) -> str:
         return os.pathsep.join(filter(None, [str(folder), os.environ.get(variable)]))
 
-    spec = {
-        **KERNEL,
-        "argv": [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", QUIET],
-        "env": {
-            "PYTHONPATH": first(ROOT, "PYTHONPATH"),
-            "MPLBACKEND": "module://matplotlib_inline.backend_inline",  # another one would hide every figure
-            "COURSE_STATIC": "1",  # no one is there to move a slider
-        },
+    variables = {
+        "PYTHONPATH": first(ROOT, "PYTHONPATH"),
+        "MPLBACKEND": "module://matplotlib_inline.backend_inline",  # another one would hide every figure
+        "COURSE_STATIC": "1",  # no one is there to move a slider
     }
     with tempfile.TemporaryDirectory() as folder:
-        kernel = Path(folder) / "kernels" / "python3"
-        kernel.mkdir(parents=True)
-        (kernel / "kernel.json").write_text(json.dumps(spec), encoding="utf-8")
+        write_kernel_spec(Path(folder, "kernels", "python3"), {**KERNEL, "env": variables}, [QUIET])
         with mock.patch.dict(os.environ, JUPYTER_PATH=first(folder, "JUPYTER_PATH")):
             yield
 
