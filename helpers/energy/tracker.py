@@ -26,6 +26,7 @@ from helpers.energy.records import RANGES, Component
 EVERY_S, EVERY_SLOW_S = 1.0, 5.0  # between samples; slow is a reading that starts a program
 # How old a reading may be: RAPL counts every millisecond, NVML every 0.1 s or faster (Yang et al. 2024).
 RAPL_LATE_S, NVML_LATE_S, SAMPLED_LATE_S = 0.001, 0.1, 1.0
+NO_COUNTER = math.inf, False, 0.0  # a model or a constant: no most W, nothing that can fail or be late
 PINNED = {  # what around CodeCarbon would bend its figures or make it fail
     "codecarbon.emissions_tracker.get_hierarchical_config": dict,  # files .codecarbon.config, CODECARBON_...
     "codecarbon.emissions_tracker.count_physical_cpus": sources.sockets,  # it reads `lscpu` in English alone
@@ -151,12 +152,7 @@ class Reader:
         for hardware in self._tracker._hardware:
             if isinstance(hardware, RAM):
                 watts = hardware.total_power().W
-                yield (
-                    Component("RAM", None, "assumed", f"constant {watts:.0f} W", watts),
-                    math.inf,
-                    False,
-                    0.0,
-                )
+                yield Component("RAM", None, "assumed", f"constant {watts:.0f} W", watts), *NO_COUNTER
             elif isinstance(hardware, kinds.GPU):
                 for device in self._gpus:
                     counter = f"energy counter of {device._gpu_name}, for its board"
@@ -170,10 +166,10 @@ class Reader:
                 mode, watts = hardware._mode, hardware._tdp
                 if mode == "cpu_load":
                     source = f"{watts:.0f} W at most x (0.1 + 0.9 load cubed){sources.rapl_hint()}"
-                    yield Component("CPU", None, "modelled", source, watts), math.inf, False, 0.0
+                    yield Component("CPU", None, "modelled", source, watts), *NO_COUNTER
                 elif mode == "constant":
                     source = f"constant {watts * 0.5:.0f} W{sources.rapl_hint()}"
-                    yield Component("CPU", None, "assumed", source, watts * 0.5), math.inf, False, 0.0
+                    yield Component("CPU", None, "assumed", source, watts * 0.5), *NO_COUNTER
                 else:
                     source = "RAPL counter, for the processor's package" if mode == "intel_rapl" else mode
                     files = getattr(hardware._intel_interface, "_rapl_files", [])  # one for each socket
