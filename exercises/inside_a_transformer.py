@@ -167,11 +167,9 @@ def flops(answer: Callable) -> Finding:
         (1, 64, 64, 99),
     ]
 
-    def count(two=2, square=4, projections=4, feed_forward=2, inner=None, head=1):
+    def count(two=2, square=4, projections=4, feed_forward=2):
         return [
-            layers
-            * n
-            * (two * (projections * h * h + feed_forward * h * (inner or m)) + square * (n * head) * h)
+            layers * n * (two * (projections * h * h + feed_forward * h * m) + square * n * h)
             for layers, h, m, n in shapes
         ]
 
