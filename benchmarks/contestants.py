@@ -66,18 +66,16 @@ def passes(name: str, rows: int, settings: dict) -> int | None:
 
 def fit(name: str, train, watched, judged, tokenizer, settings: dict, seed: int) -> tuple:
     """Train a contestant; return its evaluation on the rows that judge it, and what the training cost."""
-    if name != "TF-IDF":
+    if name == "TF-IDF":
+        with energy.measure(name, country=COUNTRY) as meter:
+            model = fit_tfidf(train["text"][:], train["label"][:], **settings)
+        result = training.score(np.array(judged["label"]), model.predict_proba(judged["text"][:]))
+    else:
         model, rate = new_model(name, seed), settings["learning_rate"]
         how = {"learning_rate": rate, "head_learning_rate": 3 * rate, "batch_size": BATCH_SIZE, "seed": seed}
         how["epochs"] = passes(name, len(train), settings)
-    with energy.measure(name, country=COUNTRY) as meter:
-        if name == "TF-IDF":
-            model = fit_tfidf(train["text"][:], train["label"][:], **settings)
-        else:
+        with energy.measure(name, country=COUNTRY) as meter:
             training.fine_tune(model, train, watched, tokenizer, **how)
-    if name == "TF-IDF":
-        result = training.score(np.array(judged["label"]), model.predict_proba(judged["text"][:]))
-    else:
         result = training.evaluate(model, judged, tokenizer)
     print(name, len(train), settings, seed, result, meter.result, sep=" | ", flush=True)
     return result, meter.result
