@@ -74,8 +74,8 @@ def glossary(folder: Path) -> str:
     """Give the page of the words that the notebooks explain at their end, each with its notebook."""
     lines = []
     for path in notebooks.course(folder).values():
-        first, *_, last = (cell.source for cell in notebooks.read(path).cells)
-        place = f"[{first.splitlines()[0][2:]}](../notebooks/{path.name})"
+        notebook = notebooks.read(path)
+        place, last = f"[{notebooks.title(notebook)}](../notebooks/{path.name})", notebook.cells[-1].source
         for *terms, meaning in WORDS.findall(last.partition("Words for the glossary")[2].split("\n")[0]):
             lines.append(f"- **{', '.join(filter(None, terms))}**: {meaning} ({place})")
     return GLOSSARY + "\n".join(sorted(lines, key=str.casefold)) + "\n"

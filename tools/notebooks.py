@@ -99,10 +99,8 @@ def parameters(notebook: nbformat.NotebookNode) -> dict[str, object]:
 
 
 def title(notebook: nbformat.NotebookNode) -> str:
-    """Give a notebook's first heading; empty if there is none."""
-    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
-    heading = re.search(r"^# +(.+)$", text, re.MULTILINE)
-    return heading[1].strip() if heading else ""
+    """Give a notebook's title, the heading that its first cell begins with."""
+    return notebook.cells[0].source.partition("\n")[0].removeprefix("# ")
 
 
 def tidy(notebook: nbformat.NotebookNode) -> None:
