@@ -39,11 +39,9 @@ def sampled(gpu) -> Iterator[list]:
         while not done.wait(EVERY_S):
             now = pynvml.nvmlDeviceGetFieldValues(gpu, [INSTANT])[0]
             instant = now.value.uiVal / 1_000 if now.nvmlReturn == 0 else None
-            mean, joules = (
-                pynvml.nvmlDeviceGetPowerUsage(gpu),
-                pynvml.nvmlDeviceGetTotalEnergyConsumption(gpu),
-            )
-            rows.append([time.perf_counter() - begun, mean / 1_000, instant, joules / 1_000])
+            mean = pynvml.nvmlDeviceGetPowerUsage(gpu) / 1_000
+            joules = pynvml.nvmlDeviceGetTotalEnergyConsumption(gpu) / 1_000
+            rows.append([time.perf_counter() - begun, mean, instant, joules])
 
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()

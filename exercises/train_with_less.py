@@ -51,9 +51,8 @@ def buckets(answer: Callable) -> str:
         if (sizes := sorted(map(len, batches))) != [4] + 12 * [8]:
             return f"100 rows make 12 batches of 8 and one of 4; yours have {sizes}."
         widths = [max(lengths[row] for row in batch) for batch in batches]
-        if (spent := sum(len(batches[place]) * width for place, width in enumerate(widths))) > 1.1 * sum(
-            lengths
-        ):
+        spent = sum(len(batch) * width for batch, width in zip(batches, widths, strict=True))
+        if spent > 1.1 * sum(lengths):
             return f"your batches compute {spent:,} tokens for {sum(lengths):,} that were written."
         if widths in (sorted(widths), sorted(widths, reverse=True)):
             return "little padding, but an epoch goes through the lengths in order: shuffle the batches."
