@@ -14,15 +14,12 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import json
 import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import jsonschema
 
 from helpers import assets, data, energy, receipts, statistics
 
@@ -199,11 +196,11 @@ def read(source: str | Path | Mapping) -> Entry:
     task = again.receipt["settings"].get("task")
     if task != TASK and re.fullmatch(r"capstone \d{1,9}", str(task)):
         raise CapstoneError(f"It is of {task}, and this judge reads {TASK} alone: judge the code again.")
-    receipt, schema = again.receipt, json.loads(SCHEMA.read_text(encoding="utf-8"))
-    error = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(schema).iter_errors(receipt))
-    if error is not None:
-        wrong = f"{'.'.join(map(str, error.absolute_path))}: {error.message[:100]}"
-        raise CapstoneError(f"It is a receipt, but none of {TASK}: {wrong}. Expected the judge's own.")
+    receipt = again.receipt
+    try:
+        receipts.validate(receipt, SCHEMA)
+    except receipts.ReceiptError as error:
+        raise CapstoneError(f"It is a receipt, but none of {TASK}: {error}") from error
     training, predictions, *references = (again.figures[name] for name in FIGURES)
     # CodeCarbon's load is of the whole machine, and a container may have a few of its cores.
     cores = receipt["settings"].get("machine_cores", receipt["hardware"]["cores"])

@@ -85,15 +85,15 @@ def digest(receipt: Mapping) -> str:
     return hashlib.sha256(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def validate(receipt: Mapping) -> None:
-    """Check a receipt against the schema; a ReceiptError says the first place that does not follow it."""
+def validate(receipt: Mapping, schema: Path = SCHEMA) -> None:
+    """Check a receipt against a schema; a ReceiptError says the first place that does not follow it."""
     import jsonschema
 
-    checker = jsonschema.Draft202012Validator(json.loads(SCHEMA.read_text(encoding="utf-8")))
+    checker = jsonschema.Draft202012Validator(json.loads(schema.read_text(encoding="utf-8")))
     error = jsonschema.exceptions.best_match(checker.iter_errors(receipt))
     if error is not None:
         where = ".".join(map(str, error.absolute_path)) or "the receipt"
-        raise ReceiptError(f"{where}: {error.message[:200]}. {SCHEMA.name} says what is expected.")
+        raise ReceiptError(f"{where}: {error.message[:200]}. {schema.name} says what is expected.")
 
 
 def save(receipt: Mapping, path: str | Path) -> Path:
