@@ -69,6 +69,7 @@ def check(
             ok = message.startswith("Right: ")
             return Verdict(ok, message if ok else f"Not yet: {message}")
 
+        judged.__doc__ = judge.__doc__ or f"Judge an answer: {expected}."
         return judged
 
     return decorate

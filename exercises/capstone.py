@@ -31,7 +31,6 @@ NOT_CAUGHT = {
 
 @check("a function of (train_wh, joules_per_1000, predictions) that returns watt-hours")
 def job(answer: Callable) -> Finding:
-    """Judge the energy of a training and its predictions as a function."""
     got, train_wh, joules = float(answer(0.4, 90.0, 20_000)), 0.4, 20 * 90
     if near(got, 0.9) and not near(answer(1.0, 36.0, 0), 1):
         return "it is right for 20,000 predictions, but not for none."
@@ -50,14 +49,12 @@ def job(answer: Callable) -> Finding:
 
 @check("a set of letters, such as {'A', 'B'}")
 def front(answer: Iterable[str]) -> str:
-    """Judge which of the laptop's entries are on the Pareto front."""
     right = "Right: none of the three is beaten in one of the two without winning in the other."
     return sorted_out(answer, OFF_THE_FRONT, ON_THE_FRONT) or right
 
 
 @check("a set of letters, such as {'A', 'B'}")
 def caught(answer: Iterable[str]) -> str:
-    """Judge which tricks show in a receipt."""
     right = (
         "Right: a check finds what doesn't agree. Against D, E and F only reading each other's code helps."
     )
@@ -66,7 +63,6 @@ def caught(answer: Iterable[str]) -> str:
 
 @check("a function train(train_set, validation_set) that returns a function predict(texts)")
 def train(answer: Callable) -> str:
-    """Judge whether a training keeps to the judge's contract, on few sentences."""
     train_set = data.take(data.load_reviews("train"), 400)
     validation_set = data.take(data.load_reviews("validation"), 100)
     predict = answer(train_set, validation_set)

@@ -9,7 +9,6 @@ from .base import Finding, check, near
 
 @check("a function of (low, high, bits) that returns a scale and a zero point")
 def scale(answer: Callable) -> Finding:
-    """Judge the scale and zero point that lay a range over whole numbers from 0 up."""
     got = tuple(answer(-0.6, 1.0, 4))
     if len(got) != 2:
         return f"return two numbers, the scale and the zero point; you return {len(got)}."
@@ -35,7 +34,6 @@ def scale(answer: Callable) -> Finding:
 
 @check("a function of (sure, cheap_right, large_right, threshold) that returns two shares")
 def cascade(answer: Callable) -> Finding:
-    """Judge the accuracy of a cascade, and the share that it passes on."""
     sure = np.array([0.95, 0.55, 0.8, 0.7, 0.99])
     cheap, large = np.array([1, 0, 0, 1, 1]), np.array([1, 1, 1, 0, 1])
     got = tuple(answer(sure.copy(), cheap.copy(), large.copy(), 0.8))
@@ -63,7 +61,6 @@ def cascade(answer: Callable) -> Finding:
 
 @check("a whole number of predictions", 1e-3)
 def break_even(answer: float) -> Finding:
-    """Judge after how many predictions 1.5 Wh are paid back by 150 J a thousand becoming 30 J."""
     return answer, {
         "Right: 5,400 J spent, 0.12 J saved with each. Ten thousand sentences a day: less than a week.": 45e3,
         "that leaves out what the small model still uses: 0.12 J are saved, not 0.15.": 36e3,

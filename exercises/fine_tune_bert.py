@@ -17,7 +17,6 @@ FINE_LINES = {
 
 @check("the numbers of the faulty lines, such as {3, 7}")
 def gaps(answer: Iterable[int]) -> str:
-    """Judge which lines of the listing are faulty."""
     lines = {int(line) for line in answer}
     if fine := lines - {1, 2, 8, 10, 11, 15, 16}:
         return f"{FINE_LINES.get(min(fine), f'line {min(fine)} does what it should')}."
@@ -37,7 +36,6 @@ def gaps(answer: Iterable[int]) -> str:
 
 @check("a whole number, the optimizer's steps", 1e-4)
 def steps(answer: int) -> Finding:
-    """Judge the number of steps in 3 epochs over 7,070 rows in batches of 32."""
     rounded = {662, 3 * 7_070 / 32}
     return answer, {
         "Right: 221 batches an epoch, the last one of 30 sentences, and three epochs.": 663,
@@ -50,7 +48,6 @@ def steps(answer: int) -> Finding:
 
 @check("a function that takes lists of token ids and returns (input_ids, attention_mask)")
 def batch(answer: Callable) -> str:
-    """Judge a function that pads lists of token ids to their longest."""
     rows = [[101, 2307, 3185, 102], [101, 102], [101, 2919, 102]]
     given = [list(row) for row in rows]
     ids, mask = map(torch.as_tensor, answer(given))

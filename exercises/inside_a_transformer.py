@@ -13,7 +13,6 @@ from .base import Finding, check, near
 
 @check("a function of (x, query, key, value, mask) that returns the mix, n x d", 1e-4)
 def head(answer: Callable) -> Finding:
-    """Check one attention head on random inputs of several sizes."""
     torch.manual_seed(5)
     for n, hidden, d in ((4, 12, 4), (7, 10, 6), (5, 18, 8)):
         x, mask = torch.randn(n, hidden), torch.rand(n, n) < 0.6
@@ -55,7 +54,6 @@ def head(answer: Callable) -> Finding:
 
 @check("a function of (attention_mask, prefix) that returns a mask, batch x 1 x n x n")
 def prefix_mask(answer: Callable) -> Finding:
-    """Check a mask that sees the question whole and the answer from left to right."""
     torch.manual_seed(6)
     for batch, n, prefix in ((1, 3, 1), (3, 5, 4), (2, 6, 0), (4, 9, 9), (3, 7, 3)):
         real = torch.ones(batch, n, dtype=torch.long)
@@ -126,7 +124,6 @@ class Unturned(Attention):
 
 @check('a function of (block, x, mask) that returns "mask", "heads", "residual" or "none"')
 def sabotage(answer: Callable) -> Finding:
-    """Check a diagnosis on blocks that the learner hasn't seen, sound and broken, of several sizes."""
     torch.manual_seed(7)
     wrong = []
     for hidden, heads in ((16, 4), (24, 2), (32, 8)):
@@ -158,7 +155,6 @@ def sabotage(answer: Callable) -> Finding:
 
 @check("a function of (layers, hidden, inner, n) that returns a number of operations")
 def flops(answer: Callable) -> Finding:
-    """Check the forward operations of an encoder, on shapes of real models and odd ones."""
     shapes = [
         (12, 768, 3_072, 512),
         (6, 384, 1_536, 128),

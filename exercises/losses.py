@@ -14,7 +14,6 @@ VOCAB_SIZE = 30_522
 
 @check(f"a number, the loss in nats of a model that finds all {VOCAB_SIZE:,} tokens equally likely", 0.005)
 def untrained_loss(answer: float) -> Finding:
-    """Check the cross-entropy of a uniform guess over BERT's vocabulary."""
     loss = float(answer)
     return loss, {
         "Right: the loss is the log of the vocabulary size, about 10.33 nats. A fresh BERT whose first "
@@ -41,7 +40,6 @@ def _padded(seed: int, lengths: list[int], vocab_size: int) -> tuple:
 
 @check("a function of (logits, input_ids, attention_mask) that returns the mean loss", 1e-4)
 def causal_lm(answer: Callable) -> Finding:
-    """Check a causal language-model loss that leaves padding out."""
     for seed, lengths, vocab_size in ((2, [7, 4, 2], 11), (5, [4, 6], 5), (6, [3], 20), (7, [2, 9], 3)):
         given = logits, input_ids, attention_mask = _padded(seed, lengths, vocab_size)
         copies = [tensor.clone() for tensor in given]
@@ -135,7 +133,6 @@ def _broken() -> dict[str, Callable]:
 
 @check("a function of a loss function that returns True if that one is sound, and False if it is broken")
 def find_broken(answer: Callable) -> str:
-    """Check a test of masked language-model losses, on sound ones and on broken ones."""
 
     def passes(loss: Callable) -> bool:
         verdict = answer(loss)

@@ -21,7 +21,6 @@ DEFENSE = {
 
 @check("a function of (max_w, load, seconds) that returns watt-hours", 1e-3)
 def cpu_model(answer: Callable) -> Finding:
-    """Judge the modeled CPU energy as a function."""
     got, most, cube = float(answer(60.0, 0.5, 120.0)), 60 * 120 / 3_600, 0.5**3
     wh = most * (0.1 + 0.9 * cube)
     if near(got, wh, 1e-3) and not near(answer(20.0, 0.0, 3_600.0), 2, 1e-3):
@@ -39,7 +38,6 @@ def cpu_model(answer: Callable) -> Finding:
 
 @check("a function of (tool_w, wall_w, new_w) that returns two numbers, the ends of an interval in watts")
 def calibrate(answer: Callable) -> str:
-    """Judge intervals for new runs by how many of them they hold, and by how wide they are."""
     draw, held, wide, right_wide = np.random.default_rng(0), [], [], []
     for _ in range(RUNS):
         tool_w = draw.uniform(80, 400, 7)
@@ -67,7 +65,6 @@ def calibrate(answer: Callable) -> str:
 
 @check("a function of (times_s, watts, begin, end) that returns watt-hours, or None if they are unknown")
 def plug(answer: Callable) -> Finding:
-    """Judge a block's energy by a plug's readings, which have a gap, and an end."""
     times = np.arange(0.0, 300.0, 10.0)
     watts, heard = 40 + 15 * np.sin(times / 25), (times <= 120) | (times >= 180)
     if answer(times, watts, 200.0, 320.0) is not None:
@@ -91,6 +88,5 @@ def plug(answer: Callable) -> Finding:
 
 @check("a set of letters, such as {'A', 'B'}")
 def claims(answer: Iterable[str]) -> str:
-    """Judge which claims could be defended without a counter."""
     right = "Right: a ranking that survives every guess, and a figure with its method and its range."
     return sorted_out(answer, NO_DEFENSE, DEFENSE) or right

@@ -9,7 +9,6 @@ from .base import Finding, check, near
 
 @check("a function of (g, C) that returns the mean of the clipped rows", 1e-3)
 def clip(answer: Callable) -> Finding:
-    """Judge the mean of gradients that were each clipped to a length."""
     g, C = np.array([[3.0, 4.0, 0.0], [0.0, 0.5, 0.0], [0.0, 0.0, -8.0], [0.0, 0.0, 0.0]]), 2.0
     given = g.copy()
     got = np.asarray(answer(given, C), dtype=float)
@@ -39,7 +38,6 @@ def clip(answer: Callable) -> Finding:
 
 @check("a function of (praise, template, words) that returns a difference of probabilities", 1e-3)
 def invariance(answer: Callable) -> Finding:
-    """Judge the largest difference that a word makes."""
     probabilities = {"a b.": 0.5, "a cc.": 0.9, "a ddd.": 0.2, "a e.": 0.6}
 
     def praise(texts: list[str]) -> list[float]:
@@ -69,7 +67,6 @@ def invariance(answer: Callable) -> Finding:
 
 @check("a number from 0 to 1, the share of the saving that is eaten", 1e-3)
 def rebound(answer: float) -> Finding:
-    """Judge the rebound of a factor of 16 with an elasticity of 0.5."""
     return answer, {
         "Right: a quarter of the energy is left, 3/4 saved, and 15/16 were expected: a fifth is eaten.": 0.2,
         "that is the energy that is left. What did you expect to save, and what did you save?": 0.25,

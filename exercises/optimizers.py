@@ -19,7 +19,6 @@ BASE_RATE = {150: 2.8, 450: 2.8}  # steps: the constant learning rate that ends 
 
 @check("a function of (z, y, temperature) that returns an array of the shape of z", 1e-4)
 def temperature_gradient(answer: Callable) -> Finding:
-    """Check the gradient of a mean cross-entropy at a temperature, with respect to the logits."""
     for seed, batch, classes, temperature in ((3, 5, 4, 2.5), (4, 1, 2, 0.5), (5, 12, 10, 4.0)):
         generator = torch.Generator().manual_seed(seed)
         z = torch.randn(batch, classes, generator=generator, dtype=torch.float64)
@@ -63,7 +62,6 @@ def temperature_gradient(answer: Callable) -> Finding:
 
 @check("a number, by how much the weight changes at Adam's first step, with its sign", 0.005)
 def adam_first_step(answer: float) -> Finding:
-    """Check the change of a weight at Adam's first step: learning rate 0.001, gradient 250."""
     learning_rate, gradient = 0.001, 250.0
     sgd, uncorrected = learning_rate * gradient, learning_rate * 0.1 / math.sqrt(0.001)
     if near(answer, learning_rate, 0.005):
@@ -108,7 +106,6 @@ def losses_with(multipliers: Sequence[float], learning_rate: float) -> Tensor:
 
 @check("a function of (step, steps) that returns the multiplier of the learning rate at that step")
 def schedule(answer: Callable) -> str:
-    """Check a schedule against the best constant learning rate, at two numbers of steps, over 16 seeds."""
     gains = []
     for steps, base in BASE_RATE.items():
         multipliers = [float(answer(step, steps)) for step in range(steps)]

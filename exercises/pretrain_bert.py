@@ -17,7 +17,6 @@ BUDGET_FLOP = 2e12
 
 @check("a function that takes x, special_ids, mask_id, vocab_size and generator, and returns two tensors")
 def mask(answer: Callable) -> Finding:
-    """Judge BERT's masking by its properties, on drawn batches of several shapes."""
     for seed, (rows, length, vocab_size, special_ids, mask_id) in enumerate(
         [(300, 40, 900, (0, 1, 2, 3, 4), 4), (700, 24, 2_000, (0, 100, 101, 102, 103), 103)]
     ):
@@ -83,7 +82,6 @@ def flop_of(layers: int, hidden_size: int, steps: int) -> float:
 
 @check("a dict of layers, hidden_size and steps, all whole numbers")
 def budget(answer: dict) -> Finding:
-    """Judge whether a plan for a pretraining fits a budget of operations, and uses it."""
     if missing := [name for name in ("layers", "hidden_size", "steps") if name not in answer]:
         return f"your dict lacks {' and '.join(missing)}."
     for name, value in answer.items():

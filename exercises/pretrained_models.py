@@ -19,7 +19,6 @@ SHOWN = {
 
 @check("a function of (vectors, labels, new) that returns one label for each new vector")
 def nearest_mean(answer: Callable) -> Finding:
-    """Judge a classifier that has no weights: the class whose mean vector is most like the new one."""
     draw, truth = np.random.default_rng(0), np.arange(60) % 3
     labels = draw.permutation(np.repeat([0, 1, 2], (40, 10, 25)))
     vectors, new = (2 * np.eye(8)[each] + draw.normal(0, 0.5, (len(each), 8)) for each in (labels, truth))
@@ -39,7 +38,6 @@ def nearest_mean(answer: Callable) -> Finding:
 
 @check("a function of (scores, similarity, count, weight) that returns row numbers")
 def varied(answer: Callable) -> str:
-    """Judge a search that doesn't say the same thing twice (maximal marginal relevance), step by step."""
     draw = np.random.default_rng(1)
     vectors = draw.normal(size=(12, 4))
     vectors[1] = vectors[0] + 0.01  # nearly the same sentence
@@ -62,5 +60,4 @@ def varied(answer: Callable) -> str:
 
 @check("a set of letters, such as {'A', 'B'}")
 def shown(answer: Iterable[str]) -> str:
-    """Judge which sentences the notebook's figures support."""
     return sorted_out(answer, NOT_SHOWN, SHOWN) or "Right: a start that is ahead, and kinds without labels."

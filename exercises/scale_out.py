@@ -9,7 +9,6 @@ from .base import Finding, check, near
 
 @check("a function of (gradients, rows) that returns the gradient of the whole batch")
 def average(answer: Callable) -> Finding:
-    """Judge how the gradients of unequal parts are put together."""
     gradients, rows = np.array([[1.0, -2.0], [4.0, 0.0], [-1.0, 6.0]]), [6, 3, 1]
     given = list(gradients.copy())
     got = np.asarray(answer(given, list(rows)), dtype=float)
@@ -31,7 +30,6 @@ def average(answer: Callable) -> Finding:
 
 @check("a function of (n, p) that returns the energy of n machines over that of one")
 def machines(answer: Callable) -> Finding:
-    """Judge the energy of n machines under Amdahl's law."""
     cases = [(1, 0.9), (2, 1.0), (10, 0.9), (8, 0.5)]
     got, want = [float(answer(n, p)) for n, p in cases], [n * (1 - p) + p for n, p in cases]
     time = [1 - p + p / n for n, p in cases]
@@ -47,7 +45,6 @@ def machines(answer: Callable) -> Finding:
 
 @check("a function of (intensities, duration_h) that returns a mean in g/kWh")
 def hours(answer: Callable) -> Finding:
-    """Judge the mean intensity of a job that runs in the cleanest hours."""
     intensities = [300.0, 120.0, 260.0, 90.0, 150.0, 400.0]
     given = list(intensities)
     got = float(answer(given, 3))

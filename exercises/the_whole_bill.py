@@ -9,7 +9,6 @@ from .base import Finding, check, near
 
 @check("a function of (energy_kwh, intensity, making_kg, reserved_h, life_h, share, answers)")
 def sci(answer: Callable) -> Finding:
-    """Judge the software carbon intensity, in grams for one answer, on three made-up machines."""
     for machine in ((2.0, 400.0, 200.0, 30.0, 8_000.0, 0.25, 5_000), (0.3, 50, 1_500, 10, 40_000, 0.5, 700)):
         kwh, intensity, making_kg, reserved_h, life_h, share, answers = machine
         power, whole, part = kwh * intensity, 1_000 * making_kg, reserved_h / life_h * share
@@ -35,7 +34,6 @@ def sci(answer: Callable) -> Finding:
 
 @check("a number, grams of CO2e for each kWh", 0.01)
 def intensity(answer: float) -> Finding:
-    """Judge the intensity that BLOOM's figures imply: 24.7 t over 433,196 kWh."""
     numbers = facts.load()
     dynamic, all_of_it = numbers["bloom_carbon_dynamic"].value, numbers["bloom_carbon_all"].value
     grams, whole = (1e6 * tonnes / numbers["bloom_energy"].value for tonnes in (dynamic, all_of_it))
@@ -52,7 +50,6 @@ def intensity(answer: float) -> Finding:
 
 @check("a function of (parameters, tokens, flop_per_s, power_w, pue) that returns kWh")
 def training_energy(answer: Callable) -> Finding:
-    """Judge the energy of a training run on two made-up ones."""
     for run in ((1e9, 2e10, 1e14, 400, 1.2), (3e8, 5e9, 2e13, 250, 1.5)):
         parameters, tokens, flop_per_s, power_w, pue = run
         joules = 6 * parameters * tokens / flop_per_s * power_w * pue
@@ -78,7 +75,6 @@ def training_energy(answer: Callable) -> Finding:
 
 @check("a function of (total, inputs) that returns the inputs' names, the one that moves most first")
 def swings(answer: Callable) -> str:
-    """Judge an order of inputs by how far each moves a total, on totals that rise, fall and multiply."""
     inputs = {"b": (1.0, 2.0, 4.0), "a": (10.0, 10.5, 11.0), "c": (0.1, 0.5, 1.0), "d": (-3.0, 0.0, 5.0)}
     totals = {
         "b + a - 20 c": lambda x: x["b"] + x["a"] - 20 * x["c"],

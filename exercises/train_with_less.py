@@ -9,7 +9,6 @@ from .base import Finding, check, near
 
 @check("a function of (lengths, batch_size) that returns a number of tokens")
 def tokens(answer: Callable) -> Finding:
-    """Judge the number of tokens computed, padding included."""
     lengths = [3, 9, 4, 4, 7, 2, 6]
     got, want = answer(list(lengths), 3), 3 * 9 + 3 * 7 + 6
     if near(got, want) and (answer([6], 8) != 6 or answer([5, 5, 5, 5], 2) != 20):
@@ -28,7 +27,6 @@ def tokens(answer: Callable) -> Finding:
 
 @check("a whole number of weights")
 def lora(answer: int) -> Finding:
-    """Judge the number of weights in LoRA's products."""
     return answer, {
         "Right: 73,728, a third of a percent of the model. Its trained head is larger.": 6 * 2 * 2 * 384 * 8,
         "half of them: a layer has two products, and each of those has two matrices.": 6 * 2 * 384 * 8,
@@ -42,7 +40,6 @@ def lora(answer: int) -> Finding:
 
 @check("a function of (lengths, batch_size, seed) that returns batches, lists of row numbers")
 def buckets(answer: Callable) -> str:
-    """Judge length bucketing: all rows once, little padding, and chance where it does no harm."""
     lengths, epochs = np.random.default_rng(0).integers(4, 60, 100).tolist(), []
     for seed in range(4):
         batches = [[int(row) for row in batch] for batch in answer(list(lengths), 8, seed)]

@@ -5,7 +5,6 @@ from .base import Finding, check
 
 @check("a number, the energy in joules")
 def joules(answer: float) -> Finding:
-    """Judge the conversion of 0.05 Wh to joules."""
     return answer, {
         "Right: a watt-hour is one watt for 3,600 seconds, so 0.05 Wh is 180 J.": 180,
         "that is for 60 seconds in an hour; a joule is a watt for one second.": 3,

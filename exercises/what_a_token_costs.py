@@ -9,7 +9,6 @@ from .base import Finding, check
 
 @check("a function of (q, k, v, cache) that returns the mix, heads x new x d")
 def cached_attention(answer: Callable) -> Finding:
-    """Check attention with a cache, on texts that are cut into chunks in several ways."""
     import torch
     from torch.nn.functional import scaled_dot_product_attention as attend
 
@@ -46,7 +45,6 @@ def cached_attention(answer: Callable) -> Finding:
 
 @check("a function of (weights, layers, kv_heads, d) that returns a whole number of tokens")
 def outweighs(answer: Callable) -> Finding:
-    """Check from how many tokens on a cache is larger than the weights, on real models and round cases."""
     shapes = [
         (8_030_000_000, 32, 8, 128),
         (134_515_008, 30, 3, 64),
@@ -94,7 +92,6 @@ def _served(arrivals: list, lengths: list, places: int, step_s: dict) -> list[tu
 
 @check("a function of (arrivals, lengths, step_s, target_s) that returns a number of places, or None")
 def fewest_places(answer: Callable) -> Finding:
-    """Check the choice of a setting on random traces, busy and calm, of several machines."""
     draw = np.random.default_rng(12)
     for growth, gap_s, factor in (
         (0.1, 0.5, 1.3),
@@ -133,7 +130,6 @@ def fewest_places(answer: Callable) -> Finding:
 
 @check("a number, the watt-hours of one answer", 0.1)
 def one_answer(answer: float) -> Finding:
-    """Check a reading off the wall meter's line, and hold the meter itself against it."""
     import pandas as pd
 
     from helpers.assets import DATA
