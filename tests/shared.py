@@ -51,6 +51,13 @@ def interrupt_at(model, step):
     return model.register_forward_pre_hook(interrupting)
 
 
+def run_cells(topic, tag, **names):
+    """Run a notebook's cells with this tag where these names are known, and give all names after that."""
+    for cell in notebooks.tagged(notebooks.read(notebooks.course()[topic]), tag):
+        exec(compile(cell.source, topic, "exec"), names)
+    return names
+
+
 def code(path):
     """Read the Python of a file or of a notebook, whose lines for IPython or a shell become `pass`."""
     if path.suffix != ".ipynb":

@@ -7,8 +7,7 @@ import torch
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from helpers import assets, generation
-from tests.shared import tiny_bert
-from tools import notebooks
+from tests.shared import run_cells, tiny_bert
 
 PROMPTS = ["a fine film", "the plot, the cast and the music were all one could wish for", "no"]
 
@@ -62,15 +61,8 @@ def test_a_text_gives_the_same_vectors_however_it_is_cut_and_a_copied_cache_stay
 
 def test_the_network_is_that_of_the_notebook(writer, capsys):
     ids = torch.randint(1_000, 2_000, (2, 9), generator=torch.Generator().manual_seed(2))
-    names = {
-        "torch": torch,
-        "F": torch.nn.functional,
-        "writer": writer,
-        "ids": ids,
-        "tokenizer": writer.tokenizer,
-    }
-    for cell in notebooks.tagged(notebooks.read(notebooks.course()["what_a_token_costs"]), "model"):
-        exec(cell.source, names)
+    given = {"torch": torch, "F": torch.nn.functional, "tokenizer": writer.tokenizer}
+    names = run_cells("what_a_token_costs", "model", writer=writer, ids=ids, **given)
     cache, own = {}, {}
     for part in ids.split([5, 1, 3], dim=1):
         torch.testing.assert_close(
@@ -101,9 +93,8 @@ def test_ctrl_c_keeps_what_is_written(writer, monkeypatch):
     assert whole.text.startswith(answer.text) and answer.text
 
 
-@pytest.mark.parametrize(
-    ("prompts", "new_tokens", "message"),
-    [
+def test_what_cannot_be_written_is_refused(writer, monkeypatch):
+    for prompts, new_tokens, message in (
         ([], 5, "expected a list of texts, one or more"),
         ("a film", 5, "expected a list of texts, one or more"),
         (["a film", "film " * 70], 5, "Prompt 2 has 72 tokens, and 5 may follow: expected at most 64 in all"),
@@ -111,14 +102,9 @@ def test_ctrl_c_keeps_what_is_written(writer, monkeypatch):
         (["a film"], 0, "new_tokens is 0: expected a whole number from 1 to 64"),
         (["a film"], 1_000_000, "new_tokens is 1000000: expected a whole number from 1 to 64"),
         (["a film"], 2.5, "new_tokens is 2.5"),
-    ],
-)
-def test_what_cannot_be_written_is_refused(writer, prompts, new_tokens, message):
-    with pytest.raises(ValueError, match=message):
-        generation.write(writer, prompts, new_tokens)
-
-
-def test_an_empty_prompt_is_refused(writer, monkeypatch):
+    ):
+        with pytest.raises(ValueError, match=message):
+            generation.write(writer, prompts, new_tokens)
     monkeypatch.setattr(type(writer.tokenizer), "__call__", lambda *_: {"input_ids": []})  # as SmolLM2's
     with pytest.raises(ValueError, match="Prompt 1 is empty: expected some text to go on from"):
         generation.write(writer, [""])

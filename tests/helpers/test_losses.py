@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from tools import notebooks
+from tests.shared import run_cells
 
 SGD, Adam, AdamW = torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -17,10 +17,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def formulas():
     names = {"math": math, "torch": torch, "F": F}
     for topic in ("losses", "optimizers"):
-        cells = notebooks.tagged(notebooks.read(notebooks.course()[topic]), "formula")
-        assert len(cells) >= 4
-        for cell in cells:
-            exec(compile(cell.source, topic, "exec"), names)
+        names = run_cells(topic, "formula", **names)
     return SimpleNamespace(**names)
 
 

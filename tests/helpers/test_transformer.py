@@ -9,8 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.labels import MeanClassifier
 from cluster import reviews
 from helpers import assets, transformer
-from tests.shared import tiny_bert
-from tools import notebooks
+from tests.shared import run_cells, tiny_bert
 
 
 def tiny(kind="BertForSequenceClassification", dropout=0.0):
@@ -34,9 +33,8 @@ def test_its_answers_are_those_of_transformers():
 
 
 def test_the_network_is_that_of_the_notebook():
-    names = {"math": math, "torch": torch, "nn": torch.nn, "F": torch.nn.functional}
-    for cell in notebooks.tagged(notebooks.read(notebooks.course()["inside_a_transformer"]), "model"):
-        exec(cell.source, names)
+    given = {"math": math, "torch": torch, "nn": torch.nn, "F": torch.nn.functional}
+    names = run_cells("inside_a_transformer", "model", **given)
     config, _ = transformer.stored("pocket-bert")
     ours, theirs = transformer.Transformer(config), names["Transformer"](config)
     theirs.load_state_dict(ours.state_dict())  # the same weights under the same names
