@@ -119,7 +119,6 @@ def test_each_counter_is_read_and_a_total_is_called_after_its_weakest_part(rapl,
             ends = (found[name].energy_wh * (0.95 - late), found[name].energy_wh * (1.05 + late))
             assert found[name].range_wh() == pytest.approx(ends)
     assert found["CPU"].basis_w is None and "on GPU" not in str(meter.result)
-    assert meter.result.rescaled(cpu=2.0).energy_wh == meter.result.energy_wh, "a counter is no guess"
 
 
 def test_a_closed_rapl_counter_says_how_to_open_it(rapl, tmp_path, monkeypatch):
