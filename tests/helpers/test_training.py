@@ -175,7 +175,7 @@ def test_an_adapter_of_another_rank_and_a_loss_with_another_number_are_others():
     assert found[0] == found[1] and found[5] == found[6] and len(set(found)) == 6
 
 
-def test_a_checkpoint_that_is_not_whole_is_refused(state, rows, tokenizer):
+def test_a_checkpoint_that_is_not_whole_is_refused(state):
     names = {path.name for path in state.iterdir()}
     assert names > {"settings.json", "model.safetensors", "optimizer.bin", "random_states_0.pkl"}
     made_with = json.loads((state / "settings.json").read_text())["made_with"]
@@ -183,14 +183,12 @@ def test_a_checkpoint_that_is_not_whole_is_refused(state, rows, tokenizer):
         content = (state / name).read_bytes()
         for bad in (b"", content[:-1], content[: len(content) // 2], bytes(len(content))):
             (state / name).write_bytes(bad)
-            with pytest.raises(ValueError, match=f"is damaged: {name}"):
+            with pytest.raises(ValueError, match=f"is damaged: {name} (is cut|has SHA-256).*Give another"):
                 checkpoints.read(state, made_with)
         (state / name).unlink()
         with pytest.raises(ValueError, match="no settings.json" if "set" in name else f"{name} is missing"):
             checkpoints.read(state, made_with)
         (state / name).write_bytes(content)
-    (state / "optimizer.bin").write_bytes(b"cut")
-    refused("is damaged: optimizer.bin has SHA-256", tiny_bert(), rows, tokenizer, state)
 
 
 def test_no_checkpoint_is_taken_from_or_put_where_none_can_be(rows, tokenizer, tmp_path):
