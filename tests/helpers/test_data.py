@@ -1,8 +1,6 @@
 """The shipped data is what the data card says, and bad data gets a clear refusal."""
 
 import re
-import subprocess
-import sys
 
 import numpy as np
 import pandas
@@ -10,6 +8,7 @@ import pytest
 import torch
 
 from helpers import assets, data, environment
+from tests.shared import python
 
 
 @pytest.fixture(scope="module")
@@ -20,8 +19,7 @@ def some(tokenizer):
 def test_every_file_has_its_sum_and_the_script_makes_the_same_bytes():
     found = environment.check_data()
     assert found.ok, found
-    script = assets.DATA / "make.py"
-    done = subprocess.run([sys.executable, str(script), "--check"], capture_output=True, text=True)
+    done = python(assets.DATA / "make.py", "--check")
     unreachable = "No matching distribution|Connection|expected apt-get|Unable to|Failed to fetch"
     if done.returncode and re.search(unreachable, done.stderr):
         pytest.skip("a package index cannot be reached, so the sources cannot be fetched")
