@@ -36,13 +36,11 @@ def test_softmax_and_cross_entropy(formulas, shape):
 
 
 @pytest.mark.parametrize("scale", [1e-30, 100.0, 1e4, 1e30])
-def test_stable_where_the_naive_form_is_not_and_equal_logits_cost_log_of_their_number(formulas, scale):
+def test_stable_where_the_naive_form_is_not(formulas, scale):
     z, y = scale * torch.tensor([[2.0, 1.0, -1.0], [0.5, 0.0, 3.0]]), torch.tensor([1, 0])
     torch.testing.assert_close(formulas.cross_entropy(z, y), F.cross_entropy(z, y))
     if scale >= 100:
         assert not torch.isfinite(formulas.cross_entropy_naive(z, y))
-    loss = formulas.cross_entropy(torch.zeros(4, 30_522), torch.randint(30_522, (4,)))
-    assert loss.item() == pytest.approx(math.log(30_522))
 
 
 @pytest.mark.parametrize("share", [0.0, 0.15, 1.0])
