@@ -1,6 +1,7 @@
 """The form of the stored notebooks: what a reader, GitHub, Binder, Colab and the next maintainer count on."""
 
 import ast
+import functools
 import itertools
 import re
 
@@ -12,6 +13,7 @@ from tools import notebooks, store
 from tools.notebooks import ROOT
 
 PATHS = [*notebooks.course().values()]
+read = functools.cache(notebooks.read)  # which validates it, and takes longer than what is asked of it
 PARAMETER = re.compile(r"^\w+: [\w.\[\], |]+ = .+  # \S")
 FIGURE = re.compile(r"\d[\d.,]*\s*(?:m?Wh|kWh|J|W|joules|watts?)\b")
 # A ratio of energies, in what a notebook prints or writes at a chart; and a time beside it. What is told of
@@ -31,7 +33,7 @@ def path(request):
 
 @pytest.fixture
 def notebook(path):
-    return notebooks.read(path)
+    return read(path)
 
 
 @and_the_extra
@@ -151,12 +153,12 @@ def test_each_figure_can_be_read_aloud(notebook):
 
 def test_enough_cells_are_compared_when_they_run_again():
     """Those tagged are, and one without an output compares next to nothing."""
-    tagged = [cell for path in PATHS for cell in notebooks.tagged(notebooks.read(path), "nbval-check-output")]
+    tagged = [cell for path in PATHS for cell in notebooks.tagged(read(path), "nbval-check-output")]
     assert sum(bool(cell.outputs) for cell in tagged) >= 120
 
 
 def test_nothing_is_called_measured_without_a_counter():
-    notebook = notebooks.read(notebooks.course()["measure_energy"])
+    notebook = read(notebooks.course()["measure_energy"])
     shown = printed(notebook)
     if "No energy counter can be read here" not in shown:
         pytest.skip("it was stored on a machine with a counter")
@@ -217,7 +219,7 @@ def test_a_term_in_bold_stands_in_the_glossary():
     assert len(listed) == len({*listed}) > 120
     bold, missing = re.compile(r"(?<=[^*\s|-] )(?<!\d\. )\*\*([^*]+[^*.?:!])\*\*"), []
     for topic, path in notebooks.course().items():
-        prose = "\n".join(c.source for c in notebooks.read(path).cells[:-1] if c.cell_type == "markdown")
+        prose = "\n".join(c.source for c in read(path).cells[:-1] if c.cell_type == "markdown")
         terms = [term for term in bold.findall(prose) if not {term.casefold(), term[:-1].casefold()} & known]
         missing += [(topic, term) for term in terms]
     assert missing == []
@@ -229,7 +231,7 @@ def test_a_term_is_explained_once_and_used_in_no_notebook_before():
     # Not what stands in code, in formulas, in titles of notebooks and papers, and in the glossary itself.
     other = re.compile(r"`[^`]*`|\$[^$]*\$|\]\(.*?\)|\*\*References.*|\*\*Words for.*", re.DOTALL)
     for topic in itertools.takewhile(lambda topic: topic != "measure_energy", notebooks.course()):
-        notebook = notebooks.read(notebooks.course()[topic])
+        notebook = read(notebooks.course()[topic])
         for term in glossary(notebook):
             before = term in explained or re.search(rf"(?i)(?<![\w-]){term}s?\b", words)
             early += [(topic, term)] if before else []
