@@ -68,8 +68,6 @@ def test_a_classifier_of_the_mean_leaves_padding_out(tmp_path):
     assert torch.allclose(alone, padded, atol=1e-6)
     hidden = model.bert(ids).last_hidden_state  # the pretrained weights, read by hand
     assert torch.allclose(alone, classifier.classifier(hidden.mean(dim=1)), atol=1e-6)
-    other = MeanClassifier(model.config).bert.embeddings.word_embeddings.weight
-    assert not torch.equal(other, model.bert.embeddings.word_embeddings.weight), "a shape has random weights"
 
 
 @pytest.fixture
