@@ -1,6 +1,6 @@
-"""One table of ratios: recipes, loops and a plain Transformer, each against a rival.
+"""One table of ratios: recipes and loops, each against a rival.
 
-    python -m benchmarks                       # about a quarter of an hour on 2 quiet cores
+    python -m benchmarks                       # about ten minutes on 2 quiet cores
     python -m benchmarks --json record.json    # and every figure as a receipt
 
 The two of a pair take turns in one call, five times after a warm-up; a ratio is the geometric mean of the
@@ -15,7 +15,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -26,7 +25,7 @@ from accelerate.utils import set_seed
 from torch.utils import benchmark
 
 from benchmarks import COUNTRY, begin, recipes, save
-from helpers import assets, data, energy, pretraining, training, transformer
+from helpers import assets, data, energy, training
 
 ROUNDS = 5
 STEP_ROWS = 256  # of naive and frugal, in turns: enough for length bucketing
@@ -34,7 +33,6 @@ LOOP_ROWS, GLUE_ROWS = 640, 160
 BATCH_SIZE, LEARNING_RATE, WARMUP_FRACTION = 32, 1e-4, 0.1
 MATRIX, MATRIX_S = 1_024, 0.5  # whose multiplication a step's rate is held against, and for how long
 LENGTHS = {"full length": 128, "a film sentence's mean": 27}  # tokens
-WINDOW_S = 2.0  # a round of the plain Transformer or of the library's
 PAIRS = ({"trainer": LOOP_ROWS, "ours": LOOP_ROWS}, {"run_glue": GLUE_ROWS, "ours": LOOP_ROWS})  # and rows
 
 
@@ -125,35 +123,6 @@ def naive_against_frugal() -> dict:
     return ratio("a training step, naive / frugal", energy.repeat(works, ROUNDS, country=COUNTRY))
 
 
-def plain_against_library(training: bool) -> dict:
-    """A step of masked language modeling, or the vectors alone: our plain Transformer and Transformers' BERT.
-
-    Both have pocket-bert's weights, read packed sequences, and compute the head at masked places alone.
-    """
-    folder = assets.resolve_model(assets.POCKET_BERT)
-    library, plain = transformers.BertForMaskedLM.from_pretrained(folder), transformer.language_model(folder)
-    sizes = plain.config["vocab_size"], plain.config["max_position_embeddings"]
-    ids = torch.randint(1_000, sizes[0], (BATCH_SIZE, sizes[1]))
-    masked = torch.rand(ids.shape) < pretraining.MASKED_FRACTION
-    vectors = {"plain": plain.body, "library": lambda ids: library.bert(ids).last_hidden_state}
-    heads = {"plain": plain.head, "library": library.cls}
-
-    def step(name: str, model: torch.nn.Module) -> Callable[[], None]:
-        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, fused=True)
-
-        def train() -> None:
-            logits = heads[name](vectors[name](ids)[masked])
-            torch.nn.functional.cross_entropy(logits, ids[masked]).backward()
-            optimizer.step()
-            optimizer.zero_grad()
-
-        return train if training else torch.inference_mode()(lambda: vectors[name](ids))
-
-    works = {name: step(name, model.eval()) for name, model in (("plain", plain), ("library", library))}
-    what = "a training step" if training else "a prediction"
-    return ratio(f"{what}, plain / library", energy.repeat(works, ROUNDS, country=COUNTRY, window_s=WINDOW_S))
-
-
 def in_turns(rows: dict[str, int]) -> dict:
     """Train with two loops in turns, each time in a fresh process; ratios are by the sentence."""
     runs, peaks = {name: [] for name in rows}, {name: [] for name in rows}
@@ -214,8 +183,7 @@ def main() -> None:
     if asked.json is not None and not asked.json.parent.is_dir():
         parser.error(f"there is no folder {asked.json.parent}: make it first, or name another.")
     pairs = []
-    plain = (partial(plain_against_library, training) for training in (True, False))
-    for make in (*plain, naive_against_frugal, *(partial(in_turns, pair) for pair in PAIRS)):
+    for make in (naive_against_frugal, *(partial(in_turns, pair) for pair in PAIRS)):
         found = make()
         pairs.append(found)
         low, high = found["time_interval"]

@@ -22,8 +22,8 @@ from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
 
-from cluster import reviews, worker
-from helpers import checkpoints, machine, transformer
+from cluster import checkpoints, reviews, worker
+from helpers import machine, transformer
 
 
 def options(arguments: list[str] | None = None) -> argparse.Namespace:

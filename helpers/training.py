@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import functools
 import os
-import shutil
-import tempfile
 import time
 import timeit
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 import torch
-from accelerate import Accelerator, skip_first_batches
+from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import set_seed
 from tqdm.auto import tqdm
 
-from helpers import checkpoints
 from helpers.data import batches
 from helpers.evaluation import Evaluation, evaluate
 from helpers.machine import RETURN_MEMORY_STEPS, release_memory
-from helpers.values import replacing, require_range
+from helpers.values import require_range
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -79,7 +75,6 @@ def fine_tune(
     validation: Dataset,
     tokenizer: PreTrainedTokenizerBase,
     *,
-    checkpoint: str | Path | None = None,
     compute_loss: Callable[[torch.nn.Module, dict], torch.Tensor] | None = None,
     **settings: Any,
 ) -> History:
@@ -95,9 +90,6 @@ def fine_tune(
         Only parameters that require a gradient are trained.
     train, validation : datasets.Dataset
         From `data.tokenize`.
-    checkpoint : path, optional
-        Folder to keep the state in after each epoch and on an interrupt. The same call goes on from it, with
-        the model as it was at first or when it was interrupted. It is removed once training has ended.
     compute_loss : callable, optional
         Takes the model and a batch of `data.batches`, returns what to minimize instead of the model's loss.
     **settings
@@ -105,35 +97,25 @@ def fine_tune(
         `head_learning_rate`, that of the head (see `split_head`) if it is another; `warmup_fraction` (0.1)
         of the steps, in which it rises from 0; `target`, the validation accuracy, 0 to 1, at which training
         stops early; `precision`, "bf16" or "no" (fp32), the faster of the two here if not given. An unknown
-        one raises `TrainingError`, as does a checkpoint that is damaged or of another setting, model,
-        starting weight, loss, tokenizer or data: the model is as it was, unless the message says more.
+        one raises `TrainingError`.
     """
     chosen: Settings = choose(Settings, settings)
     run = _Run(model, train, tokenizer, chosen)
-    history, folder = run.history, None if checkpoint is None else Path(checkpoint)
+    history = run.history
     try:
-        if folder is not None:
-            run.load(folder, _made_with(chosen, model, train, validation, tokenizer, compute_loss))
-        for epoch in range(len(history.epochs), chosen.epochs):
+        for epoch in range(chosen.epochs):
             run.train_epoch(epoch, compute_loss or _own_loss)
             accuracy = evaluate(run.model, validation, tokenizer).accuracy
             run.report(epoch, accuracy)
             if chosen.target is not None and accuracy >= chosen.target:
                 history.stopped = "target"
                 break
-            if folder is not None and epoch + 1 < chosen.epochs:
-                run.save(folder)
     except KeyboardInterrupt:
         history.stopped = "interrupted"
         kept = "The model keeps what it learned so far."
-        if folder is not None and run.made_with:  # else one is there, and was not read yet
-            run.save(folder)
-            kept = f"Its state is in {folder}; the same call goes on from there."
         run.bar.write(f"Interrupted after step {len(history.loss)} of {run.steps}. {kept}")
     finally:
         run.close()
-    if folder is not None and history.stopped != "interrupted":
-        shutil.rmtree(folder, ignore_errors=True)
     return history
 
 
@@ -144,7 +126,6 @@ class _Run:
         from transformers import get_linear_schedule_with_warmup
 
         self.settings, self.history = settings, History()
-        self.made_with: dict[str, Any] = {}  # of the checkpoint, once there can be one
         self.batches = functools.partial(batches, train, tokenizer, settings.batch_size, shuffle=True)
         self.steps_per_epoch = len(self.batches())
         self.steps = settings.epochs * self.steps_per_epoch
@@ -163,11 +144,11 @@ class _Run:
         self.start = time.perf_counter()
 
     def train_epoch(self, epoch: int, compute_loss: Callable) -> None:
-        """Take the steps of this epoch that are still to take."""
+        """Take the steps of this epoch."""
         history = self.history
         loader = self.accelerator.prepare(self.batches(seed=self.settings.seed + epoch))
         self.model.train()
-        for batch in skip_first_batches(loader, len(history.loss) - epoch * self.steps_per_epoch):
+        for batch in loader:
             loss = compute_loss(self.model, batch)
             self.accelerator.backward(loss)
             self.accelerator.clip_grad_norm_(self.parameters, 1.0)
@@ -188,35 +169,6 @@ class _Run:
         found = f"loss {loss:.3f}, validation accuracy {accuracy:.1%}, {seconds:.0f} s"
         self.bar.write(f"epoch {epoch + 1} of {self.settings.epochs}: {found}")
 
-    def save(self, folder: Path) -> None:
-        """Write the whole state, then put it in the place of the one before."""
-        with replacing(folder) as new:
-            self.accelerator.save_state(str(new))
-            saved = {"weights": checkpoints.weights_digest(self.model), "history": asdict(self.history)}
-            checkpoints.seal(new, self.made_with, **saved)
-
-    def load(self, folder: Path, made_with: dict[str, Any]) -> None:
-        """Go on from `folder` if it holds a state of the same call; start anew if it does not exist."""
-        if folder.exists():
-            found = checkpoints.read(folder, made_with, error=TrainingError)
-            try:
-                self.accelerator.load_state(str(folder))
-                self.history.__dict__.update(found["history"], stopped="end")
-            except Exception as error:  # a file may be whole and hold anything; nothing in it is run
-                failed = f"The checkpoint {folder} cannot be loaded ({type(error).__name__})"
-                left = f"the model may hold a part of it: make it anew. {checkpoints.ADVICE}"
-                raise TrainingError(f"{failed}, and {left}") from error
-            self.bar.initial = self.bar.n = len(self.history.loss)
-            self.start -= self.history.epochs[-1]["seconds"] if self.history.epochs else 0
-        else:
-            try:  # better now than after an epoch
-                folder.parent.mkdir(parents=True, exist_ok=True)
-                tempfile.TemporaryDirectory(dir=folder.parent).cleanup()
-            except OSError as error:
-                reason = f"No checkpoint can be kept in {folder} ({error}). Give another folder."
-                raise TrainingError(reason) from error
-        self.made_with = made_with
-
     def close(self) -> None:
         """Give the model its own forward back, and free what was three times its size."""
         self.bar.close()
@@ -225,22 +177,6 @@ class _Run:
         del self.optimizer, self.schedule
         self.accelerator.free_memory()
         release_memory()
-
-
-def _made_with(settings: Settings, model, train, validation, tokenizer, compute_loss) -> dict[str, Any]:
-    """What a checkpoint must have been made with: neither a target nor a precision changes the plan."""
-    plan = {name: value for name, value in asdict(settings).items() if name not in ("target", "precision")}
-    made_with = {"rows": len(train)} | plan
-    for name, dataset in (("training data", train), ("validation data", validation)):
-        plain = dataset.with_format(None)
-        made_with[name] = checkpoints.digest(plain["input_ids"][:], plain["label"][:])
-    tokens = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
-    return made_with | {
-        "tokenizer": checkpoints.digest(tokens, tokenizer.pad_token_id),
-        "model": checkpoints.model_digest(model),
-        checkpoints.START: checkpoints.weights_digest(model),
-        "loss": checkpoints.function_digest(compute_loss or _own_loss),
-    }
 
 
 def _own_loss(model: torch.nn.Module, batch: dict) -> torch.Tensor:

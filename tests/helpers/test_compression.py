@@ -11,8 +11,8 @@ from safetensors.torch import load_model
 from scipy import special, stats
 from transformers import BertConfig, BertForSequenceClassification
 
+from cluster.checkpoints import weights_digest as weights
 from helpers import compression, data, training, transformer
-from helpers.checkpoints import weights_digest as weights
 from helpers.compression import CompressionError
 from tests.shared import tiny_bert
 

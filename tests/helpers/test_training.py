@@ -1,22 +1,16 @@
 """The loop learns, repeats itself, stops where it should and goes on after an interrupt."""
 
-import copy
-import functools
-import json
 import platform
-import shutil
 import signal
-from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
-import tokenizers
 import torch
 from peft import LoraConfig, get_peft_model
 from transformers import get_linear_schedule_with_warmup, set_seed
 
-from helpers import checkpoints, data, statistics, training
+from helpers import data, statistics, training
 from tests.shared import interrupt_at, tiny_bert
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -81,145 +75,17 @@ def test_another_loss_takes_the_place_of_the_models_own(rows, tokenizer):
     assert history.loss[0] == pytest.approx(2 * fit(tiny_bert(), rows, tokenizer, epochs=1).loss[0])
 
 
-@pytest.mark.parametrize(("stops", "same"), [([3], False), ([11, 16], False), ([11, 14], True)])
-def test_an_interrupt_keeps_all_and_the_next_call_goes_on(rows, tokenizer, tmp_path, capfd, stops, same):
-    """With the same model, or with a new one: another kernel, another day. It may be interrupted, too."""
-    whole, model, before = fit(tiny_bert(), rows, tokenizer), tiny_bert(), 0
-    for stop in stops:
-        interrupt = interrupt_at(model, stop - before)
-        cut = fit(model, rows, tokenizer, checkpoint=tmp_path / "state")
-        assert (cut.stopped, cut.loss) == ("interrupted", whole.loss[:stop])
-        assert f"Interrupted after step {stop} of 24" in "".join(capfd.readouterr())
-        interrupt.remove()
-        model, before = model if same else tiny_bert(), stop
-    resumed = fit(model, rows, tokenizer, checkpoint=tmp_path / "state")
-    assert (resumed.stopped, resumed.loss, len(resumed.epochs)) == ("end", whole.loss, 3)
-    assert list(tmp_path.iterdir()) == []  # nothing to go on with: the next call starts anew
-
-
-def test_an_interrupt_in_validation_and_one_without_checkpoint(rows, tokenizer, tmp_path, monkeypatch):
-    with monkeypatch.context() as patch:
-        patch.setattr(training, "evaluate", lambda *_: signal.raise_signal(signal.SIGINT))
-        cut = fit(tiny_bert(), rows, tokenizer, epochs=1, checkpoint=tmp_path / "state")
-    assert cut.stopped == "interrupted" and len(cut.loss) == 8 and cut.epochs == []
-    resumed = fit(tiny_bert(), rows, tokenizer, epochs=1, checkpoint=tmp_path / "state")
-    assert resumed.loss == cut.loss and len(resumed.epochs) == 1
-    interrupt_at(model := tiny_bert(), 5)
-    history = fit(model, rows, tokenizer, epochs=1)
-    assert history.stopped == "interrupted" and history.loss == cut.loss[:5]
-
-
-@pytest.fixture
-def state(rows, tokenizer, tmp_path):
-    """The checkpoint of a run that was interrupted at step 11."""
-    interrupt_at(model := tiny_bert(), 11)
-    fit(model, rows, tokenizer, checkpoint=tmp_path / "state")
-    return tmp_path / "state"
-
-
-def refused(message, model, rows, tokenizer, checkpoint, **others):
-    """The call is refused, and the model isn't changed."""
-    before = checkpoints.weights_digest(model)
-    with pytest.raises(training.TrainingError, match=f"{message}.*Give another"):
-        fit(model, rows, tokenizer, checkpoint=checkpoint, **others)
-    assert checkpoints.weights_digest(model) == before
-
-
-def test_neither_a_refusal_nor_an_interrupt_costs_a_checkpoint(state, rows, tokenizer, monkeypatch):
-    before = (state / "settings.json").read_text()
-    refused("made with epochs 3: (?=.*folder, or del)", tiny_bert(), rows, tokenizer, state, epochs=5)
-    with monkeypatch.context() as patch:  # while it is looked at
-        patch.setattr(checkpoints, "wrong_files", lambda *_: signal.raise_signal(signal.SIGINT))
-        assert fit(tiny_bert(), rows, tokenizer, checkpoint=state).stopped == "interrupted"
-    assert (state / "settings.json").read_text() == before
-    assert fit(tiny_bert(), rows, tokenizer, checkpoint=state, target=0.0).stopped == "target"
-
-
-def scaled_loss(factor):
-    return lambda model, batch: factor * training._own_loss(model, batch)
-
-
-def test_a_checkpoint_of_anything_else_is_refused(state, rows, tokenizer):
-    labels = rows["label"][:]
-    flipped = rows.remove_columns("label").add_column("label", [1 - labels[0], *labels[1:]])
-    words = copy.deepcopy(tokenizer)  # as many, and one of them is another
-    vocabulary = words.backend_tokenizer.to_str().replace('"film":', '"filmx":')
-    words._tokenizer = tokenizers.Tokenizer.from_str(vocabulary)
-    one_weight, frozen = tiny_bert(), tiny_bert()
-    with torch.no_grad():
-        one_weight.bert.encoder.layer[1].output.dense.weight[3, 5] += 1e-4
-    frozen.bert.embeddings.requires_grad_(False)
-    for what, model, train, other_words in (
-        ("training data, another validation data", tiny_bert(), flipped, tokenizer),
-        ("training data", tiny_bert(), rows.select([1, 0, *range(2, len(rows))]), tokenizer),
-        ("tokenizer", tiny_bert(), rows, words),
-        ("model", tiny_bert(num_attention_heads=4), rows, tokenizer),
-        ("model, another starting weights", tiny_bert(hidden_size=16), rows, tokenizer),
-        ("model", frozen, rows, tokenizer),
-        ("starting weights", one_weight, rows, tokenizer),
-    ):
-        refused(f"was made with another {what}", model, train, other_words, state)
-    refused("made with another loss:", tiny_bert(), rows, tokenizer, state, compute_loss=scaled_loss(2.0))
-    resumed = fit(tiny_bert(), rows, tokenizer, checkpoint=state)
-    assert resumed.loss == fit(tiny_bert(), rows, tokenizer).loss, "and it is still that of its own call"
-
-
-def test_an_adapter_of_another_rank_and_a_loss_with_another_number_are_others():
-    configs = [LoraConfig(r=rank, target_modules=["query"]) for rank in (2, 2, 4)]
-    two, again, four = (get_peft_model(tiny_bert(), config) for config in configs)
-    for digest in (checkpoints.model_digest, checkpoints.weights_digest):
-        assert digest(two) == digest(again) != digest(four)
-    losses = [scaled_loss(2.0), scaled_loss(2.0), scaled_loss(0.5), training._own_loss, max]
-    losses += [functools.partial(training._own_loss, alpha=alpha) for alpha in (1, 1, 2)]
-    found = [checkpoints.function_digest(loss) for loss in losses]
-    assert found[0] == found[1] and found[5] == found[6] and len(set(found)) == 6
-
-
-def test_a_checkpoint_that_is_not_whole_is_refused(state):
-    names = {path.name for path in state.iterdir()}
-    assert names > {"settings.json", "model.safetensors", "optimizer.bin", "random_states_0.pkl"}
-    made_with = json.loads((state / "settings.json").read_text())["made_with"]
-    for name in names:
-        content = (state / name).read_bytes()
-        for bad in (b"", content[:-1], content[: len(content) // 2], bytes(len(content))):
-            (state / name).write_bytes(bad)
-            with pytest.raises(ValueError, match=f"is damaged: {name} (is cut|has SHA-256).*Give another"):
-                checkpoints.read(state, made_with)
-        (state / name).unlink()
-        with pytest.raises(ValueError, match="no settings.json" if "set" in name else f"{name} is missing"):
-            checkpoints.read(state, made_with)
-        (state / name).write_bytes(content)
-
-
-def test_no_checkpoint_is_taken_from_or_put_where_none_can_be(rows, tokenizer, tmp_path):
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "file").write_text("mine")
-    refused("empty holds no checkpoint", tiny_bert(), rows, tokenizer, tmp_path / "empty")
-    refused("is a file: expected a folder", tiny_bert(), rows, tokenizer, tmp_path / "file")
-    refused("No checkpoint can be kept in", tiny_bert(), rows, tokenizer, tmp_path / "file" / "state")
-    assert (tmp_path / "file").read_text() == "mine" and len(list(tmp_path.iterdir())) == 2
-
-
-def test_no_file_of_a_checkpoint_can_run_code(state, rows, tokenizer, tmp_path):
-    """Even of one that agrees with its sums, as a stranger would make it."""
-
-    class Trap:
-        def __reduce__(self):
-            return Path.touch, (tmp_path / "sprung",)
-
-    made_with = json.loads((state / "settings.json").read_text())["made_with"]
-    for name in ("optimizer.bin", "scheduler.bin", "custom_checkpoint_0.pkl", "pytorch_model.bin"):
-        crafted = shutil.copytree(state, tmp_path / name)
-        torch.save(Trap(), crafted / name)
-        torch.save(Trap(), crafted / "random_states_0.pkl")
-        if "model" in name:
-            (crafted / "model.safetensors").unlink()
-        checkpoints.seal(crafted, made_with, weights="", history={})
-        with pytest.raises(training.TrainingError, match=r"cannot be loaded .*the model may hold"):
-            fit(tiny_bert(), rows, tokenizer, checkpoint=crafted)
-        assert not (tmp_path / "sprung").exists(), name
-    torch.load(crafted / name, weights_only=False)
-    assert (tmp_path / "sprung").exists(), "the trap works"
+def test_an_interrupt_keeps_what_was_learned(rows, tokenizer, capfd, monkeypatch):
+    whole, interrupted = fit(tiny_bert(), rows, tokenizer, epochs=1), tiny_bert()
+    interrupt_at(interrupted, 5)
+    history = fit(interrupted, rows, tokenizer, epochs=1)
+    assert (history.stopped, history.loss, history.epochs) == ("interrupted", whole.loss[:5], [])
+    assert "Interrupted after step 5 of 8. The model keeps" in "".join(capfd.readouterr())
+    before = tiny_bert().classifier.weight
+    assert not torch.equal(interrupted.classifier.weight, before)
+    monkeypatch.setattr(training, "evaluate", lambda *_: signal.raise_signal(signal.SIGINT))
+    cut = fit(tiny_bert(), rows, tokenizer, epochs=1)
+    assert (cut.stopped, cut.loss, cut.epochs) == ("interrupted", whole.loss, [])
 
 
 def test_bad_settings(model, rows, tokenizer):
