@@ -13,7 +13,7 @@ from pathlib import Path
 import nbformat
 
 from helpers import assets
-from tools import RunError, notebooks
+from tools import RunError, kernel, notebooks
 from tools.notebooks import ADDRESS, ROOT, TAG
 
 PAGES = ("docs/*.md", "docs/*.png", "teaching/*.md", "data/README.md", "data/facts.csv")
@@ -44,8 +44,9 @@ def build(output: Path = ROOT / "build" / "site") -> None:
         (pages / "_static" / "mathjax" / name).parent.mkdir(parents=True, exist_ok=True)
         copy(mathjax / name, pages / "_static" / "mathjax" / name)
     command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-j", "auto", pages, output]
-    if subprocess.run(command, env=os.environ | {"PYTHONPATH": str(ROOT)}).returncode:
-        raise RunError("Sphinx stopped; what it says stands above")
+    with kernel.course_kernel():  # computes the page of receipts
+        if subprocess.run(command).returncode:
+            raise RunError("Sphinx stopped; what it says stands above")
     shutil.rmtree(output / ".doctrees", ignore_errors=True)
     size = sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
     print(f"{output / 'index.html'}: {size / 1e6:.1f} MB")
