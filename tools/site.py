@@ -18,6 +18,7 @@ from tools.notebooks import ADDRESS, ROOT, TAG
 
 PAGES = ("docs/*.md", "docs/*.png", "teaching/*.md", "data/README.md", "data/facts.csv")
 FOLDED = ("# Draws", "# Shows", "# @title", "import ")  # how cells begin that draw or set up
+LIVE = "*A picture: its controls move in the notebook, some in the [calculators](../calculators.md), too.*"
 MATHJAX = ("tex-chtml.js", "output/chtml/fonts/woff-v2")  # of a package of 24 MB
 
 
@@ -69,7 +70,7 @@ def linked(text: str, place: Path, inside: set[Path]) -> str:
 def folded(text: str) -> str:
     """Give a notebook with set-up, drawing and solutions folded, and each figure's text where MyST looks."""
     notebook = nbformat.reads(text, as_version=4)
-    for cell in notebook.cells:
+    for cell in list(notebook.cells):
         tags = cell.metadata.setdefault("tags", [])
         if "solution" in tags:
             tags.append("hide-cell")
@@ -80,4 +81,7 @@ def folded(text: str) -> str:
         ]
         if alt := next(filter(None, alts), None):
             cell.metadata["mystnb"] = {"image": {"alt": alt}}
+        if "widgets.explore(" in cell.source:  # its output is a picture
+            note = nbformat.v4.new_markdown_cell(LIVE)
+            notebook.cells.insert(notebook.cells.index(cell) + 1, note)
     return nbformat.writes(notebook)

@@ -2,13 +2,17 @@
 
 import functools
 import http.server
+import json
+import math
 import re
 import shutil
 import threading
 from urllib.parse import unquote, urljoin, urlsplit
 
+import pandas as pd
 import pytest
 
+from helpers import assets, costs, facts
 from tools import notebooks, site
 from tools.notebooks import ROOT
 
@@ -28,8 +32,10 @@ def built(tmp_path_factory):
 def test_every_page_is_there_small_and_leads_nowhere_dead(built):
     folder, pages = built
     assert {f"notebooks/{path.stem}.html" for path in notebooks.course().values()} < pages.keys()
-    receipts = {f"receipts/{path.stem}.html" for path in (ROOT / "data/receipts").glob("*.json")}
-    assert receipts | {"facts.html", "docs/glossary.html", "teaching/README.html"} < pages.keys()
+    assert {"facts.html", "receipts.html", "docs/glossary.html", "teaching/README.html"} < pages.keys()
+    recorded = [*(ROOT / "data/receipts").glob("*.json")]
+    assert pages["receipts.html"].count("and every figure came out as recorded") == len(recorded)
+    assert all(f'href="_static/receipts/{path.name}"' in pages["receipts.html"] for path in recorded)
     assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) < 25e6
     anchors = {name: set(re.findall(r' id="([^"]+)"', text)) for name, text in pages.items()}
     for name, text in pages.items():
@@ -52,6 +58,23 @@ def served(built):
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}/"
         server.shutdown()
+
+
+def calculated(page, kind, **given):
+    """The numbers that a calculator shows for what is entered."""
+    for name, value in given.items():
+        page.fill(f"#{kind}-{name}", str(value))
+    shown = page.locator(f"form[data-kind={kind}] output").inner_text()
+    return [float(each.replace(",", "")) for each in re.findall(r"(?<![A-Z])\d[\d,.]*", shown)]
+
+
+def footprint():
+    """What the notebook's calculator says of the same run."""
+    value = {name: fact.value for name, fact in facts.load().items()}
+    rate = {"peak_flop_per_s": value["a100_peak"], "power_w": value["a100_power"], "mfu": 0.4}
+    run = costs.footprint(70e9, 15_000e9, pue=1.1, country="USA", **rate)
+    found = (run.energy_kwh / 1e3, run.device_hours, run.co2e_kg / 1e3)
+    return [pytest.approx(each, rel=1e-3) for each in found]
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium or Chrome on this machine; install one")
@@ -77,8 +100,20 @@ def test_pages_ask_nothing_of_the_web_and_show_formulas_quizzes_and_what_picture
         assert page.locator("details.hide:not([open])").count() > 5  # set-up, drawings, solutions
         page.goto(served + "facts.html")
         page.get_by_role("button", name="year").click()
-        years = page.locator("table.sortable tbody td:nth-child(4)").all_inner_texts()
+        years = page.locator("table.sortable tbody td:nth-child(6)").all_inner_texts()
         assert years == sorted(years) and len(years) > 50
+        page.goto(served + "calculators.html")
+        assert calculated(page, "footprint", weights=70, tokens=15_000, share=0.4, pue=1.1)[:3] == footprint()
+        config = json.loads((assets.MODELS / assets.WRITER.name / "config.json").read_text())
+        shape = {"layers": config["num_hidden_layers"], "heads": config["num_key_value_heads"]}
+        shape["size"] = config["hidden_size"] // config["num_attention_heads"]
+        assert {name: int(page.locator(f"#cache-{name}").input_value()) for name in shape} == shape
+        assert (
+            calculated(page, "cache", tokens=1_000, texts=1, bytes=4)[0] == math.prod(shape.values()) * 8e-3
+        )
+        rows = pd.read_csv(assets.DATA / "gpu_serving.csv").query("task == 'chat' and token_gap_ms <= 30")
+        rows = rows[rows["model"] == page.locator("#settings-model").input_value()]
+        assert calculated(page, "settings", gap=30)[0] == pytest.approx(rows["j_per_token"].min(), rel=1e-3)
         page.goto(served + "search.html?q=what+does+a+token+cost")
         page.get_by_role("link", name="What a token costs").first.wait_for()
         assert [address for address in asked if not address.startswith((served, "data:"))] == []
