@@ -65,7 +65,7 @@ def calculated(page, kind, **given):
     for name, value in given.items():
         page.fill(f"#{kind}-{name}", str(value))
     shown = page.locator(f"form[data-kind={kind}] output").inner_text()
-    return [float(each.replace(",", "")) for each in re.findall(r"(?<![A-Z])\d[\d,.]*", shown)]
+    return [float(each.replace(",", "")) for each in re.findall(r"(?<![A-Z\d,.])\d[\d,.]*", shown)]
 
 
 def footprint():
