@@ -5,6 +5,7 @@ To put a notebook in between is to rename files and to run this.
 
 from __future__ import annotations
 
+import base64
 import re
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from tools import notebooks, store
 from tools.notebooks import ADDRESS, ROOT, SETUP, TAG
 
 TEXTS = (
-    *("*.md", ".github/*/*.yml", "data/*.md", "docs/*.md", "extras/*/*.md", "teaching/*.md"),
+    *("*.md", ".github/*/*.yml", "data/*.md", "docs/*.md", "extras/*/*.md", "site/*.md", "teaching/*.md"),
     *("cluster/*.md", "cluster/*.ipynb", "extras/*/*.ipynb", "notebooks/*.md", "notebooks/*.ipynb"),
 )
 NAME = r"[\w.-]+"
@@ -46,6 +47,11 @@ def update(root: Path = ROOT, write: bool = True) -> list[str]:
             stale.append(path.relative_to(root).as_posix())
             if write:
                 notebooks.write({path: new})
+    for path in root.glob("docs/learning_curve.png"):
+        if (picture := learning_curve(folder)) != path.read_bytes():
+            stale.append(path.relative_to(root).as_posix())
+            if write:
+                path.write_bytes(picture)
     return stale
 
 
@@ -79,6 +85,13 @@ def glossary(folder: Path) -> str:
         for *terms, meaning in WORDS.findall(last.partition("Words for the glossary")[2].split("\n")[0]):
             lines.append(f"- **{', '.join(filter(None, terms))}**: {meaning} ({place})")
     return GLOSSARY + "\n".join(sorted(lines, key=str.casefold)) + "\n"
+
+
+def learning_curve(folder: Path) -> bytes:
+    """Give the README's picture, as it is stored in “Fine-tune a BERT”: PNG."""
+    cells = notebooks.read(notebooks.course(folder)["fine_tune_bert"]).cells
+    [cell] = [cell for cell in cells if 'xlabel="labeled sentences to train on"' in cell.source]
+    return base64.b64decode(next(output.data["image/png"] for output in cell.outputs if "data" in output))
 
 
 def _with_setup(text: str) -> str:

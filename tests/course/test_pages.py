@@ -4,7 +4,6 @@ import argparse
 import importlib
 import json
 import re
-import runpy
 import statistics
 
 import numpy as np
@@ -86,11 +85,6 @@ def test_the_readme_s_ratios_are_the_recorded_ones():
     sooner, more = board[512] / board[128]
     texts += [f"done {1 - sooner:.0%} sooner takes {more - 1:.0%} more energy"]
     assert [text for text in texts if text.replace("%", " %") not in README] == []
-
-
-def test_the_picture_is_the_stored_one():
-    picture = runpy.run_path(str(assets.ROOT / "docs/picture.py"))
-    assert picture["stored_picture"]() == picture["PICTURE"].read_bytes(), "run `python docs/picture.py`"
 
 
 def test_the_data_card_counts_right():
