@@ -10,7 +10,7 @@ from tools import links, notebooks, runner, store
 from tools.__main__ import main
 from tools.notebooks import ADDRESS, ROOT, SETUP, TAG
 
-LINK = re.compile(r"\]\((?!https?:)([^)#]*)(?:#([^)]+))?\)")
+LINK = re.compile(r"\]\((?!https?:)([^)#{]*)(?:#([^)]+))?\)")
 
 
 @pytest.fixture(scope="module")
