@@ -13,5 +13,9 @@ import os
 # an id that it keeps in the home folder, and the model hub's client. What someone has set stands.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+# oneDNN keeps what it has prepared for the last 1,024 shapes. In bf16 that is a copy of the weights for each
+# length of a batch: 1.8 GB for “Fine-tune a BERT”, and 1.3 in the same time with the last 16.
+os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "16")
+os.environ.setdefault("LRU_CACHE_CAPACITY", "16")
 
 __version__ = "0.1.0"
