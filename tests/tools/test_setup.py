@@ -132,8 +132,10 @@ def test_a_workflow_has_nothing_of_its_own_and_may_do_what_it_must(path):
     workflow = yaml.safe_load(path.read_text())
     assert workflow["permissions"] == {"contents": "read"}
     assert not {"pull_request_target", "workflow_run", "issue_comment"} & set(workflow[True])  # `on`
+    must = {"release": {"contents": "write"}}
+    must["site"] = {"contents": "read", "pages": "write", "id-token": "write"}  # what publishing a page takes
     for name, job in workflow["jobs"].items():
-        assert job.get("permissions", {}) == ({"contents": "write"} if name == "release" else {})
+        assert job.get("permissions", {}) == must.get(name, {})
     assert re.findall(r"uses: (?!\S+@[0-9a-f]{40} # v\d)", path.read_text()) == []
     steps = [step for job in workflow["jobs"].values() for step in job["steps"]]
     checkouts = [step["with"] for step in steps if "checkout" in step.get("uses", "")]
