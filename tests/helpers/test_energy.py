@@ -127,6 +127,16 @@ def look(monkeypatch, tmp_path):
     hardware_cache.clear_cache()
 
 
+@pytest.mark.parametrize("where", ["home", "here"])
+def test_a_bad_config_file_is_not_read(look, tmp_path, where):
+    bad = [b"[codecarbon]\noutput_dir = nowhere\n", b"output_dir = x\n", b"[codecarbon]\noutput_dir = %\n"]
+    bad += [b"\xef\xbb\xbf[codecarbon]\npue = 2\n", b"[codecarbon]\n[codecarbon]\n", b"\xff\xfe[\x00"]
+    plain = look()
+    for text in bad:
+        (tmp_path / where / ".codecarbon.config").write_bytes(text)
+        assert look() == plain, text
+
+
 @pytest.mark.parametrize("value", ["7", "true", "process"])
 def test_nothing_around_the_tracker_sets_it_or_bends_a_figure(look, monkeypatch, tmp_path, value):
     """Every parameter that CodeCarbon has, those of a later version too, as a variable and in a file."""
@@ -138,8 +148,7 @@ def test_nothing_around_the_tracker_sets_it_or_bends_a_figure(look, monkeypatch,
     for key in keys:
         monkeypatch.setenv(f"CODECARBON_{key.upper()}", value)
     assert look() == plain
-    # A file that cannot be read, a Slurm job's share, `lscpu` in another language, no path to programs:
-    (tmp_path / "home" / ".codecarbon.config").write_bytes(b"\xff\xfe[\x00")
+    # A Slurm job that has a share of the machine, `lscpu` in another language, no path to programs:
     monkeypatch.setattr("codecarbon.core.util.SLURM_JOB_ID", "1")
     monkeypatch.setattr("codecarbon.external.ram.SLURM_JOB_ID", "1")
     monkeypatch.setattr("codecarbon.emissions_tracker.count_physical_cpus", lambda: 64)
