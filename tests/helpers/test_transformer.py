@@ -44,11 +44,15 @@ def test_the_network_is_that_of_the_notebook():
         torch.testing.assert_close(found[mask.bool()], expected[mask.bool()], rtol=1e-4, atol=1e-5)
 
 
-def test_a_causal_language_model_sees_no_future():
-    model = transformer.LanguageModel(tiny("BertForMaskedLM").config.to_dict())
+def test_a_language_model_is_that_of_transformers_and_a_causal_one_sees_no_future():
+    theirs = tiny("BertForMaskedLM").eval()
+    ours = transformer.LanguageModel(theirs.config.to_dict())
+    weights = {transformer.renamed(name): weight for name, weight in theirs.state_dict().items()}
+    ours.load_state_dict({name: weights[name] for name in ours.state_dict()})
     ids, other = torch.tensor([[2, 9, 11, 30, 3]]), torch.tensor([[2, 9, 11, 8, 7]])
-    torch.testing.assert_close(model(ids, causal=True)[:, :3], model(other, causal=True)[:, :3])
-    assert not torch.allclose(model(ids)[:, :3], model(other)[:, :3], atol=1e-4)
+    torch.testing.assert_close(ours(ids), theirs(ids).logits, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(ours(ids, causal=True)[:, :3], ours(other, causal=True)[:, :3])
+    assert not torch.allclose(ours(ids)[:, :3], ours(other)[:, :3], atol=1e-3)
 
 
 def test_the_head_follows_the_seed_and_the_rest_does_not():
