@@ -167,11 +167,10 @@ def test_it_is_the_loop_that_the_notebook_writes_out_and_the_seed_decides(tokeni
         optimizer.zero_grad()
         losses.append(loss.item())
     settings = {"steps": 8, "warmup_steps": 3, "decay_steps": 4, "watch": (watched := []).append}
-    runs = [run(mine := tiny(tokenizer), sequences, tokenizer, seed=seed, **settings) for seed in (6, 5, 5)]
-    assert runs[0].loss != runs[1].loss == runs[2].loss and watched == 3 * list(range(9))
-    np.testing.assert_allclose(runs[2].loss, losses, atol=1e-4)
-    torch.testing.assert_close(mine.bias, model.bias, atol=1e-4, rtol=0)  # it learns in place
-    assert runs[2].tokens == 8 * 8 * LENGTH and runs[2].stopped == "end"
+    runs = [run(tiny(tokenizer), sequences, tokenizer, seed=seed, **settings) for seed in (5, 5, 6)]
+    assert runs[0].loss == runs[1].loss != runs[2].loss and watched == 3 * list(range(9))
+    np.testing.assert_allclose(runs[0].loss, losses, atol=1e-4)
+    assert runs[0].tokens == 8 * 8 * LENGTH and runs[0].stopped == "end"
 
 
 def test_it_starts_from_what_counting_knows_and_looks_next_door(model, tokenizer, sequences):
@@ -190,6 +189,14 @@ def test_it_starts_from_what_counting_knows_and_looks_next_door(model, tokenizer
     q, k = (part(places).view(LENGTH, 2, 16).transpose(0, 1) for part in (attention.query, attention.key))
     back, ahead = (q @ k.transpose(1, 2)).argmax(dim=-1).tolist()  # where a head looks, by positions alone
     assert back[1:] == list(range(LENGTH - 1)) and ahead[:-1] == list(range(1, LENGTH))
+
+
+def test_it_learns_beyond_the_frequencies(model, tokenizer, sequences):
+    two = sequences[:2].repeat(100, 1)
+    counts = torch.bincount(two.flatten())
+    counts[tokenizer.all_special_ids] = 0
+    run(model, two, tokenizer, steps=150, learning_rate=5e-3, warmup_steps=10, decay_steps=50)
+    assert pretraining.evaluate_masked(model, two, tokenizer).loss < entropy(counts) - 1
 
 
 def test_an_interrupt_keeps_all(tokenizer, sequences):
