@@ -14,7 +14,7 @@ import torch
 from accelerate import Accelerator
 from transformers import AutoTokenizer
 
-from cluster import grid, reviews, train
+from cluster import checkpoints, grid, reviews, train
 from helpers import assets, data, energy, processes, receipts, transformer
 from helpers.assets import ROOT
 from tests.shared import python
@@ -114,11 +114,22 @@ def test_a_checkpoint_of_another_run_or_a_damaged_one_is_refused(alone, tmp_path
 
     refused("step-12 was made with batch_size 8:", "--batch-size", "9")
     refused("step-12 was made with seed 0, another starting weights:", "--seed", "1")
-    for name in ("model.safetensors", "random_states_0.pkl"):
-        folder = shutil.copytree(alone[1], tmp_path / name)
-        (folder / "step-old").mkdir()
-        (folder / "step-12" / name).write_bytes((folder / "step-12" / name).read_bytes()[:100])
-        refused(f"step-12 is damaged: {name} has SHA-256", folder=folder)
+    folder = shutil.copytree(alone[1], tmp_path / "copy")
+    (folder / "step-old").mkdir()
+    made_with = json.loads((folder / "step-12" / "settings.json").read_text())["made_with"]
+    files = [*(folder / "step-12").iterdir()]
+    assert {"model.safetensors", "optimizer.bin", "random_states_0.pkl"} < {path.name for path in files}
+    for path in files:
+        content = path.read_bytes()
+        for bad in (b"", content[:-1], content[: len(content) // 2], bytes(len(content))):
+            path.write_bytes(bad)
+            with pytest.raises(
+                ValueError, match=f"is damaged: {path.name} (is cut|has SHA-256).*Give another"
+            ):
+                checkpoints.read(path.parent, made_with)
+        path.unlink()
+        refused("no settings.json" if "set" in path.name else f"{path.name} is missing", folder=folder)
+        path.write_bytes(content)
     (tmp_path / "step-20").mkdir()
     refused("step-20 holds no checkpoint", folder=tmp_path)
     first, *others = reviews.read("train", 69)

@@ -5,7 +5,6 @@ import http.server
 import json
 import math
 import re
-import shutil
 import threading
 from urllib.parse import unquote, urljoin, urlsplit
 
@@ -13,10 +12,10 @@ import pandas as pd
 import pytest
 
 from helpers import assets, costs, facts
+from tests.notebooks.test_browser import CHROMIUM, FLAGS
 from tools import notebooks, site
 from tools.notebooks import ROOT
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
 
@@ -53,7 +52,6 @@ def test_every_page_is_there_small_and_leads_nowhere_dead(built):
 def served(built):
     """The site's address on a server of this machine."""
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=built[0])
-    handler.log_message = lambda *_: None
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}/"
@@ -68,22 +66,13 @@ def calculated(page, kind, **given):
     return [float(each.replace(",", "")) for each in re.findall(r"(?<![A-Z\d,.])\d[\d,.]*", shown)]
 
 
-def footprint():
-    """What the notebook's calculator says of the same run."""
-    value = {name: fact.value for name, fact in facts.load().items()}
-    rate = {"peak_flop_per_s": value["a100_peak"], "power_w": value["a100_power"], "mfu": 0.4}
-    run = costs.footprint(70e9, 15_000e9, pue=1.1, country="USA", **rate)
-    found = (run.energy_kwh / 1e3, run.device_hours, run.co2e_kg / 1e3)
-    return [pytest.approx(each, rel=1e-3) for each in found]
-
-
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium or Chrome on this machine; install one")
 def test_pages_ask_nothing_of_the_web_and_show_formulas_quizzes_and_what_pictures_say(built, served):
     from playwright.sync_api import sync_playwright
 
     pages = built[1]
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         page, asked, wrong = browser.new_page(viewport={"width": 390, "height": 844}), [], []
         page.on("request", lambda request: asked.append(request.url))
         page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
@@ -103,7 +92,12 @@ def test_pages_ask_nothing_of_the_web_and_show_formulas_quizzes_and_what_picture
         years = page.locator("table.sortable tbody td:nth-child(6)").all_inner_texts()
         assert years == sorted(years) and len(years) > 50
         page.goto(served + "calculators.html")
-        assert calculated(page, "footprint", weights=70, tokens=15_000, share=0.4, pue=1.1)[:3] == footprint()
+        value = {name: fact.value for name, fact in facts.load().items()}
+        rate = {"peak_flop_per_s": value["a100_peak"], "power_w": value["a100_power"], "mfu": 0.4}
+        run = costs.footprint(70e9, 15_000e9, pue=1.1, country="USA", **rate)
+        found = calculated(page, "footprint", weights=70, tokens=15_000, share=0.4, pue=1.1)[:3]
+        expected = (run.energy_kwh / 1e3, run.device_hours, run.co2e_kg / 1e3)
+        assert found == pytest.approx(expected, rel=1e-3)
         config = json.loads((assets.MODELS / assets.WRITER.name / "config.json").read_text())
         shape = {"layers": config["num_hidden_layers"], "heads": config["num_key_value_heads"]}
         shape["size"] = config["hidden_size"] // config["num_attention_heads"]
