@@ -152,6 +152,8 @@ def first_line(source: str) -> str:
 def _cell_problems(cell: nbformat.NotebookNode) -> list[str]:
     keys = [key for key in RUN_METADATA if key in cell.metadata]
     found = [f"keeps {key} metadata: it records a run, remove it" for key in keys]
+    if re.search(r"(?m)^figure\s*\Z", cell.source) and not re.search(r"(?m)^figure(, \w+)? = ", cell.source):
+        found.append("shows a figure that another cell drew: draw its own")
     for output in cell.outputs:
         if output.output_type == "error":
             found.append(f"ends in {output.ename}: {output.evalue}")

@@ -92,9 +92,8 @@ def test_pages_ask_nothing_of_the_web_and_show_formulas_quizzes_and_what_picture
         years = page.locator("table.sortable tbody td:nth-child(6)").all_inner_texts()
         assert years == sorted(years) and len(years) > 50
         page.goto(served + "calculators.html")
-        value = {name: fact.value for name, fact in facts.load().items()}
-        rate = {"peak_flop_per_s": value["a100_peak"], "power_w": value["a100_power"], "mfu": 0.4}
-        run = costs.footprint(70e9, 15_000e9, pue=1.1, country="USA", **rate)
+        peak, watts = (facts.load()[f"a100_{name}"].value for name in ("peak", "power"))
+        run = costs.footprint(70e9, 15_000e9, peak_flop_per_s=peak, power_w=watts, mfu=0.4, pue=1.1)
         found = calculated(page, "footprint", weights=70, tokens=15_000, share=0.4, pue=1.1)[:3]
         expected = (run.energy_kwh / 1e3, run.device_hours, run.co2e_kg / 1e3)
         assert found == pytest.approx(expected, rel=1e-3)
