@@ -10,7 +10,7 @@ from tools import notebooks
 from tools.notebooks import ROOT
 
 HOUSES = ("helpers", "exercises", "capstone", "tools", "cluster", "benchmarks")
-MADE_OF = ("Makefile", "pyproject.toml", "requirements.txt", "requirements-test.txt")
+MADE_OF = ("Makefile", "start.py", "pyproject.toml", "requirements.txt", "requirements-test.txt")
 MADE_OF += ("extras/tensorflow/requirements.txt",)
 
 

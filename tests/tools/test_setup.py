@@ -1,9 +1,11 @@
 """The files that say what to install agree with each other and with the code, and make says what is wrong."""
 
 import ast
+import json
 import os
 import platform
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -16,8 +18,9 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from rattler import MatchSpec
 
+import start
 from tests.shared import HOUSES, code, make
-from tools import notebooks
+from tools import kit, notebooks
 from tools.notebooks import ROOT
 
 CONDA_NAMES = {"pytorch-cpu": "torch"}
@@ -32,7 +35,7 @@ PYTHONS = [f"3.{minor}.0" for minor in range(20) if f"3.{minor}.0" in allowed]
 testing = {canonicalize_name(r.name): r for r in map(Requirement, project["optional-dependencies"]["test"])}
 
 
-def pins(name: str, marker: str = r' ; python_version (<|==) "3\.\d+"') -> dict[str, Requirement]:
+def pins(name: str, marker: str = r' ; (python_version|sys_platform) (<|==) ".+"') -> dict[str, Requirement]:
     """Names and exact versions, some with a marker; no address, no hash, no local build."""
     lines = [line for line in (ROOT / name).read_text().splitlines() if not line.startswith(("#", "-r "))]
     assert [line for line in lines if not re.fullmatch(rf"[a-z0-9-]+==[\w.]+({marker})?", line)] == []
@@ -108,7 +111,7 @@ def test_what_is_imported_is_declared():
     owners = packages_distributions()
     brought = {"pynvml"}  # part of what codecarbon reads GPUs with
     optional = {"dask", "distributed", "xllamacpp"}  # of the extras `cluster` and `llama`
-    own = {*HOUSES, "IPython"} | sys.stdlib_module_names  # a notebook's kernel is IPython
+    own = {*HOUSES, "start", "IPython"} | sys.stdlib_module_names  # a notebook's kernel is IPython
     files = [path for house in HOUSES for path in (ROOT / house).rglob("*.py")]
     for path in [*files, *notebooks.course().values()]:
         allowed = own | brought | optional if path in files else own
@@ -117,7 +120,7 @@ def test_what_is_imported_is_declared():
             names += [node.module] if isinstance(node, ast.ImportFrom) and not node.level else []
             for module in {name.split(".")[0] for name in names} - allowed:
                 owned = {canonicalize_name(name) for name in owners.get(module, [])}
-                assert owned & runtime.keys(), f"{path.name} imports {module}: declare it in pyproject.toml"
+                assert owned & (runtime | testing).keys(), f"{path.name} imports {module}: declare it"
 
 
 def test_scripts_can_be_executed_and_parse():
@@ -156,29 +159,116 @@ def test_a_workflow_has_nothing_of_its_own_and_may_do_what_it_must(path):
             assert any("pip_audit" in command and name in command for command in commands), name
 
 
-def test_make_says_what_is_wrong_with_a_python_and_a_setup_that_breaks_off_leaves_no_stamp(tmp_path):
-    old = '[ "$1" = --version ] && echo "Python 3.8.1"; case "$2" in *version_info*) exit 1;; esac; exit 0'
-    for script, message in (
-        ("exit 1", "No Python called "),
-        (old, "Python 3.8.1: 3.11 to 3.14 expected"),
-        ('case "$2" in *venv*) exit 1;; esac; exit 0', "sudo apt install python3-venv"),
-    ):
-        done = make(tmp_path, "setup", script=script)
-        assert done.returncode and message in done.stdout and not (tmp_path / ".venv").exists()
-    # The environment is made, then pip fails halfway: the next command starts over.
-    inner = "#!/bin/bash\\ncase \\$* in *--version*) exit 0;; *install*) echo \\$*; exit 130;; esac"
-    broken = f'[ "$2" = venv ] && mkdir -p "$3/bin" && printf "{inner}" >"$3/bin/python" '
-    broken += '&& chmod +x "$3/bin/python"; exit 0'
+def test_make_says_that_there_is_no_such_python(tmp_path):
+    done = make(tmp_path, "setup")
+    assert done.returncode and "No Python called " in done.stdout and not (tmp_path / ".venv").exists()
+
+
+@pytest.fixture
+def course(tmp_path, monkeypatch):
+    """An empty course for start.py, whose environment has a Python that writes down what it is asked."""
+    for name in ("requirements.txt", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+    for name, path in {"ROOT": "", "VENV": ".venv", "MINE": "mine", "PYTHON": "python"}.items():
+        monkeypatch.setattr(start, name, tmp_path / path)
+    monkeypatch.setattr(start, "EMBEDDED", tmp_path / "models" / start.EMBEDDED.name)
+    monkeypatch.setattr(platform, "system", lambda: "Linux")
+    monkeypatch.setattr(shutil, "which", lambda _: None)  # no nvidia-smi
+    start.VENV.mkdir()
+
+    def with_python(script=""):
+        start.PYTHON.write_text(f'#!/bin/sh\necho "$*" >>{tmp_path}/asked\n{script}\n')
+        start.PYTHON.chmod(0o755)
+        return tmp_path
+
+    return with_python
+
+
+@pytest.mark.parametrize(
+    ("where", "name", "value", "message"),
+    [
+        (sys, "version_info", (3, 8, 1), "3.11 to 3.14 expected"),
+        (sys.modules, "ensurepip", None, "sudo apt install python3-venv"),
+        (start, "runs", lambda *_: False, "holds a Python that is too old, too new or gone"),
+    ],
+)
+def test_a_setup_says_what_is_wrong_with_a_python(course, monkeypatch, where, name, value, message):
+    course()
+    (monkeypatch.setitem if where is sys.modules else monkeypatch.setattr)(where, name, value)
+    with pytest.raises(SystemExit, match=message):
+        start.set_up(kit=None)
+
+
+def test_a_setup_that_breaks_off_leaves_no_stamp_and_one_that_is_done_asks_pip_nothing(course):
+    folder = course("case $* in *install*--requirement*) exit 1;; esac")
     for _ in range(2):
-        done = make(tmp_path, "setup", script=broken)
-        assert done.returncode and "--quiet --requirement requirements.txt" in done.stdout
-        assert "Setting up .venv" in done.stdout and "Setup stopped: pip says above why." in done.stdout
-        assert (tmp_path / ".venv/bin/python").exists() and not (tmp_path / ".venv/.ready").exists()
+        with pytest.raises(SystemExit, match="Setup stopped: pip says above why"):
+            start.set_up(kit=None)
+        assert not (start.VENV / ".ready").exists()
+    course()
+    start.set_up(kit=None)
+    (folder / "asked").unlink()
+    start.set_up(kit=None)
+    assert "pip" not in (folder / "asked").read_text()
 
 
-def test_a_setup_goes_on_without_the_model_that_the_course_opens_without(tmp_path):
-    stub = "mkdir -p .venv/bin; cd .venv/bin; printf '#!/bin/sh\\n[ x$3 != xfetch ]' >python; chmod +x python"
-    for folder, goes_on in (("models", False), ("models/all-MiniLM-L6-v2", True)):
-        (tmp_path / folder).mkdir()
-        done = make(tmp_path, "setup", script=stub)
-        assert (done.returncode == 0) == ("Going on: the course opens" in done.stdout) == goes_on
+def test_a_setup_goes_on_without_the_model_that_the_course_opens_without(course, capsys):
+    course("[ x$3 != xfetch ]")
+    with pytest.raises(SystemExit):
+        start.set_up(kit=None)
+    start.EMBEDDED.mkdir(parents=True)
+    start.set_up(kit=None)
+    assert "Going on: the course opens" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("script", "asked", "said"),
+    [
+        ("", True, "PyTorch comes as its CPU build"),
+        ("case $* in *--index-url*) exit 1;; esac", True, "some gigabytes more"),
+        ("case $* in *config*) echo global.index-url='file:///mirror';; esac", False, ""),
+    ],
+)
+def test_without_a_gpu_pytorch_s_cpu_build_comes_first_unless_pip_is_set_by_hand(
+    course, capsys, script, asked, said
+):
+    folder = course(script)
+    start.EMBEDDED.mkdir(parents=True)
+    start.set_up(kit=None)
+    assert (f"--index-url {start.CPU_BUILDS}" in (folder / "asked").read_text()) == asked
+    assert said in capsys.readouterr().out
+
+
+def test_a_kit_is_one_and_has_this_platform(course, capsys):
+    folder = course()
+    with pytest.raises(SystemExit, match="There is no kit in "):
+        start.set_up(folder)
+    for name in ("wheels", "models"):
+        (folder / "kit" / name).mkdir(parents=True)
+    targets = folder / "kit" / "kit.json"
+    targets.write_text('{"targets": ["plan9-mips-3.11"]}')
+    with pytest.raises(SystemExit, match=r"has nothing for \S+. It has: plan9-mips-3.11"):
+        start.set_up(folder / "kit")
+    targets.write_text(json.dumps({"targets": kit.TARGETS}))
+    if platform.python_version_tuple()[1] in ("11", "12", "13"):
+        start.set_up(folder / "kit")
+        assert "--no-index --find-links" in (folder / "asked").read_text()
+
+
+def test_an_update_meets_no_edit_and_a_copy_is_as_jupyterlab_saves_it(course, capsys):
+    folder, welcome = course(), notebooks.course()["welcome"]
+    (folder / "notebooks").mkdir()
+    original, mine = folder / "notebooks" / welcome.name, folder / "mine" / welcome.name
+    (start.VENV / "pyvenv.cfg").write_text("home = /usr/bin\nversion = 3.12.7\n")
+    text = welcome.read_text(encoding="utf-8")
+    for release in ("# Welcome", "# Well met", "# Hello"):
+        edited = release == "# Hello"
+        if edited:
+            mine.write_text(mine.read_text() + " ")
+        before = mine.read_text() if edited else ""
+        original.write_text(text.replace("# Welcome", release))
+        start.copy_notebooks()
+        assert (release in mine.read_text()) == (not edited) == (mine.read_text() != before)
+    assert {path.stem for path in mine.parent.glob("*.ipynb")} == {welcome.stem, f"{welcome.stem}_new"}
+    assert json.loads(mine.read_text())["metadata"]["language_info"]["version"] == "3.12.7"
+    assert "Yours stays as it is" in capsys.readouterr().out

@@ -1,0 +1,190 @@
+r"""Set up Watt It Takes and open it, with nothing but Python: `python start.py`. `make lab` calls this.
+
+    python start.py                     # set up what is missing, then open the course in JupyterLab
+    python start.py setup               # set up alone
+    python start.py --kit E:\kit         # set up from a kit, without a network (teaching/kit.md)
+
+What follows is JupyterLab's: python start.py --no-browser. A set-up that broke off is taken up again.
+"""
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+VENV = ROOT / ".venv"
+PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+MINE = ROOT / "mine"  # the learner's notebooks
+EMBEDDED = ROOT / "models" / "all-MiniLM-L6-v2"
+CPU_BUILDS = "https://download.pytorch.org/whl/cpu"
+NEWS = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}}
+STOPPED = (
+    "Setup stopped: pip says above why. {} Run the same command again: what has been downloaded is kept."
+)
+ONLINE = "The first setup needs a network, and about 3 GB of disk."
+
+
+def main():
+    """Do what the command line says, and return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    about = "lab (if you say nothing), setup, or tests: setup with what the tests need"
+    parser.add_argument("what", nargs="?", default="lab", choices=("lab", "setup", "tests"), help=about)
+    parser.add_argument("--kit", type=Path, help="folder that `make kit` wrote")
+    chosen, of_jupyter = parser.parse_known_args()
+    if of_jupyter and chosen.what != "lab":
+        parser.error("only JupyterLab takes more: " + " ".join(of_jupyter))
+    try:
+        set_up(chosen.kit)
+        if chosen.what == "tests":
+            add("requirements-test.txt", ".ready-test", "Adding what the tests need.")
+        if chosen.what == "lab":
+            copy_notebooks()
+            return open_lab(of_jupyter)
+        return 0
+    except KeyboardInterrupt:
+        return 130  # what a shell expects
+
+
+def set_up(kit):
+    """Make .venv with the pinned packages, and fetch the models, as far as either isn't there."""
+    look_at_python()
+    if kit:
+        look_at_kit(kit)
+    about = f"Setting up {VENV.name}: a few minutes the first time. 1 of 2: packages."
+    if add("requirements.txt", ".ready", about, kit):
+        print("2 of 2: the models.", flush=True)
+    if kit:
+        shutil.copytree(kit / "models", EMBEDDED.parent, dirs_exist_ok=True)
+    if subprocess.call([PYTHON, "-m", "helpers", "fetch"], cwd=ROOT):
+        if not EMBEDDED.is_dir():
+            sys.exit(1)
+        print(
+            f"Going on: the course opens without that model. Later, with a network: {PYTHON} -m helpers fetch"
+        )
+
+
+def look_at_python():
+    """Say what is wrong with this Python, or with the one of the environment that is there."""
+    allowed = "3.11 to 3.14 expected. Install one, or name another: make lab PYTHON=python3.12"
+    if not (3, 11) <= sys.version_info < (3, 15):
+        sys.exit(f"{sys.executable} is Python {platform.python_version()}: {allowed}")
+    try:
+        import ensurepip  # noqa: F401
+        import venv  # noqa: F401
+    except ImportError:
+        sys.exit(
+            f"{sys.executable} cannot make a virtual environment: its venv module is missing. "
+            "On Debian and Ubuntu: sudo apt install python3-venv"
+        )
+    if PYTHON.exists() and not runs("-c", "import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))"):
+        sys.exit(f"{VENV} holds a Python that is too old, too new or gone. Remove that folder and try again.")
+
+
+def look_at_kit(kit):
+    """Stop unless the kit has wheels for this system and Python."""
+    try:
+        targets = json.loads((kit / "kit.json").read_text(encoding="utf-8"))["targets"]
+    except (OSError, ValueError, KeyError):
+        sys.exit(f"There is no kit in {kit}: expected the folder with kit.json that `make kit` wrote.")
+    here = f"{platform.system()}-{platform.machine()}-{sys.version_info[0]}.{sys.version_info[1]}".lower()
+    if here not in targets:
+        sys.exit(f"The kit has nothing for {here}. It has: {', '.join(targets)}.")
+
+
+def runs(*arguments):
+    """Say whether the environment's Python is there and does this without an error."""
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    return PYTHON.exists() and subprocess.call([PYTHON, *arguments], **quiet) == 0
+
+
+def add(requirements, stamp, about, kit=None):
+    """Install these requirements, unless a stamp says that they are there; return whether that took place.
+
+    The stamp is written last, so what was interrupted or failed is taken up again.
+    """
+    stamp, sources = VENV / stamp, [ROOT / requirements, ROOT / "pyproject.toml"]
+    if stamp.exists() and stamp.stat().st_mtime >= max(path.stat().st_mtime for path in sources):
+        return False
+    stamp.unlink(missing_ok=True)
+    if not runs("-m", "pip", "--version") and subprocess.call([sys.executable, "-m", "venv", str(VENV)]):
+        sys.exit(f"No environment could be made in {VENV}; why stands above.")
+    print(about, flush=True)
+    quiet = [] if sys.stdout.isatty() else ["--quiet"]  # elsewhere pip's progress is hundreds of lines
+    pip = [PYTHON, "-m", "pip", "install", "--disable-pip-version-check", *quiet]
+    if kit:
+        pip += ["--no-index", "--find-links", str(kit / "wheels")]
+    else:
+        take_cpu_build([*pip, "--no-deps", "--index-url", CPU_BUILDS, "--retries", "1", "--timeout", "15"])
+    if subprocess.call([*pip, "--requirement", requirements], cwd=ROOT):
+        sys.exit(STOPPED.format("" if kit else ONLINE))
+    own = [*pip, "--quiet", "--no-deps", "--no-build-isolation", "--editable", "."]
+    if subprocess.call(own, cwd=ROOT):
+        sys.exit(STOPPED.format(""))
+    settings = VENV / "share" / "jupyter" / "lab" / "settings"
+    settings.mkdir(parents=True, exist_ok=True)
+    (settings / "overrides.json").write_text(json.dumps(NEWS), encoding="utf-8")
+    stamp.touch()
+    return True
+
+
+def take_cpu_build(pip):
+    """Install PyTorch's CPU build first where the usual one would bring gigabytes for no GPU."""
+    settings = subprocess.run([PYTHON, "-m", "pip", "config", "list"], capture_output=True, text=True).stdout
+    set_by_hand = "index" in settings or "find-links" in settings
+    if platform.system() != "Linux" or shutil.which("nvidia-smi") or set_by_hand:
+        return
+    pins = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    print(f"No NVIDIA GPU was found: PyTorch comes as its CPU build, from {CPU_BUILDS}.", flush=True)
+    if subprocess.call([*pip, *(pin for pin in pins if pin.startswith("torch=="))], cwd=ROOT):
+        print(
+            "It can't be had. The usual build comes instead: some gigabytes more. Ctrl-C stops it.",
+            flush=True,
+        )
+
+
+def copy_notebooks():
+    """Copy the notebooks to mine/, where a learner works and an update of the course never meets an edit.
+
+    A copy that was edited stays; when the course has a newer one, that comes beside it.
+    """
+    kept = MINE / ".as_copied"
+    kept.mkdir(parents=True, exist_ok=True)
+    for source in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        new, copy, before = as_jupyter_saves(source), MINE / source.name, kept / source.name
+        if before.exists() and before.read_bytes() == new:
+            continue
+        if copy.exists() and not (before.exists() and before.read_bytes() == copy.read_bytes()):
+            copy = copy.with_name(f"{source.stem}_new.ipynb")
+            print(f"{source.stem} was updated. Yours stays as it is; the new one is {copy.name}.")
+        copy.write_bytes(new)
+        before.write_bytes(new)
+
+
+def as_jupyter_saves(source):
+    """Give a notebook's bytes with what JupyterLab would add on opening it, and then call it unsaved."""
+    notebook = json.loads(source.read_text(encoding="utf-8"))
+    python = (VENV / "pyvenv.cfg").read_text(encoding="utf-8").partition("version = ")[2].split("\n")[0]
+    notebook["metadata"]["kernelspec"]["display_name"] = "Python 3 (ipykernel)"
+    more = {"codemirror_mode": {"name": "ipython", "version": 3}, "nbconvert_exporter": "python"}
+    notebook["metadata"]["language_info"].update(more, version=python.strip())
+    for cell in notebook["cells"]:
+        if cell["metadata"].get("jupyter", {}).get("outputs_hidden"):
+            cell["metadata"]["collapsed"] = True
+    return (json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True) + "\n").encode()
+
+
+def open_lab(arguments):
+    """Open JupyterLab at the learner's copy of the first notebook, and return its exit status."""
+    first = min(path.name for path in MINE.glob("*.ipynb"))
+    root = ["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []  # one is, in a container
+    where = f"--LabApp.default_url=/lab/tree/mine/{first}"
+    return subprocess.call([PYTHON, "-m", "jupyter", "lab", *root, where, *arguments], cwd=ROOT)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
