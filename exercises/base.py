@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from .progress import keep
+
 Finding = str | tuple[Any, Mapping[str, Any]]
 
 
@@ -67,6 +69,8 @@ def check(
                 reason = " ".join(str(error).split()).rstrip(".") or "no message"
                 message = f"your answer raised {type(error).__name__}: {reason}. Expected: {expected}."
             ok = message.startswith("Right: ")
+            if ok:
+                keep(f"{judge.__module__}.{judge.__name__}".removeprefix("exercises."))
             return Verdict(ok, message if ok else f"Not yet: {message}")
 
         judged.__doc__ = judge.__doc__ or f"Judge an answer: {expected}."

@@ -1,7 +1,5 @@
 """Run a notebook's kernel under watch: this Python, a live line, peak memory, energy, no survivors."""
 
-from __future__ import annotations
-
 import ctypes
 import os
 import sys

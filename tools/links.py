@@ -3,8 +3,6 @@
 To put a notebook in between is to rename files and to run this.
 """
 
-from __future__ import annotations
-
 import base64
 import re
 from pathlib import Path

@@ -3,8 +3,6 @@
 A notebook is known by its topic; its number stands in its file name and nowhere else.
 """
 
-from __future__ import annotations
-
 import ast
 import re
 import tempfile

@@ -4,8 +4,6 @@ The stored notebooks are only read. Each executed copy goes to the output folder
 that the copy of a notebook that fails or is interrupted shows how far it came.
 """
 
-from __future__ import annotations
-
 import json
 import sys
 import tempfile

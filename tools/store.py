@@ -3,8 +3,6 @@
 A notebook is replaced only by a copy that ran to its end and has the form that `tools.notebooks` asks for.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import re

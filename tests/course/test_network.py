@@ -75,8 +75,9 @@ def test_what_found_no_way_out_is_counted():
 @pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="namespaces need Linux and root")
 def test_the_environments_are_what_they_are_called():
     run = environments.Run((*environments.RUNS["away"].environments, "2 GB of memory", "one core"))
-    with environments.room(run, trial=True) as (work, variables):
+    with environments.room(run) as (work, variables):
         command = [*environments.command(run, "out"), sys.executable, "-c", PROBE]
+        variables["models"] = str(ROOT / "docs")  # in their place; nothing here asks for a model
         done = subprocess.run(command, env=variables, capture_output=True, text=True)
         if not (work / "made").exists():
             pytest.skip(f"they can't be made here: {done.stderr}")
@@ -90,8 +91,9 @@ def test_the_table_has_all_environments_and_no_failure():
     text = environments.TABLE.read_text(encoding="utf-8")
     rows = [line.split(" | ") for line in text.partition(environments.HEAD)[2].splitlines()]
     tried = [each for run in environments.RUNS.values() for each in run.environments]
-    others = (environments.HUB, environments.COLAB, *environments.UNTRIED)
-    assert [row[0].removeprefix("| ") for row in rows] == [*tried, *others]
+    tried += [environments.HUB, environments.COLAB]
+    assert [row[0].removeprefix("| ") for row in rows[: len(tried)]] == tried
+    assert len(rows) > len(tried) and all("not tried: " in row[3] for row in rows[len(tried) :])
     for row in rows:
         assert re.fullmatch(r"(\d+) of \1 ok.*|.*as it should be|not tried.*", row[3])
         assert not re.search(r"instead of|exit status|traceback|left |FAIL|[1-9]\d* attempts", row[3])

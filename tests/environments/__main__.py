@@ -3,7 +3,8 @@
 Each run takes a fresh copy of the last commit, makes its environments, as many as can hold at once, and
 executes the course in the quick profile, which takes ten minutes or more on two cores. The table in
 docs/environments.md keeps the results, unless `--notebook TOPIC ...` shortens a run. Most environments need
-Linux and root; the table gives the reason where one can't be made.
+Linux and root; the table gives the reason where one can't be made. Its other rows come from hub.py and
+colab.sh, or are written by hand.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -36,15 +37,9 @@ HEAD = "| environment | run | notebooks | result | when, and on what |\n|---|---
 ROOM = ROOT / "tests" / "environments" / "room.sh"  # has the lines that make each environment
 NO_NETWORK, TWICE, LETTERS = "no network", "two runs at once", "a path with spaces, é and 水"
 HUB = "a JupyterHub, three people at once"  # hub.py tries it
-COLAB = "Colab's versions, with a stand-in for google.colab"  # colab.py does
+COLAB = "Colab's versions, with a stand-in for google.colab"  # colab.sh does
 # What may be in a home folder afterward: matplotlib's list of fonts, and a profile of IPython's.
 KNOWN_AT_HOME = (".cache/matplotlib/fontlist-", ".ipython/profile_default/")
-UNTRIED = {
-    "macOS": "no such machine here; .github/workflows/test.yml has what would run",
-    "Windows": "no such machine here; .github/workflows/test.yml has what would run",
-    "Binder": "it can't be reached from here; 2 GB of memory and one core, which it gives, are above",
-    "Python 3.14": "no such interpreter here; all pins but mlcommons-loadgen's have a wheel for it",
-}
 WAIT_S = 300  # for a kernel to come so far
 
 
@@ -109,23 +104,13 @@ RUNS = {
 
 
 @contextmanager
-def room(run: Run, trial: bool = False) -> Iterator[tuple[Path, dict[str, str]]]:
-    """Make a folder with a copy of the course, a home and outputs; give it and its shell's variables."""
+def room(run: Run) -> Iterator[tuple[Path, dict[str, str]]]:
+    """Make a folder for a copy of the course, a home and outputs; give it and the variables of room.sh."""
     work = Path(tempfile.mkdtemp(prefix="course-")).resolve()
-    course = work / ("leçons, 水 & more" if LETTERS in run.environments else "course")
     try:
         work.chmod(0o755)
-        for folder in (course, work / "home", work / "out", work / "second"):
-            folder.mkdir()
-        archive = subprocess.run(["git", "archive", "HEAD"], cwd=ROOT, stdout=subprocess.PIPE, check=True)
-        subprocess.run(["tar", "-x", "-C", course], input=archive.stdout, check=True)
-        if not trial:
-            shutil.copytree(MODELS, course / "models")
-        pythons = {Path(folder).resolve() for folder in (sys.base_prefix, sys.prefix)}
-        closed = {each: [top for top in each.parents if not top.stat().st_mode & 0o001] for each in pythons}
-        hidden = {str(each): str(above[-1]) for each, above in closed.items() if above}
-        own = {"work": work, "course": course, "HOME": work / "home", "python": sys.executable}
-        own |= {"closed": " ".join({*hidden.values()}), "pythons": " ".join(hidden)}
+        own = {"work": work, "root": ROOT, "models": MODELS, "HOME": work / "home", "python": sys.executable}
+        own["pythons"] = f"{Path(sys.base_prefix).resolve()} {Path(sys.prefix).resolve()}"
         others = {name: text for name, text in os.environ.items() if not name.startswith(("JUPYTER", "XDG_"))}
         yield work, others | {name: str(value) for name, value in own.items()}
     finally:
@@ -144,7 +129,7 @@ def command(run: Run, *outputs: str) -> list[str]:
 def impossible(environment: str) -> str:
     """Make one environment on trial; return why that failed, or an empty text."""
     run = Run((environment,))
-    with room(run, trial=True) as (work, variables):
+    with room(run) as (work, variables):
         done = subprocess.run(command(run), env=variables, capture_output=True, text=True)
         return "" if (work / "made").exists() else (done.stderr.splitlines() or ["no reason given"])[-1]
 
@@ -193,9 +178,9 @@ def leftovers(work: Path) -> Iterator[str]:
 def attempt(run: Run) -> tuple[bool, str]:
     """Do a run; return whether all came as it should, and a sentence."""
     outputs = ("out", "second") if TWICE in run.environments else ("out",)
+    course = [sys.executable, "-m", "tools", "run", *run.notebooks, "--profile", "quick"]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
     with room(run) as (work, variables):
-        course = [sys.executable, "-m", "tools", "run", *run.notebooks, "--profile", "quick"]
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
         made = [*command(run, *outputs), *course]
         process = subprocess.Popen(made, env=variables, start_new_session=True, **quiet)
         try:
@@ -225,24 +210,27 @@ def when() -> str:
     return f"{datetime.date.today()}, {commit}, {machine}"
 
 
-def rows_of(name: str, run: Run) -> tuple[bool, dict[str, str]]:
+def rows(environments: Iterable[str], *cells: str) -> dict[str, str]:
+    """Give the table's row of each environment, from the run, its notebooks and what came of it."""
+    return {each: f"| {' | '.join((each, *cells, when()))} |" for each in environments}
+
+
+def tried(name: str, run: Run) -> tuple[bool, dict[str, str]]:
     """Do a run; return whether all came as it should, and the table's row of each environment."""
     reasons = {each: reason for each in run.environments if (reason := impossible(each))}
-    rows = {each: f"| {each} | {name} |  | not tried: {reason} |  |" for each, reason in reasons.items()}
     made = tuple(each for each in run.environments if each not in reasons)
     good, text = attempt(replace(run, environments=made)) if made else (True, "")
-    end = f"{', '.join(run.notebooks) or 'all'} | {text} | {when()} |"
-    return good, rows | {each: f"| {each} | {name} | {end}" for each in made}
+    found = rows(made, name, ", ".join(run.notebooks) or "all", text)
+    for each, reason in reasons.items():
+        found |= rows([each], name, "", f"not tried: {reason}")
+    return good, found
 
 
-def write(rows: dict[str, str]) -> None:
+def write(changed: dict[str, str]) -> None:
     """Put rows into the table, in place of those of the same environments, and keep the others."""
     text, _, stored = TABLE.read_text(encoding="utf-8").partition(HEAD)
-    known = {line.split(" |")[0].removeprefix("| "): line for line in stored.splitlines()} | rows
-    known |= {name: f"| {name} |  |  | not tried: {reason} |  |" for name, reason in UNTRIED.items()}
-    order = [*(each for run in RUNS.values() for each in run.environments), HUB, COLAB, *UNTRIED]
-    lines = [known.get(each, f"| {each} |  |  | not tried yet |  |") for each in order]
-    TABLE.write_text(text + HEAD + "\n".join(lines) + "\n", encoding="utf-8")
+    known = {line.split(" |")[0].removeprefix("| "): line for line in stored.splitlines()} | changed
+    TABLE.write_text(text + HEAD + "\n".join(known.values()) + "\n", encoding="utf-8")
 
 
 def main() -> int:
@@ -256,11 +244,11 @@ def main() -> int:
     all_good = True
     for name in chosen.runs or RUNS:
         run = replace(RUNS[name], notebooks=tuple(chosen.notebook)) if chosen.notebook else RUNS[name]
-        good, rows = rows_of(name, run)
+        good, found = tried(name, run)
         all_good = all_good and good
-        print(f"{name}: {'good' if good else 'NOT GOOD'}", *rows.values(), sep="\n", flush=True)
+        print(f"{name}: {'good' if good else 'NOT GOOD'}", *found.values(), sep="\n", flush=True)
         if not chosen.notebook:
-            write(rows)
+            write(found)
     return int(not all_good)
 
 

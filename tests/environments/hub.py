@@ -1,32 +1,22 @@
-"""A JupyterHub for three at once: what a seat takes, and whether the meters are right about the neighbors.
+"""Three people at a JupyterHub that hub.sh has made; its first lines say more.
 
-Three users log in with a browser, run all of Welcome, then measure five seconds of work at the same time. It
-needs Linux, Chromium, npm, a network for JupyterHub and its proxy, and root to make users and remove them:
-
-    sudo .venv/bin/python -m tests.environments.hub
+Three users log in with a browser, run all of Welcome, then measure five seconds of work at the same time.
 """
 
 import asyncio
 import json
 import os
-import secrets
-import subprocess
-import sys
-import sysconfig
-import tempfile
 import time
 from pathlib import Path
 
 import psutil
 from playwright.async_api import async_playwright
 
-from tests.environments.__main__ import HUB, when, write
+from tests.environments.__main__ import HUB, rows, write
 from tests.notebooks.test_browser import CHROMIUM, FLAGS
 from tools.notebooks import ROOT, course
 
-SEATS = ["hub-seat-1", "hub-seat-2", "hub-seat-3"]
-PASSWORD = secrets.token_urlsafe()
-OUTPUT = ROOT / "build" / "hub"  # a picture of each seat, and the hub's log
+SEATS, PASSWORD = os.environ["SEATS"].split(), os.environ["PASSWORD"]
 READY = "window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'"
 RUN = Path(__file__).with_suffix(".js").read_text()
 MEASURE = """
@@ -71,7 +61,7 @@ async def sit(browser, user, together):
     print(f"{user}: all run after {took:.0f} s, {used(user)}; its kernel {kernel}")
     await together.wait()
     outputs += (last := await page.evaluate(RUN, MEASURE.format(start=time.time() + 15)))
-    await page.screenshot(path=OUTPUT / f"{user}.png")
+    await page.screenshot(path=ROOT / "build" / "hub" / f"{user}.png")
     assert not (errors := [each for each in outputs if each["output_type"] == "error"]), errors
     return json.loads(last[0]["text"])
 
@@ -93,31 +83,8 @@ def judge(seats):
         assert any(f"other processes used {seat['foreign_load']:.0%}" in note for note in seat["notes"])
 
 
-def main():
-    OUTPUT.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder, (OUTPUT / "hub.log").open("w") as log:
-        Path(folder).chmod(0o755)
-        own = {"python": sys.executable, "packages": sysconfig.get_path("purelib"), "prefix": sys.prefix}
-        own |= {"course": str(ROOT), "seats": " ".join(SEATS), "password": PASSWORD}
-        setup = ["bash", Path(__file__).with_suffix(".sh")]
-        process = subprocess.Popen(setup, cwd=folder, env=os.environ | own, stdout=log, stderr=log)
-        try:
-            while "JupyterHub is now running" not in Path(log.name).read_text():
-                assert process.poll() is None, f"JupyterHub did not start: {log.name} says why"
-                time.sleep(0.2)
-            seats = asyncio.run(visit())
-            print(f"hub {used('root', 'bin/jupyterhub')}; proxy {used('root', 'configurable-http-proxy')}")
-        finally:
-            process.terminate()  # it ends the servers and the proxy
-            process.wait(timeout=60)
-            for left in psutil.process_iter(["username"]):
-                if left.info["username"] in SEATS:
-                    left.kill()
-            subprocess.run(["bash", "-c", f"for user in {' '.join(SEATS)}; do userdel $user; done"])
-    judge(seats)
-    found = "all run it, and own and others' work add up; as it should be"
-    write({HUB: f"| {HUB} | hub | welcome | {found} | {when()} |"})
-
-
 if __name__ == "__main__":
-    main()
+    seats = asyncio.run(visit())
+    print(f"hub {used('root', 'bin/jupyterhub')}; proxy {used('root', 'configurable-http-proxy')}")
+    judge(seats)
+    write(rows([HUB], "hub", "welcome", "all run it, and own and others' work add up; as it should be"))

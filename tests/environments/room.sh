@@ -1,10 +1,13 @@
 # Make environments, for this shell and what it starts, and run a command in the copy of the course in them:
 #   room.sh 'ENVIRONMENT;ENVIRONMENT' 'OUTPUT OUTPUT' COMMAND...
-# __main__.py sets $work, a folder with the home and the outputs; $course; $python; and $pythons, the folders of this
-# Python that lie below those of $closed, which only their owner may enter.
+# __main__.py sets $work, an empty folder; $root, the course, and its $models; $python; and $pythons, its folders.
 set -eu
-environments=$1 outputs=$2 as=()
+environments=$1 outputs=$2 as=() course=$work/course
 shift 2
+case $environments in *"spaces, é and 水"*) course="$work/leçons, 水 & more" ;; esac
+mkdir "$course" "$HOME" "$work/out" "$work/second"
+git -C "$root" archive HEAD | tar -x -C "$course"
+[ -z "$outputs" ] || cp -r "$models" "$course/models"
 cd "$course"
 
 while read -r -d ';' environment; do
@@ -14,11 +17,20 @@ while read -r -d ';' environment; do
         echo "nameserver 192.0.2.1" >"$work/resolv.conf"
         mount --bind "$work/resolv.conf" /etc/resolv.conf ;;
     "an ordinary user")
+        # Of this Python's folders, those that lie below one that only its owner may enter.
+        closed=() below=()
         for python_folder in $pythons; do
+            top= above=$python_folder
+            while above=$(dirname "$above") && [ "$above" != / ]; do
+                [ $((0$(stat -c %a "$above") & 1)) = 1 ] || top=$above
+            done
+            [ -z "$top" ] || { closed+=("$top") below+=("$python_folder"); }
+        done
+        for python_folder in "${below[@]}"; do
             mkdir -p "$work/pythons$python_folder" && mount --bind "$python_folder" "$work/pythons$python_folder"
         done
-        for folder in $closed; do mount -t tmpfs -o mode=755 none "$folder"; done
-        for python_folder in $pythons; do
+        for folder in $(printf '%s\n' "${closed[@]}" | sort -u); do mount -t tmpfs -o mode=755 none "$folder"; done
+        for python_folder in "${below[@]}"; do
             mkdir -p "$python_folder" && mount --bind "$work/pythons$python_folder" "$python_folder"
         done
         for output in $outputs; do chown nobody "$work/$output"; done

@@ -105,10 +105,8 @@ def test_each_counter_is_read_and_a_total_is_called_after_its_weakest_part(rapl,
         with energy.measure("later", country="USA") as later:
             time.sleep(1.0)
     draws = {"CPU": (CPU_W, 0.2, "RAPL counter, for the processor's package")}
-    draws |= {
-        f"GPU {n}": (GPU_W * (n + 1), 0.1, f"energy counter of Made-up {n}, for its board")
-        for n in range(GPUS)
-    }
+    for n in range(GPUS):
+        draws[f"GPU {n}"] = GPU_W * (n + 1), 0.1, f"energy counter of Made-up {n}, for its board"
     for result in (meter.result, later.result):
         found = parts(result)
         assert [*found] == [*draws, "RAM"] and result.method == found["RAM"].method == "assumed"

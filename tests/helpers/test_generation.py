@@ -9,6 +9,7 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 from helpers import assets, generation
 from tests.shared import run_cells, tiny_bert
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 PROMPTS = ["a fine film", "the plot, the cast and the music were all one could wish for", "no"]
 
 
@@ -16,15 +17,10 @@ PROMPTS = ["a fine film", "the plot, the cast and the music were all one could w
 def folder(tmp_path_factory):
     """A Llama with random weights, queries in two groups, and the embedded model's tokenizer."""
     torch.manual_seed(0)
-    sizes = {
-        "hidden_size": 32,
-        "intermediate_size": 48,
-        "num_hidden_layers": 2,
-        "max_position_embeddings": 64,
-    }
-    heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 30_522, "eos_token_id": 102}
+    sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "vocab_size": 30_522}
+    sizes |= {"num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 64}
     path = tmp_path_factory.mktemp("llama")
-    LlamaForCausalLM(LlamaConfig(**sizes, **heads, initializer_range=0.3)).save_pretrained(path)
+    LlamaForCausalLM(LlamaConfig(**sizes, eos_token_id=102, initializer_range=0.3)).save_pretrained(path)
     AutoTokenizer.from_pretrained(assets.fetch_model()).save_pretrained(path)
     return path
 

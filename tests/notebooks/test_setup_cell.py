@@ -11,7 +11,6 @@ from types import SimpleNamespace
 import pytest
 
 from helpers import environment, machine
-from tests.environments.colab import PINS
 from tests.shared import python
 from tools import ready
 from tools.notebooks import ADDRESS, FOLDER, ROOT, SETUP, TAG
@@ -116,7 +115,7 @@ def test_where_pip_fails_the_cell_says_so_and_stops(monkeypatch, pip):
 
 def test_what_colab_has_is_within_the_bounds(monkeypatch):
     monkeypatch.setenv("COLAB_RELEASE_TAG", "release")
-    has = dict(re.findall(r"^(.+)==(.+)", PINS.read_text(), re.MULTILINE))
+    has = dict(re.findall(r"^(.+)==(.+)", (ROOT / "tests/environments/colab.txt").read_text(), re.MULTILINE))
     bounds = {name: bounds for name, (_, bounds) in environment.packages().items() if name in has}
     assert len(bounds) > 10
     assert not {f"{name} {has[name]}" for name, allowed in bounds.items() if has[name] not in allowed}
