@@ -8,6 +8,7 @@ What follows is JupyterLab's: python start.py --no-browser. A set-up that broke 
 """
 
 import argparse
+import importlib.util
 import json
 import os
 import platform
@@ -23,10 +24,6 @@ MINE = ROOT / "mine"  # the learner's notebooks
 EMBEDDED = ROOT / "models" / "all-MiniLM-L6-v2"
 CPU_BUILDS = "https://download.pytorch.org/whl/cpu"
 NEWS = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}}
-STOPPED = (
-    "Setup stopped: pip says above why. {} Run the same command again: what has been downloaded is kept."
-)
-ONLINE = "The first setup needs a network, and about 3 GB of disk."
 
 
 def main():
@@ -36,6 +33,7 @@ def main():
     parser.add_argument("what", nargs="?", default="lab", choices=("lab", "setup", "tests"), help=about)
     parser.add_argument("--kit", type=Path, help="folder that `make kit` wrote")
     chosen, of_jupyter = parser.parse_known_args()
+    sys.stdout.reconfigure(line_buffering=True)  # what is printed here comes before what pip prints next
     if of_jupyter and chosen.what != "lab":
         parser.error("only JupyterLab takes more: " + " ".join(of_jupyter))
     try:
@@ -57,15 +55,14 @@ def set_up(kit):
         look_at_kit(kit)
     about = f"Setting up {VENV.name}: a few minutes the first time. 1 of 2: packages."
     if add("requirements.txt", ".ready", about, kit):
-        print("2 of 2: the models.", flush=True)
+        print("2 of 2: the models.")
     if kit:
         shutil.copytree(kit / "models", EMBEDDED.parent, dirs_exist_ok=True)
     if subprocess.call([PYTHON, "-m", "helpers", "fetch"], cwd=ROOT):
         if not EMBEDDED.is_dir():
             sys.exit(1)
-        print(
-            f"Going on: the course opens without that model. Later, with a network: {PYTHON} -m helpers fetch"
-        )
+        later = f"Later, with a network: {PYTHON} -m helpers fetch"
+        print(f"Going on: the course opens without that model. {later}")
 
 
 def look_at_python():
@@ -73,10 +70,7 @@ def look_at_python():
     allowed = "3.11 to 3.14 expected. Install one, or name another: make lab PYTHON=python3.12"
     if not (3, 11) <= sys.version_info < (3, 15):
         sys.exit(f"{sys.executable} is Python {platform.python_version()}: {allowed}")
-    try:
-        import ensurepip  # noqa: F401
-        import venv  # noqa: F401
-    except ImportError:
+    if not (importlib.util.find_spec("venv") and importlib.util.find_spec("ensurepip")):
         sys.exit(
             f"{sys.executable} cannot make a virtual environment: its venv module is missing. "
             "On Debian and Ubuntu: sudo apt install python3-venv"
@@ -98,33 +92,30 @@ def look_at_kit(kit):
 
 def runs(*arguments):
     """Say whether the environment's Python is there and does this without an error."""
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    return PYTHON.exists() and subprocess.call([PYTHON, *arguments], **quiet) == 0
+    return PYTHON.exists() and not subprocess.run([PYTHON, *arguments], capture_output=True).returncode
 
 
 def add(requirements, stamp, about, kit=None):
-    """Install these requirements, unless a stamp says that they are there; return whether that took place.
-
-    The stamp is written last, so what was interrupted or failed is taken up again.
-    """
+    """Install these requirements, unless a stamp, written last, has it; return whether that took place."""
     stamp, sources = VENV / stamp, [ROOT / requirements, ROOT / "pyproject.toml"]
     if stamp.exists() and stamp.stat().st_mtime >= max(path.stat().st_mtime for path in sources):
         return False
     stamp.unlink(missing_ok=True)
     if not runs("-m", "pip", "--version") and subprocess.call([sys.executable, "-m", "venv", str(VENV)]):
         sys.exit(f"No environment could be made in {VENV}; why stands above.")
-    print(about, flush=True)
+    print(about)
     quiet = [] if sys.stdout.isatty() else ["--quiet"]  # elsewhere pip's progress is hundreds of lines
     pip = [PYTHON, "-m", "pip", "install", "--disable-pip-version-check", *quiet]
     if kit:
         pip += ["--no-index", "--find-links", str(kit / "wheels")]
     else:
         take_cpu_build([*pip, "--no-deps", "--index-url", CPU_BUILDS, "--retries", "1", "--timeout", "15"])
-    if subprocess.call([*pip, "--requirement", requirements], cwd=ROOT):
-        sys.exit(STOPPED.format("" if kit else ONLINE))
-    own = [*pip, "--quiet", "--no-deps", "--no-build-isolation", "--editable", "."]
-    if subprocess.call(own, cwd=ROOT):
-        sys.exit(STOPPED.format(""))
+    own = ["--quiet", "--no-deps", "--no-build-isolation", "--editable", "."]
+    for wanted in (["--requirement", requirements], own):
+        if subprocess.call([*pip, *wanted], cwd=ROOT):
+            needs = "" if kit else " The first setup needs a network, and about 3 GB of disk."
+            again = "Run the same command again: what has been downloaded is kept."
+            sys.exit(f"Setup stopped: pip says above why.{needs} {again}")
     settings = VENV / "share" / "jupyter" / "lab" / "settings"
     settings.mkdir(parents=True, exist_ok=True)
     (settings / "overrides.json").write_text(json.dumps(NEWS), encoding="utf-8")
@@ -139,19 +130,13 @@ def take_cpu_build(pip):
     if platform.system() != "Linux" or shutil.which("nvidia-smi") or set_by_hand:
         return
     pins = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
-    print(f"No NVIDIA GPU was found: PyTorch comes as its CPU build, from {CPU_BUILDS}.", flush=True)
+    print(f"No NVIDIA GPU was found: PyTorch comes as its CPU build, from {CPU_BUILDS}.")
     if subprocess.call([*pip, *(pin for pin in pins if pin.startswith("torch=="))], cwd=ROOT):
-        print(
-            "It can't be had. The usual build comes instead: some gigabytes more. Ctrl-C stops it.",
-            flush=True,
-        )
+        print("It can't be had. The usual build comes instead: some gigabytes more. Ctrl-C stops it.")
 
 
 def copy_notebooks():
-    """Copy the notebooks to mine/, where a learner works and an update of the course never meets an edit.
-
-    A copy that was edited stays; when the course has a newer one, that comes beside it.
-    """
+    """Copy the notebooks to mine/, where a learner works; a newer one comes beside a copy that was edited."""
     kept = MINE / ".as_copied"
     kept.mkdir(parents=True, exist_ok=True)
     for source in sorted((ROOT / "notebooks").glob("*.ipynb")):

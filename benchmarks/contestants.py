@@ -59,11 +59,6 @@ def new_model(name: str, seed: int) -> torch.nn.Module:
     return build.from_config(transformers.AutoConfig.from_pretrained(path, num_labels=2, **rates))
 
 
-def passes(name: str, rows: int, settings: dict) -> int | None:
-    """Passes over so many sentences; None for TF-IDF."""
-    return None if name == "TF-IDF" else settings["times"] * EPOCHS[rows]
-
-
 def fit(name: str, train, watched, judged, tokenizer, settings: dict, seed: int) -> tuple:
     """Train a contestant; return its evaluation on the rows that judge it, and what the training cost."""
     if name == "TF-IDF":
@@ -73,17 +68,12 @@ def fit(name: str, train, watched, judged, tokenizer, settings: dict, seed: int)
     else:
         model, rate = new_model(name, seed), settings["learning_rate"]
         how = {"learning_rate": rate, "head_learning_rate": 3 * rate, "batch_size": BATCH_SIZE, "seed": seed}
-        how["epochs"] = passes(name, len(train), settings)
+        how["epochs"] = settings["times"] * EPOCHS[len(train)]
         with energy.measure(name, country=COUNTRY) as meter:
             training.fine_tune(model, train, watched, tokenizer, **how)
         result = training.evaluate(model, judged, tokenizer)
     print(name, len(train), settings, seed, result, meter.result, sep=" | ", flush=True)
     return result, meter.result
-
-
-def best(tuning: list[dict], name: str) -> dict:
-    """The settings of a contestant's best try; of equals the first."""
-    return max((t for t in tuning if t["name"] == name), key=lambda t: t["accuracy"])["settings"]
 
 
 def keep(found: dict) -> None:
@@ -111,10 +101,12 @@ def main() -> None:
         found["tuning"].append(tried | {"cost": cost})
         keep(found)
     for name, rows, seed in remaining(PLAN, found["runs"], ("name", "train_rows", "seed")):
-        settings = best(found["tuning"], name)
+        tried = [each for each in found["tuning"] if each["name"] == name]
+        settings = max(tried, key=lambda each: each["accuracy"])["settings"]  # of equals the first
+        epochs = settings["times"] * EPOCHS[rows] if "times" in settings else None
         result, cost = fit(name, data.take(train, rows), watched, test, tokenizer, settings, seed)
         found["runs"].append(
-            {"name": name, "train_rows": rows, "epochs": passes(name, rows, settings), "seed": seed}
+            {"name": name, "train_rows": rows, "epochs": epochs, "seed": seed}
             | {"settings": settings, "date": TODAY, "accuracy": result.accuracy}
             | {"interval": result.interval, "f1": result.f1, "cost": cost}
         )

@@ -8,7 +8,9 @@ and how many of the notebook's ten gaps does it fill with a word that was noted 
 more run starts from BERT's random weights alone. Writes data/receipts/domains.json.
 """
 
+import json
 import re
+from pathlib import Path
 
 import torch
 
@@ -22,22 +24,8 @@ CANDIDATES += [("wikipedia", 2_000, "next door"), (THINGS, 4_000, "next door"), 
 SHAPE = {"num_hidden_layers": 2, "hidden_size": 128, "num_attention_heads": 4, "intermediate_size": 256}
 LENGTH, STEPS = 20, 833
 SETTINGS = {"batch_size": 48, "learning_rate": 2e-3, "warmup_steps": 100, "decay_steps": 733}
-GAPS = {  # fixed before any model was trained, with the words; four doubtful ones were struck out later
-    "a person [MASK] writes books": "who that",
-    "a large body [MASK] water": "of",
-    "a tree native to the united [MASK]": "states",
-    "a fish that lives in fresh [MASK]": "water waters",
-    "the [MASK] of making something better": "act process action",
-    "a small [MASK] with yellow flowers": "plant tree shrub herb perennial annual vine",
-    "a musical [MASK] with strings": "instrument",
-    "a city in northern [MASK]": "italy france germany india spain california texas russia china japan "
-    "africa europe asia england scotland ireland america pennsylvania massachusetts ohio virginia florida "
-    "poland greece egypt mexico canada australia illinois iowa israel turkey sweden norway portugal wales "
-    "britain switzerland nigeria iran iraq brazil argentina chile syria",
-    "a unit of [MASK] equal to 100 pounds": "weight mass",
-    "a disease of the [MASK]": "skin eye eyes liver lungs lung heart brain kidneys kidney blood bones bone "
-    "stomach body ear nose throat mouth teeth nerves muscles joints intestines thyroid bladder",
-}
+# With words for each; fixed before any model was trained, four doubtful ones were struck out later.
+GAPS = json.loads(Path(__file__).with_name("gaps.json").read_bytes())
 
 
 def texts(name: str, split: str) -> list[str]:

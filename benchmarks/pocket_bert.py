@@ -105,21 +105,12 @@ def read(batch_size: int, steps: int, folder: Path) -> None:
 
 def card(stored: receipts.Replay) -> str:
     """The model card: the figures of a receipt, put into pocket_bert_card.md."""
-    found, cost = stored.details, stored.details["cost"]
-    figures = found["moments"][-1] | {
-        "minutes": f"{found['seconds'] / 60:.0f}",
-        "steps": f"{found['steps']:,}",
-        "batch_size": stored.receipt["settings"]["batch_size"],
-        "tokens": f"{found['tokens'] / 1e6:.0f}",
-        "passes": f"{found['tokens'] / found['corpus_tokens']:.0f}",
-        "precision": stored.receipt["settings"]["precision"],
-        "energy": str(cost),
-        "co2e_g": f"{cost.co2e_g:.1f}",
-        "method": f"{cost.method}; " + "; ".join(": ".join(p) for p in stored.receipt["method"].items()),
-        "intensity": cost.intensity_source,
-        "hardware": receipts.hardware_name(stored.receipt),
-        "date": stored.receipt["recorded"],
-    }
+    found, receipt, cost = stored.details, stored.receipt, stored.details["cost"]
+    figures = {"found": found, "receipt": receipt, "cost": cost, "last": found["moments"][-1]}
+    figures |= {"minutes": found["seconds"] / 60, "millions": found["tokens"] / 1e6}
+    figures["passes"] = found["tokens"] / found["corpus_tokens"]
+    figures["hardware"] = receipts.hardware_name(receipt)
+    figures["method"] = f"{cost.method}; " + "; ".join(": ".join(p) for p in receipt["method"].items())
     return CARD.read_text(encoding="utf-8").format_map(figures)
 
 

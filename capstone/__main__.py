@@ -1,7 +1,5 @@
 """Check the receipts of a class and write its leaderboard: `python -m capstone receipts/*.json`."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 

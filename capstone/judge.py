@@ -3,8 +3,6 @@
 "Hidden" means "not shown": the rows are the second half of the test split, which lies open in `data/`.
 """
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import io
@@ -12,10 +10,10 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import psutil
 from accelerate.utils import set_seed
+from datasets import Dataset
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from capstone import submission
@@ -24,15 +22,10 @@ from capstone.submission import BATCH, HIDDEN_ROWS, MAX_NAME, Attempt, CapstoneE
 from helpers import assets, data, energy, receipts, training
 from helpers.values import replacing, require_range
 
-if TYPE_CHECKING:
-    from datasets import Dataset
-
 EXPECTED = (
     "Expected: train(train_set, validation_set) takes two datasets with the columns text and label, and "
     "returns a function predict(texts) that takes a list of sentences and returns 0 (negative) or 1 for each."
 )
-
-
 REFERENCE_ROWS, REFERENCE_BATCH = 96, 16  # 6 steps: about 5 s on 2 cores
 COUNT = "hidden_rows_asked.txt"  # beside the receipts, and ignored by git
 _references: list[energy.Measurement] = []  # of this sitting, which ends with the process
@@ -68,6 +61,7 @@ def judge(
 
     The first call of a sitting, and each receipt once more, runs a short reference training, which counts as
     1. Over budget or under the target is said, and gives a receipt too. An interrupt or an error leaves none.
+    Code that raises or returns something else, a setting out of range and changed data raise `CapstoneError`.
 
     Parameters
     ----------
@@ -87,11 +81,6 @@ def judge(
         What to compare a receipt with, from `capstone.submission.read`.
     window_s : float
         How long predictions are measured; an entry measured for less than 10 s gets no rank.
-
-    Raises
-    ------
-    CapstoneError
-        If the code raises or returns what was not expected, a setting is out of range, or the data changed.
     """
     path = None if path is None else Path(path)
     if not callable(train):
@@ -130,15 +119,14 @@ def _hand_in(attempt: Attempt, predict: Callable, path: Path) -> Entry:
     predictions = dataclasses.replace(attempt.predictions, right=right, scored=len(labels))
     task = {"task": submission.TASK, "name": attempt.name, "target": attempt.target, "budget": attempt.budget}
     answered = {"commitment": submission.COMMITMENT, "answers": "".join(map(str, answers)), "asked": asked}
+    answered["machine_cores"] = psutil.cpu_count() or 1  # not a container's: see `read`
     figures = (attempt.training, predictions, *attempt.references)
     receipt = receipts.make(
         "accuracy on hidden rows, and the energy of training and of predictions",
         dict(zip(submission.FIGURES, figures, strict=True)),
         made_by="capstone.judge.judge",
         inputs=[assets.DATA / split for split in submission.SPLITS],
-        settings=task
-        | answered
-        | {"machine_cores": psutil.cpu_count() or 1},  # not a container's: see `read`
+        settings=task | answered,
     )
     receipts.save(receipt, path)
     return submission.read(receipt)
@@ -193,12 +181,7 @@ def _check(name: str, target: float, budget: float, path: Path | None, window_s:
 
 
 def as_labels(got: object, count: int) -> list[int]:
-    """What a `predict` returned, as ints.
-
-    Raises
-    ------
-    CapstoneError
-        If it is not one 0 or 1 for each of `count` sentences.
+    """What a `predict` returned, as ints; `CapstoneError` if it isn't a 0 or 1 for each of `count` sentences.
 
     Examples
     --------

@@ -3,23 +3,19 @@
 `capstone.submission` says what a check of a receipt catches, and what it can't.
 """
 
-from __future__ import annotations
-
 import base64
 import glob
 import io
-import string
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 
+import jinja2
 import matplotlib.pyplot as plt
 
 from capstone.submission import HIDDEN_ROWS, SERVED, Attempt, CapstoneError, Entry, pareto_front, read
 from helpers import energy, plots, receipts
 from helpers.energy import significant_digits
-from helpers.energy.display import html_table
 from helpers.values import replacing
 
 LONGEST = 240  # letters of anything that a stranger's file brings along
@@ -122,10 +118,7 @@ class Board:
 def write(patterns: Sequence[str], output: str | Path) -> Board:
     """Read the receipts that names and patterns (`*`, where the shell left it) stand for, and write the page.
 
-    Raises
-    ------
-    CapstoneError
-        If no file is there, or `output` would replace something else than a page. Nothing is written then.
+    Nothing is written, and `CapstoneError` raised, if one stands for no file or `output` isn't a page's name.
     """
     output = Path(output)
     if output.suffix not in (".html", ".htm"):
@@ -217,51 +210,18 @@ def draw(group: Sequence[Entry]):
 
 
 def page(board: Board) -> str:
-    """The whole page. Whatever comes from a receipt is escaped."""
-    parts = [] if board.groups else ["<p>No receipt here counts; the reasons are below.</p>"]
-    for (machine, ways, target, budget), group in board.groups.items():
-        machine, ways = (escape(_short(text)) for text in (machine, ways))
-        task = (
-            f"{target:.1%} of {HIDDEN_ROWS:,} hidden sentences right, within {budget:g} times the reference"
-        )
-        about = f"The task: {task} for training and {SERVED:,} predictions. The energy: {ways}."
-        parts += [f"<h2>{machine}</h2><p>{about}</p>", _table(group), _image(group)]
-    if board.flagged:
-        parts += ["<h2>Flagged</h2>", html_table(("file", "name", "what does not agree"), board.flagged)]
-    if board.refused:
-        parts += ["<h2>Refused</h2>", html_table(("file", "why"), board.refused)]
-    return string.Template(PAGE.read_text(encoding="utf-8")).substitute(body="\n".join(parts))
-
-
-def _table(group: Sequence[Entry]) -> str:
-    head = ("rank", "name", "accuracy", "energy of the job", "training", "1,000 predictions")
-    head += ("time of the job", "drift of the reference", "times hidden rows were asked", "remarks")
-    best, rows = pareto_front(entry for entry in group if not entry.cautions), []
-    for entry, mark in zip(group, marks(group), strict=True):
-        low, high = entry.interval
-        wh, least, most = (significant_digits(entry.job(f"{what}_wh")) for what in ("energy", "low", "high"))
-        rows.append(
-            (
-                mark,
-                entry.name,
-                f"{entry.accuracy:.1%} ({low:.1%} to {high:.1%})",
-                f"{wh} Wh {entry.method} ({least} to {most})",
-                f"{significant_digits(entry.train_wh)} Wh",
-                f"{significant_digits(entry.predictions.joules)} J",
-                f"{significant_digits(entry.multiple)} x the reference",
-                f"{entry.drift:+.0%}",
-                str(entry.asked),
-                "; ".join(["on the Pareto front"] * (entry in best) + remarks(entry)),
-            )
-        )
-    return html_table(head, rows)
+    """The whole page, by its template. Whatever comes from a receipt is escaped."""
+    template = jinja2.Environment(autoescape=True).from_string(PAGE.read_text(encoding="utf-8"))
+    names = {"pareto_front": pareto_front, "marks": marks, "remarks": remarks, "image": _image}
+    names |= {"digits": significant_digits, "short": _short, "HIDDEN_ROWS": HIDDEN_ROWS, "SERVED": SERVED}
+    return template.render(board=board, **names)
 
 
 def _image(group: Sequence[Entry]) -> str:
+    """The figure as PNG, in base64."""
     buffer = io.BytesIO()
     draw(group).savefig(buffer, format="png", dpi=110)
-    picture = base64.b64encode(buffer.getvalue()).decode()
-    return f'<img src="data:image/png;base64,{picture}" alt="Accuracy against energy: the table above" />'
+    return base64.b64encode(buffer.getvalue()).decode()
 
 
 def _short(text: str) -> str:

@@ -1,16 +1,12 @@
 """A receipt of the capstone, read with suspicion: computed again, checked for what no honest run shows.
 
-What reading catches: an accuracy that was edited (the answers are in the receipt, and are compared with the
-labels again); an energy that was edited (it is computed again from the raw samples, and those have to agree
-with each other); a neighbor's receipt (no two runs take the same nanoseconds); other data, other rows.
+That catches an edited accuracy (the answers are compared with the labels again), an edited energy (it is
+computed again from samples that have to agree), a neighbor's receipt, other data, other rows.
 
-Someone who changes the judge, trains on the test split, keeps answers from one call to the next, computes
-beforehand what training should, deletes the file that counts how often hidden rows were asked, or invents
-samples that agree with each other isn't caught: the machine is theirs, and no check sum or signature changes
-that. Reading the code of the best entries together does.
+Who changes the judge, trains on the test split, keeps answers between calls, computes beforehand what
+training should, deletes the count of askings, or invents samples that agree isn't caught: the machine is
+theirs, and no signature changes that. Reading the code of the best entries together does.
 """
-
-from __future__ import annotations
 
 import functools
 import hashlib
@@ -19,12 +15,10 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from datasets import Dataset
 
 from helpers import assets, data, energy, receipts, statistics
-
-if TYPE_CHECKING:
-    from datasets import Dataset
 
 TASK = "capstone 2"  # the next number as soon as rows, batches, predictions to serve or the reference change
 SPLITS = tuple(f"reviews/{split}.csv" for split in data.REVIEWS)
@@ -47,20 +41,14 @@ class CapstoneError(ValueError):
 
 @dataclass(frozen=True)
 class Attempt:
-    """One judged training: what it was to reach, what it reached, and what it took.
-
-    `budget` is how many times as long as the reference training the job may take: one training and `SERVED`
-    predictions. `training` is of all calls of `train`, `work["calls"]`. `predictions` were measured on
-    validation, and `right` of `scored` counts validation rows; in an `Entry` it counts hidden rows.
-    `references` are the reference training before and, for a receipt, after; their mean counts as 1.
-    """
+    """One judged training: what it was to reach, what it reached, and what it took."""
 
     name: str
     target: float
-    budget: float
-    training: energy.Measurement
-    predictions: energy.Predictions
-    references: tuple[energy.Measurement, ...]
+    budget: float  # of one training and `SERVED` predictions, in reference trainings
+    training: energy.Measurement  # of all calls of `train`, `work["calls"]`
+    predictions: energy.Predictions  # timed on validation; `right` counts its rows, in an `Entry` hidden ones
+    references: tuple[energy.Measurement, ...]  # before and, for a receipt, after; their mean counts as 1
 
     def train(self, what: str = "wall_s") -> float | None:
         """One training's seconds, or "energy_wh", "low_wh" or "high_wh"; None if unknown."""
@@ -146,17 +134,12 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Entry(Attempt):
-    """One receipt of the capstone, computed again from its raw samples. Made by `read`.
-
-    `problems` is what does not agree (edited, inconsistent, other data), empty for an honest receipt. In
-    `hardware` is what has to be equal for energies to compare: the machine, and how each part of it was read.
-    `asked` is how often hidden rows had been asked from the receipt's folder, this time included.
-    """
+    """One receipt of the capstone, computed again from its raw samples. Made by `read`."""
 
     receipt: dict
-    problems: tuple[str, ...]
-    hardware: tuple[str, str]
-    asked: int
+    problems: tuple[str, ...]  # what does not agree, empty for an honest receipt
+    hardware: tuple[str, str]  # what energies are compared within: the machine, and how each part was read
+    asked: int  # how often hidden rows had been asked from the receipt's folder, this time included
 
 
 def pareto_front(entries: Iterable[Entry]) -> list[Entry]:
@@ -183,36 +166,26 @@ def hidden_rows() -> Dataset:
 
 
 def read(source: str | Path | Mapping) -> Entry:
-    """Compute a capstone's receipt, given as a file or a dict, again, and note what does not agree.
+    """Compute a capstone's receipt, a file or a dict, again, and note what does not agree.
 
-    Raises
-    ------
-    CapstoneError
-        If it is no receipt of this capstone.
-    ReceiptError
-        If it is no receipt at all, or its raw samples make no figure.
+    `CapstoneError` if it is none of this capstone; `ReceiptError` if it is none, or its samples no figure.
     """
     again = receipts.replay(source)
-    task = again.receipt["settings"].get("task")
+    receipt, settings = again.receipt, again.receipt["settings"]
+    task = settings.get("task")
     if task != TASK and re.fullmatch(r"capstone \d{1,9}", str(task)):
         raise CapstoneError(f"It is of {task}, and this judge reads {TASK} alone: judge the code again.")
-    receipt = again.receipt
     try:
         receipts.validate(receipt, SCHEMA)
     except receipts.ReceiptError as error:
         raise CapstoneError(f"It is a receipt, but none of {TASK}: {error}") from error
     training, predictions, *references = (again.figures[name] for name in FIGURES)
     # CodeCarbon's load is of the whole machine, and a container may have a few of its cores.
-    cores = receipt["settings"].get("machine_cores", receipt["hardware"]["cores"])
-    problems = [
-        *again.problems,
-        *_wrong_data(receipt, predictions),
-        *_wrong_counts(training, predictions),
-        *_impossible("training", training, cores),
-        *_impossible("predicting", predictions.cost, cores),
-        *(wrong for each in references for wrong in _impossible("running the reference", each, cores)),
-    ]
-    settings = receipt["settings"]
+    cores = settings.get("machine_cores", receipt["hardware"]["cores"])
+    problems = [*again.problems, *_wrong_data(receipt, predictions), *_wrong_counts(training, predictions)]
+    problems += _impossible("training", training, cores) + _impossible("predicting", predictions.cost, cores)
+    for reference in references:
+        problems += _impossible("running the reference", reference, cores)
     return Entry(
         name="".join(letter for letter in settings["name"] if letter.isprintable()).strip() or "(no name)",
         target=settings["target"],
@@ -237,8 +210,7 @@ def _hardware(receipt: Mapping, costs: Iterable[energy.Measurement]) -> tuple[st
 def _wrong_data(receipt: Mapping, predictions: energy.Predictions) -> list[str]:
     """Other files than the course's, other rows than those committed to, answers that were counted wrong."""
     sums, found = assets.data_sums(), []
-    other = [name for name in SPLITS if receipt["inputs"].get(f"data/{name}") != sums[name]]
-    if other:
+    if other := [name for name in SPLITS if receipt["inputs"].get(f"data/{name}") != sums[name]]:
         found.append(f"It rests on other data: {', '.join(other)}.")
     if receipt["settings"]["commitment"] != COMMITMENT:
         found.append("Its commitment is another: the judge asked about other rows.")
@@ -270,22 +242,17 @@ def _wrong_counts(training: energy.Measurement, predictions: energy.Predictions)
 def _impossible(what: str, cost: energy.Measurement, cores: int) -> list[str]:
     """What no honest measurement can show: power outside its model, more CPU time than there is."""
     wall_s = cost.wall_s
-    if (cost.cpu_s or 0.0) > cores * (wall_s + SLACK_S) * (1 + SLACK):
-        return [f"While {what}, {cores} cores worked {cost.cpu_s:.4g} s in {wall_s:.4g} s."]
     shortest, longest = max(0.0, wall_s - SLACK_S) * (1 - SLACK), (wall_s + SLACK_S) * (1 + SLACK)
+    if (cost.cpu_s or 0.0) > cores * longest:
+        return [f"While {what}, {cores} cores worked {cost.cpu_s:.4g} s in {wall_s:.4g} s."]
     load = min(1.0, (cost.cpu_s or 0.0) / (cores * wall_s))  # others' load comes on top
-    bounds = {  # shares of the power that the model or the constant starts from
-        "modelled": (max(0.1, (1 - LOAD_SLACK) * (0.1 + 0.9 * load**3)), 1.0),
-        "assumed": (1.0, 1.0),
-    }
+    # The least share of the power that the model or the constant starts from.
+    shares = {"modelled": max(0.1, (1 - LOAD_SLACK) * (0.1 + 0.9 * load**3)), "assumed": 1.0}
     found = []
-    for part in cost.components:
-        if part.energy_wh is None:
-            continue
-        joules, low, high = part.energy_wh * 3_600, 0.0, math.inf
-        if part.method in bounds:
-            least, most = (share * (part.basis_w or 0.0) for share in bounds[part.method])
-            low, high = least * shortest, most * longest
+    for part in (part for part in cost.components if part.energy_wh is not None):
+        joules, basis_w = part.energy_wh * 3_600, part.basis_w or 0.0
+        low = shares.get(part.method, 0.0) * basis_w * shortest
+        high = basis_w * longest if part.method in shares else math.inf
         if not low <= joules <= high or joules == 0:
             basis = "" if part.basis_w is None else f" from {part.basis_w:g} W"
             said = f"While {what}, {joules:.4g} J in {wall_s:.4g} s do not fit"

@@ -4,6 +4,7 @@ import hashlib
 import json
 from pathlib import Path
 
+import safetensors.torch
 import torch
 
 from helpers.assets import sha256, wrong_files
@@ -12,18 +13,9 @@ NOTE, START = "settings.json", "starting weights"
 ADVICE = "Give another folder, or delete that one to start anew."
 
 
-def digest(*parts: object) -> str:
-    """SHA-256, in hexadecimal, of what Python writes for numbers, strings, and lists of them."""
-    return hashlib.sha256(repr(parts).encode()).hexdigest()
-
-
 def weights_digest(model: torch.nn.Module) -> str:
-    """Of the names, shapes, types and values of all that the model saves."""
-    found = hashlib.sha256()
-    for name, tensor in model.state_dict().items():
-        found.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        found.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
-    return found.hexdigest()
+    """SHA-256, in hexadecimal, of the names, shapes, types and values of all that the model saves."""
+    return hashlib.sha256(safetensors.torch.save(model.state_dict())).hexdigest()
 
 
 def seal(folder: Path, made_with: dict) -> None:

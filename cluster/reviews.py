@@ -1,7 +1,5 @@
 """The film reviews for a worker, read without Datasets and Transformers: a process has no memory to spare."""
 
-from __future__ import annotations
-
 import csv
 from collections.abc import Sequence
 
@@ -17,13 +15,7 @@ Sentences = Sequence[tuple[torch.Tensor, int]]
 
 
 def read(split: str, rows: int, max_length: int = 64) -> Sentences:
-    """The first `rows` sentences of a split: token ids (int64) and a label each.
-
-    Raises
-    ------
-    DataError
-        If the split has fewer.
-    """
+    """The first `rows` sentences of a split, ids (int64) and a label each; `DataError` if it has fewer."""
     tokenizer = Tokenizer.from_file(f"{resolve_model(POCKET_BERT)}/tokenizer.json")
     tokenizer.enable_truncation(max_length)
     with (DATA / "reviews" / f"{split}.csv").open(encoding="utf-8", newline="") as file:

@@ -5,7 +5,8 @@
 
 It needs a package index (five downloads, about 50 MB), Debian's (two, 8 MB), numpy and pandas. Why each
 rule is as it is stands in README.md beside this file. Not made here, but listed too, are the pretrained
-model in models/, by `python -m benchmarks.pocket_bert`, and OTHERS, which others measured.
+model in models/, by `python -m benchmarks.pocket_bert`, other/, by make_packages.py on Debian 12 alone, and
+OTHERS, which others measured.
 """
 
 import argparse
@@ -61,11 +62,6 @@ def read_sentences(archive: tarfile.TarFile, name: str) -> pd.DataFrame:
     return rows.loc[~key.duplicated(), ["id", "text", "rating", "label"]]
 
 
-def by_hash(texts: pd.Series) -> pd.Series:
-    """A fixed, random-looking order that depends on nothing but the text."""
-    return texts.map(lambda text: hashlib.sha256(text.encode()).hexdigest())
-
-
 def make_reviews(folder: Path, downloads: Path) -> list[str]:
     """Write the splits and the domains; return the training sentences."""
     source = download(REVIEWS_PACKAGE, downloads, "--no-binary", ":all:", "--no-build-isolation")
@@ -76,7 +72,9 @@ def make_reviews(folder: Path, downloads: Path) -> list[str]:
     with tarfile.open(fileobj=io.BytesIO(inner)) as archive:
         movies = read_sentences(archive, "movieReviewSnippets_GroundTruth.txt")
         domains = {name: read_sentences(archive, file) for name, file in DOMAINS.items()}
-    movies = movies.sort_values("text", key=by_hash)
+    # A fixed, random-looking order that depends on nothing but the text.
+    by_hash = movies["text"].map(lambda text: hashlib.sha256(text.encode()).hexdigest()).sort_values()
+    movies = movies.loc[by_hash.index]
     held_out = TEST_ROWS + VALIDATION_ROWS
     splits = {
         "test": movies[:TEST_ROWS],
@@ -127,7 +125,7 @@ def make_grid(folder: Path, downloads: Path) -> None:
 def sums(made: Path) -> str:
     """One line a file, as `sha256sum` prints it: what was made, and what ships beside it."""
     files = {path.relative_to(made).as_posix(): path for path in made.glob("*/*")}
-    beside = [*DATA.glob("models/*/*"), *(DATA / name for name in OTHERS)]
+    beside = [*DATA.glob("models/*/*"), *DATA.glob("other/*"), *(DATA / name for name in OTHERS)]
     files |= {path.relative_to(DATA).as_posix(): path for path in beside}
     return "".join(
         f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {name}\n" for name, path in sorted(files.items())

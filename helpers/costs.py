@@ -5,6 +5,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from helpers import facts
 from helpers.assets import DATA
@@ -69,25 +70,13 @@ def footprint(
     return Footprint(flop, device_hours, energy_kwh, co2e_kg)
 
 
-# A run, what the ids of its facts begin with, those of its rate or peak, power and PUE, why the model misses.
-# A share of the peak that was published has such an id too, with `_mfu`; else it is assumed.
-_RUNS = (
-    ("GPT-3", "gpt3", "gpt3_rate", "gpt3_power", "gpt3_pue", "the paper's own arithmetic"),
-    ("T5-11B", "t5", "t5_rate", "t5_power", "t5_pue", "a token passes through half the weights"),
-    ("BLOOM", "bloom", "bloom_rate", "a100_power", None, "best rate; recomputing, restarts left out"),
-    ("Llama 2", "llama2", "a100_peak", "a100_power", None, "efficiency not published"),
-    ("Llama 3", "llama3", "llama3_rate", "h100_power", None, "best rate; lost time left out"),
-    ("Llama 3.1", "llama31", "h100_peak", "h100_power", None, "its largest model's; lost time left out"),
-    ("DeepSeek-V3", "deepseekv3", "h100_peak", "h100_power", None, "the weights that a token passes through"),
-    ("BERT-base", "bert", "v100_peak", "v100_power", "bert_pue", "probably BERT-large's hours"),
-)
-
-
 def published_runs() -> list[dict]:
     """The calculator against published energies, from published inputs alone.
 
     Of each run it gives `name`, `flop`, `efficiency` (where the rate comes from), `modelled_mwh`,
-    `published_mwh`, its `basis`, `ratio` (modelled over published) and `why` the model misses.
+    `published_mwh`, its `basis`, `ratio` (modelled over published) and `why` the model misses. For each,
+    published_runs.csv names what the ids of its facts begin with, and those of its rate or peak, power and
+    PUE; a share of the peak that was published has an id with `_mfu`, and else it is assumed.
 
     Examples
     --------
@@ -95,7 +84,8 @@ def published_runs() -> list[dict]:
     True
     """
     numbers, rows = facts.load(), []
-    for name, model, rate, power, pue, why in _RUNS:
+    runs = Path(__file__).with_name("published_runs.csv").read_text(encoding="utf-8").splitlines()
+    for name, model, rate, power, pue, why in csv.reader(runs[1:]):
         parameters = numbers["bert_base_parameters" if model == "bert" else f"{model}_parameters"]
         known = numbers.get(f"{model}_mfu")
         mfu = 1.0 if rate.endswith("_rate") else known.value if known else DEFAULT_MFU

@@ -148,11 +148,8 @@ def tokenize(dataset: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: i
     """Add `input_ids` and `length` in tokens; not padded, cut at `max_length` or at what the model reads."""
     longest = min(max_length, tokenizer.model_max_length)
     ids = tokenizer(dataset["text"][:], truncation=True, max_length=longest, padding=False)["input_ids"]
-    for name, values in {"input_ids": ids, "length": [len(row) for row in ids]}.items():
-        if name in dataset.column_names:
-            dataset = dataset.remove_columns(name)
-        dataset = dataset.add_column(name, values)
-    return dataset
+    rest = dataset.remove_columns([name for name in ("input_ids", "length") if name in dataset.column_names])
+    return rest.add_column("input_ids", ids).add_column("length", [len(row) for row in ids])
 
 
 def pad(rows: Sequence[torch.Tensor], padding: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -177,10 +174,9 @@ def batches(
     """Batches by length bucketing: rows of similar length, padded to the longest of their batch.
 
     A batch has `input_ids` and `attention_mask` (int64, batch x longest), `labels` (int64, batch) and `index`
-    (int64, batch: the row in `dataset`, which is from `tokenize` and has a column `label`).
-
-    With `shuffle`, for training, they are buckets of random rows in a random order, which `seed` decides;
-    each pass draws the next one. Without, for evaluation, all rows are sorted by length, the longest first.
+    (int64, batch: the row in `dataset`, which is from `tokenize` and has a column `label`). With `shuffle`,
+    for training, they are buckets of random rows in a random order, which `seed` decides and each pass draws
+    anew. Without, for evaluation, all rows are sorted by length, the longest first.
     """
     import torch
     from torch.utils.data import BatchSampler, DataLoader

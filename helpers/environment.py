@@ -8,9 +8,8 @@ import os
 import platform
 import shutil
 import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from helpers import assets, machine
 
@@ -23,8 +22,7 @@ FETCH = "python -m helpers fetch"
 INSTALL = "make setup, or: python -m pip install -r requirements.txt"
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(NamedTuple):
     """What one check found.
 
     Examples
@@ -51,8 +49,7 @@ def check() -> bool:
         findings += [check_packages(), check_model("model", assets.EMBEDDED)]
         findings += [check_model("writer", assets.WRITER), check_data(), check_disk(), check_memory()]
         findings += [check_threads(), check_gpu(), check_energy()]
-    for finding in findings:
-        print(finding)
+    print(*findings, sep="\n")
     found = [finding.ok for finding in findings]
     ready = "Ready, but measurements here will have unknowns: see NOTE." if None in found else "Ready."
     print(f"{found.count(False)} to fix; what follows each arrow does it." if False in found else ready)
@@ -61,11 +58,7 @@ def check() -> bool:
 
 def require() -> None:
     """Stop a notebook or a command early, with a way out: a ModuleNotFoundError where a package is absent."""
-    try:
-        absent = [name for name, (version, _) in packages().items() if version is None]
-    except ImportError as error:  # `packaging` itself, which reads the list
-        absent = [str(error.name)]
-    if absent:
+    if absent := [name for name, (version, _) in packages().items() if version is None]:
         raise ModuleNotFoundError(
             f"This Python, {sys.executable}, has no {', '.join(absent)}; the course needs every package of "
             "requirements.txt. In a notebook, choose the kernel 'Python 3 (ipykernel)' of a JupyterLab "
@@ -77,8 +70,10 @@ def packages() -> dict[str, tuple[str | None, Any]]:
     """Give the version found, None if absent, and the bounds of each package that the notebooks use here."""
     import tomllib
 
-    from packaging.requirements import Requirement
-
+    try:
+        from packaging.requirements import Requirement
+    except ImportError:  # then most likely all are absent
+        return {"packaging": (None, "any version")}
     with (assets.ROOT / "pyproject.toml").open("rb") as file:
         declared = [Requirement(line) for line in tomllib.load(file)["project"]["dependencies"]]
     elsewhere = NOT_ON_COLAB if "COLAB_RELEASE_TAG" in os.environ else ()
@@ -101,8 +96,6 @@ def check_python() -> Finding:
 def check_packages() -> Finding:
     try:
         found = packages()
-    except ImportError:
-        return Finding(False, "packages", "`packaging` is absent, and so most likely the others", INSTALL)
     except OSError as error:
         fix = "run it from a clone of the course, installed with: pip install -e ."
         text = f"pyproject.toml can't be read ({error.strerror}): {assets.ROOT}"

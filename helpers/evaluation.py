@@ -1,23 +1,18 @@
 """What a classifier gets right on labelled data, and how sure that is."""
 
-from __future__ import annotations
-
 import functools
 import math
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from datasets import Dataset
+from transformers import PreTrainedTokenizerBase
 
 from helpers.data import batches
 from helpers.machine import release_memory
 from helpers.statistics import wilson
-
-if TYPE_CHECKING:
-    from datasets import Dataset
-    from transformers import PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True)

@@ -106,9 +106,8 @@ def installed_version(name: str) -> str | None:
 def release_memory(collect: bool = True) -> None:
     """Hand freed memory back to the system; glibc would keep it, and it would creep up with each batch.
 
-    From the first call on, blocks above `LARGE_BLOCK_BYTES` go back as soon as they are freed: between
-    batches of different lengths, glibc would leave holes of their sizes. With `collect`, what only cycles
-    of references keep alive is freed first; that takes a moment: not for every step.
+    From the first call on, blocks above `LARGE_BLOCK_BYTES` go back when freed, as glibc would leave holes.
+    With `collect`, what only cycles of references keep alive is freed first: not for every step.
     """
     if collect:
         gc.collect()
@@ -126,11 +125,7 @@ def escape_unprintable() -> None:
 
 
 def _groups(controller: str) -> Iterator[Path]:
-    """The control groups that this process is in, its own and all above it: the lowest limit holds.
-
-    A service of systemd, a job of Slurm or a seat of a JupyterHub has a group below the root; what a
-    container sees mounted may begin below it, too. Both versions can be there at once.
-    """
+    """The control groups of both versions that this process is in, and all above: the lowest limit holds."""
     with contextlib.suppress(OSError, ValueError):  # not Linux, or not a line as we know it
         own, mounts = (os.fsdecode((PROC / n).read_bytes()).strip() for n in ("cgroup", "mountinfo"))
         paths: dict[str, str] = {}

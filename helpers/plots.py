@@ -1,6 +1,7 @@
 """The course's look: colors that color-blind readers can tell apart, and little ink."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -21,13 +22,7 @@ COLORS = {
 def style() -> None:
     """Apply the course's look to every figure drawn from here on."""
     mpl.rc("axes", prop_cycle=mpl.rcsetup.cycler(color=list(COLORS.values())))
-    mpl.rc("axes", titlelocation="left", titlesize=11, grid=True, axisbelow=True)  # the grid behind the bars
-    mpl.rc("axes.spines", right=False, top=False)
-    mpl.rc("figure", dpi=90, figsize=(7, 3.6))
-    mpl.rc("figure.constrained_layout", use=True)
-    mpl.rc("font", size=10)
-    mpl.rc("grid", alpha=0.3)
-    mpl.rc("legend", frameon=False)
+    plt.style.use(Path(__file__).with_name("course.mplstyle"))
 
 
 def intervals(rows: Sequence[tuple[str, float, float, float]], title: str, unit: str):

@@ -24,9 +24,8 @@ class Job(psutil.Popen):
     """A command and all processes that it starts; leaving the `with` block ends those that still run.
 
     It runs in the course's folder and finds `helpers`. Iterate over it for its output, line by line as it
-    comes, error messages included; the loop ends when the job has. Lines that a Python program prints with
-    `flush=True` come at once. `command` is a program and its arguments, and `threads` what each process may
-    compute with: two processes with two threads each would stand in each other's way on two cores.
+    comes, error messages included; what Python prints with `flush=True` comes at once. `threads` is what each
+    process may compute with: two of two threads each would stand in each other's way on two cores.
 
     Examples
     --------
@@ -37,7 +36,6 @@ class Job(psutil.Popen):
     """
 
     def __init__(self, command: Sequence[str | Path], *, threads: int = 1) -> None:
-        self.command = [str(part) for part in command]
         self._last: deque[str] = deque(maxlen=LAST_LINES)
         variables = {
             "OMP_NUM_THREADS": str(threads),
@@ -51,7 +49,7 @@ class Job(psutil.Popen):
         variables |= {"GLOO_SOCKET_IFNAME": loopback[0]} if loopback else {}
         try:
             super().__init__(
-                self.command,
+                [str(part) for part in command],
                 cwd=ROOT,
                 env=os.environ | variables,
                 stdin=subprocess.DEVNULL,
@@ -61,12 +59,12 @@ class Job(psutil.Popen):
                 errors="replace",
             )
         except OSError as error:  # such as a program that is not there
-            raise JobError(f"{self.command[0]} can't be started: {error.strerror}.") from None
+            raise JobError(f"{command[0]} can't be started: {error.strerror}.") from None
 
     def check(self) -> None:
         """After the `with` block: raise a `JobError` with the last lines that were read if the job failed."""
         if status := self.returncode:
-            shown = " ".join([Path(self.command[0]).name, *self.command[1:]])
+            shown = " ".join([Path(self.args[0]).name, *self.args[1:]])
             raise JobError("\n".join([f"{shown} ended with status {status}. Its last lines:", *self._last]))
 
     def __iter__(self) -> Iterator[str]:
@@ -93,11 +91,8 @@ def run(command: Sequence[str | Path], *, threads: int = 1) -> list[str]:
     Examples
     --------
     >>> import sys
-    >>> run([sys.executable, "-c", "raise SystemExit('no such thing')"])
-    Traceback (most recent call last):
-    ...
-    helpers.processes.JobError: ... ended with status 1. Its last lines:
-    no such thing
+    >>> run([sys.executable, "-c", "print('done')"])
+    ['done']
     """
     with Job(command, threads=threads) as job:
         lines = list(job)
@@ -106,10 +101,7 @@ def run(command: Sequence[str | Path], *, threads: int = 1) -> list[str]:
 
 
 def bytes_sent() -> int | None:
-    """Bytes sent through this machine's loopback; None if they aren't counted.
-
-    The difference of two is what a job on one machine has exchanged, with what other programs did meanwhile.
-    """
+    """Bytes that all programs sent through this machine's loopback; None if they aren't counted."""
     counters = psutil.net_io_counters(pernic=True)
     return next((counters[name].bytes_sent for name in counters if name.startswith("lo")), None)
 

@@ -9,28 +9,21 @@ import json
 import math
 import platform
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, get_args
 
 from helpers import assets, energy, machine
 from helpers.values import replacing
 
 SCHEMA = assets.DATA / "receipt.schema.json"
-KINDS: dict[str, Any] = {
-    "measurement": energy.Measurement,
-    "comparison": energy.Comparison,
-    "predictions": energy.Predictions,
-    "training": energy.Training,
-}
+Figure = energy.Measurement | energy.Comparison | energy.Predictions | energy.Training
+KINDS: dict[str, Any] = {kind.__name__.lower(): kind for kind in get_args(Figure)}
 PACKAGES = (  # whose versions can change a figure
     *("codecarbon", "torch", "transformers", "tokenizers", "accelerate", "peft", "numpy"),
     *("scikit-learn", "onnxruntime", "mlcommons-loadgen"),
 )
 NO_FIGURE = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError)
 TOLERANCE = 1e-9  # of a figure that is computed again: processors round the last bit differently
-
-Figure = energy.Measurement | energy.Comparison | energy.Predictions | energy.Training
 
 
 class ReceiptError(ValueError):
@@ -117,8 +110,7 @@ def load(path: str | Path) -> dict:
     return receipt
 
 
-@dataclass(frozen=True)
-class Replay:
+class Replay(NamedTuple):
     """A receipt whose figures were computed again from their raw samples."""
 
     receipt: dict
@@ -191,9 +183,8 @@ def _no_json(constant: str) -> None:
 
 
 def _stored(figure: Any) -> dict:
-    for kind, made in KINDS.items():
-        if isinstance(figure, made):
-            return {"kind": kind, "raw": figure.raw(), "results": figure.results()}
+    if isinstance(figure, Figure):
+        return {"kind": type(figure).__name__.lower(), "raw": figure.raw(), "results": figure.results()}
     raise TypeError(f"a {type(figure).__name__} is no plain value and no figure, one of {', '.join(KINDS)}")
 
 

@@ -119,14 +119,3 @@ def holm(p_values: Sequence[float]) -> list[float]:
     steps = np.sort(p_values) * np.arange(len(p_values), 0, -1)
     adjusted = np.minimum(1, np.maximum.accumulate(steps))
     return adjusted[np.argsort(places)].tolist()
-
-
-def same_within(interval: tuple[float, float], margin: float) -> bool:
-    """Whether a 95 % interval of a difference lies within a margin that was set before the runs.
-
-    Examples
-    --------
-    >>> same_within((-0.004, 0.006), 0.01), same_within((-0.006, 0.015), 0.01)
-    (True, False)
-    """
-    return -margin < interval[0] and interval[1] < margin

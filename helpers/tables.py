@@ -1,6 +1,5 @@
 """Tables that people bring: a CSV file is read whole, separator and encoding recognized, or refused."""
 
-import codecs
 import csv
 import io
 import itertools
@@ -10,7 +9,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-ENCODINGS = {"utf-8": "UTF-8", "cp1252": "Windows-1252"}  # and three of UTF-16
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab"}
 SAVE = 'save it as "CSV UTF-8" in a spreadsheet program'
 NO_CSV = (  # what a file begins with, in small letters; what else is in it; what it is then; what to do
@@ -74,44 +72,44 @@ def listed(names: Iterable[str]) -> str:
 def _table(text: str, notes: list[str]) -> Table:
     csv.field_size_limit(max(csv.field_size_limit(), len(text)))  # it is 131,072 characters at first
     separator = max(SEPARATORS, key=lambda each: _fit(text, each))
-    rows = [(start, end, row) for start, end, row in _rows(text, separator) if row]
-    full = [(start, end, row) for start, end, row in rows if "".join(row).strip()]
+    rows = [(line, row) for line, row in _rows(text, separator) if row]
+    full = [(line, row) for line, row in rows if "".join(row).strip()]
     if not full:
         raise ValueError("is empty: expected a line with the columns' names, and rows below it.")
-    (top, _, names), *full = full
-    names = [name.strip() or f"column {place}" for place, name in enumerate(names, start=1)]
+    (top, head), *full = full
+    names = [name.strip() or f"column {place}" for place, name in enumerate(head, start=1)]
     small = [name.lower() for name in names]
     if twice := [name for name in names if small.count(name.lower()) > 1]:
         raise ValueError(f"has two columns {shown(twice[0])} in line {top}: rename one.")
     if not full:
         raise ValueError(f"has the columns {listed(names)}, and no row: write some below line {top}.")
-    for start, _, row in full:
+    for line, row in full:
         if len(row) != len(names):
             raise ValueError(
-                f"has {_count(len(row), 'value')} in line {start} for {len(names)} columns: {listed(names)}. "
+                f"has {_count(len(row), 'value')} in line {line} for {len(names)} columns: {listed(names)}. "
                 f"A {SEPARATORS[separator]} begins a new value: put a text that holds one, or a line break, "
                 'in double quotes, "like this", with no space outside of them.'
             )
     notes += [f"separator {SEPARATORS[separator]}"] if separator != "," else []
-    if long := [start for start, end, _ in full if end > start]:
+    if long := [line for line, row in full if re.search(r"[\r\n]", "".join(row))]:
         notes.append(f"{_count(len(long), 'row')} over several lines (line {long[0]})")
     if empty := len(rows) - len(full) - 1:
         notes.append(f"{_count(empty, 'row')} without any value left out")
-    lines, _, values = zip(*full, strict=True)
+    lines, values = zip(*full, strict=True)
     return Table(dict(zip(names, zip(*values, strict=True), strict=True)), lines, notes)
 
 
-def _rows(text: str, separator: str) -> Iterator[tuple[int, int, list[str]]]:
-    """Each row with its first and its last line."""
+def _rows(text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
+    """Each row with the line in which it begins."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
-    end = 0
+    line = 1
     try:
         for row in reader:
-            yield end + 1, reader.line_num, row
-            end = reader.line_num
+            yield line, row
+            line = reader.line_num + 1
     except csv.Error as reason:
         raise ValueError(
-            f"has a quote that opens in line {end + 1} and is not closed rightly up to line "
+            f"has a quote that opens in line {line} and is not closed rightly up to line "
             f'{reader.line_num}: close it, and write a quote within a text twice, "so ""good"" a film".'
         ) from reason
 
@@ -130,7 +128,7 @@ def _decode(raw: bytes) -> tuple[str, list[str]]:
         if raw[:100].lstrip().lower().startswith(start) and part in raw:
             raise ValueError(f"is {what}, not a CSV file: {remedy}.")
     encoding = _encoding(raw)
-    name = ENCODINGS.get(encoding, "UTF-16")
+    name = encoding.rstrip("BLE")  # people need not know the order of bytes
     try:
         text = raw.decode(encoding).lstrip("\ufeff")  # the byte order mark
     except UnicodeDecodeError as reason:
@@ -139,22 +137,20 @@ def _decode(raw: bytes) -> tuple[str, list[str]]:
     if "\0" in text:
         line = _line(text[: text.index("\0")])
         raise ValueError(f"has a NUL byte in line {line}: it is damaged, or no text. Open it, and {SAVE}.")
-    if encoding != "cp1252":
-        return text, [f"encoding {name}"] if encoding != "utf-8" else []
-    # Any byte is some letter there: only a word shows whether it is the right one.
-    place = next(place for place, letter in enumerate(text) if letter > "\x7f")
-    word = re.findall(r"\w*[^\x00-\x7f]\w*", text[max(place - 10, 0) : place + 10])[0]
-    return text, [f"encoding {name} ({word!r} in line {_line(text[:place])})"]
+    if name == "Windows-1252" and (word := re.search(r"\w{,10}[^\x00-\x7f]\w{,9}", text)):
+        # Any byte is some letter there: only a word shows whether it is the right one.
+        name += f" ({word[0]!r} in line {_line(text[: word.start()])})"
+    return text, [f"encoding {name}"] if name != "UTF-8" else []
 
 
 def _encoding(raw: bytes) -> str:
-    if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return "utf-16"
+    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):  # its byte order marks
+        return "UTF-16"
     if len(raw) > 3 and not (any(raw[:8:2]) and any(raw[1:8:2])):  # half of each Latin letter is 0
-        return "utf-16-le" if raw[0] else "utf-16-be"
+        return "UTF-16LE" if raw[0] else "UTF-16BE"
     text = raw.decode(errors="replace")
     unknown, all_but_ascii = text.count("\ufffd"), len(text) - len(text.encode("ascii", "ignore"))
-    return "utf-8" if unknown <= all_but_ascii / 2 else "cp1252"  # a few: it is UTF-8 that was damaged
+    return "UTF-8" if unknown <= all_but_ascii / 2 else "Windows-1252"  # a few: it is UTF-8 that was damaged
 
 
 def _count(number: int, what: str) -> str:

@@ -1,29 +1,25 @@
 """One plain training loop on Accelerate. It knows nothing of energy: `energy.measure` around it does."""
 
-from __future__ import annotations
-
 import functools
 import os
 import time
 import timeit
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import set_seed
+from datasets import Dataset
 from tqdm.auto import tqdm
+from transformers import PreTrainedTokenizerBase, get_linear_schedule_with_warmup
 
 from helpers.data import batches
 from helpers.evaluation import Evaluation, evaluate
 from helpers.machine import RETURN_MEMORY_STEPS, release_memory
 from helpers.values import require_range
-
-if TYPE_CHECKING:
-    from datasets import Dataset
-    from transformers import PreTrainedTokenizerBase
 
 score = Evaluation  # of any classifier's probabilities, whatever made them
 
@@ -100,83 +96,54 @@ def fine_tune(
         one raises `TrainingError`.
     """
     chosen: Settings = choose(Settings, settings)
-    run = _Run(model, train, tokenizer, chosen)
-    history = run.history
+    new_batches = functools.partial(batches, train, tokenizer, chosen.batch_size, shuffle=True)
+    per_epoch = len(new_batches())
+    steps = chosen.epochs * per_epoch
+    accelerator = new_accelerator(chosen.precision)
+    set_seed(chosen.seed)
+    head, body = split_head(model)
+    groups = [{"params": body}, {"params": head, "lr": chosen.head_learning_rate or chosen.learning_rate}]
+    optimizer = torch.optim.AdamW(groups, lr=chosen.learning_rate, fused=True)
+    schedule = get_linear_schedule_with_warmup(optimizer, int(chosen.warmup_fraction * steps), steps)
+    model, optimizer, schedule = accelerator.prepare(model, optimizer, schedule)
+    release_memory(collect=False)
+    history, started = History(), time.perf_counter()
+    bar = tqdm(total=steps, desc="fine-tune", unit="step", disable=quiet(), leave=False)
     try:
-        for epoch in range(chosen.epochs):
-            run.train_epoch(epoch, compute_loss or _own_loss)
-            accuracy = evaluate(run.model, validation, tokenizer).accuracy
-            run.report(epoch, accuracy)
+        for epoch in range(1, chosen.epochs + 1):
+            model.train()
+            for batch in accelerator.prepare(new_batches(seed=chosen.seed + epoch - 1)):
+                loss = (compute_loss or _own_loss)(model, batch)
+                accelerator.backward(loss)
+                accelerator.clip_grad_norm_(head + body, 1.0)
+                optimizer.step()
+                schedule.step()
+                optimizer.zero_grad()
+                history.loss.append(loss.item())
+                if len(history.loss) % RETURN_MEMORY_STEPS == 0:
+                    release_memory(collect=False)
+                bar.update()
+            accuracy = evaluate(model, validation, tokenizer).accuracy
+            mean, seconds = sum(history.loss[-per_epoch:]) / per_epoch, time.perf_counter() - started
+            ended = {"epoch": epoch, "loss": mean, "accuracy": accuracy, "seconds": seconds}
+            history.epochs.append(ended)
+            found = f"loss {mean:.3f}, validation accuracy {accuracy:.1%}, {seconds:.0f} s"
+            bar.write(f"epoch {epoch} of {chosen.epochs}: {found}")
             if chosen.target is not None and accuracy >= chosen.target:
                 history.stopped = "target"
                 break
     except KeyboardInterrupt:
         history.stopped = "interrupted"
         kept = "The model keeps what it learned so far."
-        run.bar.write(f"Interrupted after step {len(history.loss)} of {run.steps}. {kept}")
+        bar.write(f"Interrupted after step {len(history.loss)} of {steps}. {kept}")
     finally:
-        run.close()
-    return history
-
-
-class _Run:
-    """The parts of one training: the model, its optimizer and schedule on Accelerate, and the history."""
-
-    def __init__(self, model: torch.nn.Module, train: Dataset, tokenizer: Any, settings: Settings) -> None:
-        from transformers import get_linear_schedule_with_warmup
-
-        self.settings, self.history = settings, History()
-        self.batches = functools.partial(batches, train, tokenizer, settings.batch_size, shuffle=True)
-        self.steps_per_epoch = len(self.batches())
-        self.steps = settings.epochs * self.steps_per_epoch
-        self.accelerator = new_accelerator(settings.precision)
-        set_seed(settings.seed)
-        head, body = split_head(model)
-        self.parameters = head + body
-        head_rate = settings.head_learning_rate or settings.learning_rate
-        groups = [{"params": body}, {"params": head, "lr": head_rate}]
-        optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, fused=True)
-        warmup_steps = int(settings.warmup_fraction * self.steps)
-        schedule = get_linear_schedule_with_warmup(optimizer, warmup_steps, self.steps)
-        self.model, self.optimizer, self.schedule = self.accelerator.prepare(model, optimizer, schedule)
-        release_memory(collect=False)
-        self.bar = tqdm(total=self.steps, desc="fine-tune", unit="step", disable=quiet(), leave=False)
-        self.start = time.perf_counter()
-
-    def train_epoch(self, epoch: int, compute_loss: Callable) -> None:
-        """Take the steps of this epoch."""
-        history = self.history
-        loader = self.accelerator.prepare(self.batches(seed=self.settings.seed + epoch))
-        self.model.train()
-        for batch in loader:
-            loss = compute_loss(self.model, batch)
-            self.accelerator.backward(loss)
-            self.accelerator.clip_grad_norm_(self.parameters, 1.0)
-            self.optimizer.step()
-            self.schedule.step()
-            self.optimizer.zero_grad()
-            history.loss.append(loss.item())
-            if len(history.loss) % RETURN_MEMORY_STEPS == 0:
-                release_memory(collect=False)
-            self.bar.update()
-
-    def report(self, epoch: int, accuracy: float) -> None:
-        """Note an epoch's end in the history, and print it."""
-        loss = sum(self.history.loss[-self.steps_per_epoch :]) / self.steps_per_epoch
-        seconds = time.perf_counter() - self.start
-        ended = {"epoch": epoch + 1, "loss": loss, "accuracy": accuracy, "seconds": seconds}
-        self.history.epochs.append(ended)
-        found = f"loss {loss:.3f}, validation accuracy {accuracy:.1%}, {seconds:.0f} s"
-        self.bar.write(f"epoch {epoch + 1} of {self.settings.epochs}: {found}")
-
-    def close(self) -> None:
-        """Give the model its own forward back, and free what was three times its size."""
-        self.bar.close()
-        self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
-        self.model.zero_grad()
-        del self.optimizer, self.schedule
-        self.accelerator.free_memory()
+        bar.close()
+        accelerator.unwrap_model(model, keep_fp32_wrapper=False)  # gives it its own forward back
+        model.zero_grad()
+        del optimizer, schedule  # which hold twice what the model holds
+        accelerator.free_memory()
         release_memory()
+    return history
 
 
 def _own_loss(model: torch.nn.Module, batch: dict) -> torch.Tensor:

@@ -1,5 +1,7 @@
 """Sphinx's settings for the site; `python -m tools site` brings the pages together and calls Sphinx."""
 
+from pathlib import Path
+
 project = "Watt It Takes"
 author = "The Watt It Takes authors"
 copyright = "The Watt It Takes authors. Code: Apache-2.0. Text and figures: CC BY 4.0"
@@ -17,6 +19,7 @@ html_favicon = "_static/favicon.svg"
 html_static_path = ["_static"]
 html_css_files = ["course.css"]
 html_js_files = ["course.js", "calculators.js"]
+html_search_scorer = str(Path(__file__).with_name("search.js"))
 html_show_sourcelink = False
 html_copy_source = False
 mathjax_path = "mathjax/tex-chtml.js"  # of the package sphinx-mathjax-offline: nothing comes from the web

@@ -6,7 +6,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -21,25 +21,19 @@ from tools.notebooks import KERNEL, ROOT
 SAMPLE_S = 0.2
 QUIET = "--IPKernelApp.log_level=50"  # its log would break up the table; errors are in the notebook
 ADOPT_ORPHANS = 36  # Linux: PR_SET_CHILD_SUBREAPER, for what a kernel that was killed had started
-COUNTRY = "USA"  # a measurement wants a place; only its energy is used here, which no place changes
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What running a notebook took, and how it ended: one line of a summary.
-
-    `result` is "ok", "failed", "interrupted" or "not run"; `failure` names the cell and the error. Memory is
-    the largest sum of what the kernel and its children hold, in 1e9 bytes; energy is the machine's, and its
-    method "measured", "modelled" or "assumed". A figure that is unknown is None.
-    """
+    """What running a notebook took, and how it ended: one line of a summary. What is unknown is None."""
 
     notebook: str
-    result: str
+    result: str  # "ok", "failed", "interrupted" or "not run"
     wall_s: float | None = None
-    peak_memory_gb: float | None = None
-    energy_wh: float | None = None
+    peak_memory_gb: float | None = None  # the largest sum of what the kernel and its children held
+    energy_wh: float | None = None  # the machine's
     energy_method: str | None = None
-    failure: str = ""
+    failure: str = ""  # the cell and the error
 
     def __str__(self) -> str:
         if self.wall_s is None:
@@ -49,34 +43,24 @@ class Outcome:
         return f"{self.notebook:24} {self.result:11} {time!s:>7}  {memory:>7}  {energy}"
 
 
-def watch(label: str, work: Callable[[], object], describe: Callable[[BaseException], str]) -> Outcome:
-    """Run `work`, which starts a kernel, and measure it; an error is described, never raised.
+@contextmanager
+def watched(label: str) -> Iterator[list[int]]:
+    """Sample the bytes of memory that processes started in the block hold; at its end, none of them is left.
 
-    On a terminal, a line is kept up to date meanwhile. When `work` has ended, however it ended, no process
-    that it started is left.
+    On a terminal, a line is kept up to date meanwhile.
     """
-    from helpers import energy
-
     _adopt_orphans(True)
     before = set(psutil.Process().children(recursive=True))
-    result, failure, peaks, done = "ok", "", [0], threading.Event()
-    sampler = threading.Thread(target=_follow, args=(label, before, peaks, done), daemon=True)
-    with energy.measure(label, country=COUNTRY) as meter:
-        started = time.perf_counter()
-        sampler.start()
-        try:
-            work()
-        except (Exception, KeyboardInterrupt) as error:
-            result = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
-            failure = describe(error)
-        finally:
-            wall_s = time.perf_counter() - started
-            done.set()
-            sampler.join()
-            processes.end(set(psutil.Process().children(recursive=True)) - before)
-            _adopt_orphans(False)
-    found = meter.result
-    return Outcome(label, result, wall_s, max(peaks) / 1e9, found.energy_wh, found.method, failure)
+    samples, done = [0], threading.Event()
+    sampler = threading.Thread(target=_follow, args=(label, before, samples, done), daemon=True)
+    sampler.start()
+    try:
+        yield samples
+    finally:
+        done.set()
+        sampler.join()
+        processes.end(set(psutil.Process().children(recursive=True)) - before)
+        _adopt_orphans(False)
 
 
 @contextmanager
@@ -115,27 +99,23 @@ def _adopt_orphans(yes: bool) -> None:
         ctypes.CDLL(None).prctl(ADOPT_ORPHANS, int(yes), 0, 0, 0)
 
 
-def _follow(label: str, before: set[psutil.Process], peaks: list[int], done: threading.Event) -> None:
-    """Add to `peaks` what the processes started since use, and show it on a terminal, until it is done."""
+def _follow(label: str, before: set[psutil.Process], samples: list[int], done: threading.Event) -> None:
+    """Add to `samples` what the processes started since use, and show it on a terminal, until it is done."""
     started, live = time.perf_counter(), sys.stdout.isatty()
     while not done.wait(SAMPLE_S):
         running = set(psutil.Process().children(recursive=True)) - before
-        peaks.append(sum(_resident(process, shares=len(running) > 1) for process in running))
+        samples.append(sum(_resident(process, shares=len(running) > 1) for process in running))
         if live:
             passed = timedelta(seconds=round(time.perf_counter() - started))
-            print(f"\r{label:24} {passed!s:>7}  {peaks[-1] / 1e9:4.1f} GB", end="", flush=True)
+            print(f"\r{label:24} {passed!s:>7}  {samples[-1] / 1e9:4.1f} GB", end="", flush=True)
     if live:
         print(f"\r{'':60}\r", end="", flush=True)
 
 
 def _resident(process: psutil.Process, shares: bool) -> int:
-    """Give a process's resident memory in bytes; 0 once it has ended.
-
-    Of pages that several processes share, each has its part (PSS), so that in a sum they count once, as they
-    do in a container's limit. Only Linux tells, and it takes a moment.
-    """
+    """Give a process's resident memory in bytes; 0 once it has ended."""
     try:
-        if shares:
+        if shares:  # then each has its part of such a page (PSS), as in a container's limit; only Linux tells
             with suppress(psutil.AccessDenied, AttributeError):
                 return process.memory_full_info().pss
         return process.memory_info().rss

@@ -1,7 +1,5 @@
 """A folder for a room without a network: `python -m tools kit`; teaching/kit.md says how it is used."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import subprocess
@@ -75,13 +73,9 @@ def add_wheels(target: str, folder: Path) -> set[str]:
     """Download what a target lacks; return the names of its wheels, which need no package beside them."""
     system, _, python = target.rpartition("-")
     kind, name, os_name, *tags = SYSTEMS[system]
-    machine = system.partition("-")[2].replace("amd64", "AMD64")
     environment = {"platform_system": kind, "sys_platform": name, "os_name": os_name, "extra": ""}
-    environment |= {
-        "python_version": python,
-        "python_full_version": f"{python}.9",
-        "platform_machine": machine,
-    }
+    environment |= {"python_version": python, "python_full_version": f"{python}.9"}
+    environment["platform_machine"] = system.partition("-")[2].replace("amd64", "AMD64")
 
     def applies(requirement: Requirement) -> bool:
         return requirement.marker is None or requirement.marker.evaluate(environment)

@@ -1,7 +1,4 @@
-"""Write anew what a notebook's file name and the course's release decide: `python -m tools links`.
-
-To put a notebook in between is to rename files and to run this.
-"""
+"""Write anew what a notebook's file name and the course's release decide: `python -m tools links`."""
 
 import base64
 import re
@@ -17,17 +14,11 @@ TEXTS = (
     *("cluster/*.md", "cluster/*.ipynb", "extras/*/*.ipynb", "notebooks/*.md", "notebooks/*.ipynb"),
 )
 NAME = r"[\w.-]+"
-GLOSSARY = (
-    "# Glossary\n\nThe words that each notebook explains, written from there by `python -m tools links`.\n\n"
-)
 WORDS = re.compile(r"\*([^*]+)\*(?:, \*([^*]+)\*)?: ([^*]+)[.;](?= |$)")  # *a word*, *another*: its meaning.
 
 
 def update(root: Path = ROOT, write: bool = True) -> list[str]:
-    """Bring up to date links, the notebooks' set-up cells and the README's table of notebooks.
-
-    The files that were not are listed, relative to `root`; without `write`, they stay as they are.
-    """
+    """Bring links, set-up cells, the README's table and the glossary up to date; list what wasn't."""
     folder, stale = root / "notebooks", []
     stems = {topic: path.stem for topic, path in notebooks.course(folder).items()}
     history = root / "CHANGELOG.md"  # what was true of a release stays as it was
@@ -40,7 +31,11 @@ def update(root: Path = ROOT, write: bool = True) -> list[str]:
             new = glossary(folder)
         elif path.parent == folder and path.suffix == ".ipynb":
             notebooks.read(path)  # or a RunError that names it
-            new = _with_setup(new)
+            notebook = nbformat.reads(new, as_version=4)
+            for cell in notebooks.tagged(notebook, "setup"):
+                if cell.source != SETUP:
+                    cell.source = SETUP
+                    new = nbformat.writes(notebook) + "\n"
         if new != old:
             stale.append(path.relative_to(root).as_posix())
             if write:
@@ -76,13 +71,14 @@ def fresh(text: str, stems: dict[str, str]) -> str:
 
 def glossary(folder: Path) -> str:
     """Give the page of the words that the notebooks explain at their end, each with its notebook."""
+    about = "The words that each notebook explains, written from there by `python -m tools links`."
     lines = []
     for path in notebooks.course(folder).values():
         notebook = notebooks.read(path)
         place, last = f"[{notebooks.title(notebook)}](../notebooks/{path.name})", notebook.cells[-1].source
         for *terms, meaning in WORDS.findall(last.partition("Words for the glossary")[2].split("\n")[0]):
             lines.append(f"- **{', '.join(filter(None, terms))}**: {meaning} ({place})")
-    return GLOSSARY + "\n".join(sorted(lines, key=str.casefold)) + "\n"
+    return "\n".join(["# Glossary", "", about, "", *sorted(lines, key=str.casefold), ""])
 
 
 def learning_curve(folder: Path) -> bytes:
@@ -90,12 +86,3 @@ def learning_curve(folder: Path) -> bytes:
     cells = notebooks.read(notebooks.course(folder)["fine_tune_bert"]).cells
     [cell] = [cell for cell in cells if 'xlabel="labeled sentences to train on"' in cell.source]
     return base64.b64decode(next(output.data["image/png"] for output in cell.outputs if "data" in output))
-
-
-def _with_setup(text: str) -> str:
-    """Give a stored notebook with this release's set-up cell: the same bytes if it has it, or has none."""
-    notebook = nbformat.reads(text, as_version=4)
-    stale = [cell for cell in notebooks.tagged(notebook, "setup") if cell.source != SETUP]
-    for cell in stale:
-        cell.source = SETUP
-    return nbformat.writes(notebook) + "\n" if stale else text

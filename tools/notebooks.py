@@ -1,7 +1,4 @@
-"""Which notebooks there are, what a stored one looks like, and what is wrong with one.
-
-A notebook is known by its topic; its number stands in its file name and nowhere else.
-"""
+"""Which notebooks there are, what a stored one looks like, and what is wrong with one."""
 
 import ast
 import re
@@ -47,10 +44,9 @@ def topic(path: Path | str) -> str:
 
 
 def course(folder: Path = NOTEBOOKS, names: Sequence[str] = ()) -> dict[str, Path]:
-    """Give the notebooks of a folder by topic, in the order of their numbers.
+    """Give the notebooks of a folder by topic, in the order of their numbers, or those of these names.
 
-    `names` are the topics or file names of those that are wanted, all where it is empty. A name that means
-    none, no notebook at all, or two of one topic raise RunError.
+    `names` are topics or file names. One that means none, no notebook, or two of one topic raise RunError.
     """
     paths = sorted(folder.glob("[0-9][0-9]_*.ipynb")) or sorted(folder.glob("*.ipynb"))
     known = {topic(path): path for path in paths}
@@ -160,14 +156,13 @@ def _cell_problems(cell: nbformat.NotebookNode) -> list[str]:
         if WIDGET in output.get("data", {}):
             found.append("stores a widget, which shows nothing without a kernel: run it with COURSE_STATIC=1")
         if path := _local_path(output):
-            found.append(f"shows a path of this machine, {path}: print a relative one")
+            found.append(f"shows a path of this machine, {path[0]}: print a relative one")
     return found
 
 
-def _local_path(output: nbformat.NotebookNode) -> str | None:
+def _local_path(output: nbformat.NotebookNode) -> re.Match | None:
     """Find a path of someone's machine in an output's text. Images are left out: base64 spells anything."""
     texts = [str(text) for kind, text in output.get("data", {}).items() if not kind.startswith("image/")]
-    text = "\n".join([output.get("text", ""), *output.get("traceback", []), *texts])
+    texts += [output.get("text", ""), *output.get("traceback", [])]
     here = "|".join(re.escape(str(place)) for place in (ROOT, Path.home(), tempfile.gettempdir()))
-    match = re.search(rf"(?<![\w.])(?:{here})(?![\w.-])[\w./\\-]*|{ANYONES}", text)
-    return match[0] if match else None
+    return re.search(rf"(?<![\w.])(?:{here})(?![\w.-])[\w./\\-]*|{ANYONES}", "\n".join(texts))

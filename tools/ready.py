@@ -27,9 +27,8 @@ def ready() -> None:
 def add_missing() -> int:
     """Install the packages of the course that are absent, and return pip's exit status.
 
-    No package that is there changes: Colab builds on its own versions, and a replaced one breaks the running
-    kernel. Of what is absent, pip takes versions that go with them. codecarbon comes by itself, and then what
-    it lacks: it asks for psutil 6, but uses nothing that Colab's 5.9.5 doesn't have.
+    No package that is there changes, since a replaced one breaks the running kernel. codecarbon comes alone,
+    and then what it lacks: it asks for psutil 6, but uses nothing that Colab's 5.9.5 doesn't have.
     """
     import importlib.metadata
     import subprocess
@@ -62,11 +61,7 @@ def add_missing() -> int:
 
 
 def installed() -> list[str]:
-    """List the installed packages as pip reads them: ``name==version``.
-
-    One that is there twice, from the system too, has the version that Python imports. Some of the system's
-    have no name or no version that pip can read; it leaves them alone.
-    """
+    """List the installed packages as ``name==version``, each once: the one that Python imports."""
     from contextlib import suppress
     from importlib.metadata import distributions
 
@@ -75,7 +70,7 @@ def installed() -> list[str]:
 
     first: dict[str, str] = {}
     for each in distributions():
-        with suppress(InvalidRequirement):
+        with suppress(InvalidRequirement):  # pip leaves alone what it can't read
             requirement = Requirement(f"{each.name}=={each.version}")
             first.setdefault(canonicalize_name(requirement.name), str(requirement))
     return list(first.values())

@@ -1,8 +1,4 @@
-"""Execute the course with papermill: `python -m tools run`.
-
-The stored notebooks are only read. Each executed copy goes to the output folder, written cell by cell, so
-that the copy of a notebook that fails or is interrupted shows how far it came.
-"""
+"""Execute copies of the notebooks with papermill, written cell by cell: `python -m tools run`."""
 
 import json
 import sys
@@ -11,7 +7,6 @@ import tomllib
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 
 from tools import RunError, kernel, notebooks
@@ -35,9 +30,8 @@ def run(
 ) -> int:
     """Execute notebooks in order, print what each took, and write `summary.json` beside the copies.
 
-    `names` are topics or file names, all where it is empty; `profile` is the table of `profiles.toml` whose
-    parameters replace the stored ones. What does not exist raises RunError, before anything has run.
-    Returns 0, 1 if a notebook failed (the others still ran), 130 if it was interrupted (the rest did not).
+    `profile` is the table of `profiles.toml` whose parameters replace the stored ones. What does not exist
+    raises RunError, before anything has run. Returns 0, 1 if a notebook failed, 130 if it was interrupted.
     """
     chosen = notebooks.course(folder, names)
     changed = profile_parameters(profile, folder)
@@ -93,24 +87,32 @@ def execute(path: Path, copy: Path, parameters: dict[str, object] | None = None)
     """Execute one notebook into its copy, under `kernel.course_kernel`; a failure is part of the outcome."""
     import papermill
 
-    def work() -> None:
-        copy.unlink(missing_ok=True)  # an earlier run's would say how far that one came
-        notebooks.read(path)  # or a RunError that says why not
-        papermill.execute_notebook(
-            path.resolve(),
-            copy,
-            parameters=parameters,
-            kernel_name="python3",
-            language="python",
-            cwd=path.resolve().parent,
-            progress_bar=False,
-            start_timeout=120,  # a cold disk and two busy cores
-            execution_timeout=1_800,  # a cell that takes half an hour hangs
-            coalesce_streams=True,
-            store_widget_state=False,
-        )
+    from helpers import energy
 
-    return kernel.watch(path.stem, work, partial(_describe, copy=copy))
+    result, failure = "ok", ""
+    # A measurement wants a place; only its energy is used here, which no place changes.
+    with kernel.watched(path.stem) as memory, energy.measure(path.stem, country="USA") as meter:
+        try:
+            copy.unlink(missing_ok=True)  # an earlier run's would say how far that one came
+            notebooks.read(path)  # or a RunError that says why not
+            papermill.execute_notebook(
+                path.resolve(),
+                copy,
+                parameters=parameters,
+                kernel_name="python3",
+                language="python",
+                cwd=path.resolve().parent,
+                progress_bar=False,
+                start_timeout=120,  # a cold disk and two busy cores
+                execution_timeout=1_800,  # a cell that takes half an hour hangs
+                coalesce_streams=True,
+                store_widget_state=False,
+            )
+        except (Exception, KeyboardInterrupt) as error:
+            result = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+            failure = _describe(error, copy)
+    cost = meter.result
+    return Outcome(path.stem, result, cost.wall_s, max(memory) / 1e9, cost.energy_wh, cost.method, failure)
 
 
 def _describe(error: BaseException, copy: Path) -> str:

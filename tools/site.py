@@ -18,6 +18,7 @@ from tools.notebooks import ADDRESS, ROOT, TAG
 
 PAGES = ("docs/*.md", "docs/*.png", "teaching/*.md", "data/README.md", "data/facts.csv")
 FOLDED = ("# Draws", "# Shows", "# @title", "import ")  # how cells begin that draw or set up
+SOLUTION = {"code_prompt_show": "Show the solution", "code_prompt_hide": "Hide the solution"}
 LIVE = "*A picture: its controls move in the notebook, some in the [calculators](../calculators.md), too.*"
 MATHJAX = ("tex-chtml.js", "output/chtml/fonts/woff-v2")  # of a package of 24 MB
 
@@ -74,13 +75,14 @@ def folded(text: str) -> str:
         tags = cell.metadata.setdefault("tags", [])
         if "solution" in tags:
             tags.append("hide-cell")
+            cell.metadata["mystnb"] = SOLUTION
         elif "setup" in tags or (cell.cell_type == "code" and cell.source.startswith(FOLDED)):
             tags.append("hide-input")
         alts = [
             output.get("metadata", {}).get("image/png", {}).get("alt") for output in cell.get("outputs", [])
         ]
         if alt := next(filter(None, alts), None):
-            cell.metadata["mystnb"] = {"image": {"alt": alt}}
+            cell.metadata["mystnb"] = {**cell.metadata.get("mystnb", {}), "image": {"alt": alt}}
         if "widgets.explore(" in cell.source:  # its output is a picture
             note = nbformat.v4.new_markdown_cell(LIVE)
             notebook.cells.insert(notebook.cells.index(cell) + 1, note)

@@ -1,15 +1,12 @@
-"""Execute notebooks for storage and record what they cost: `python -m tools store`, for maintainers.
-
-A notebook is replaced only by a copy that ran to its end and has the form that `tools.notebooks` asks for.
-"""
+"""Execute notebooks for storage and record what they cost: `python -m tools store`, for maintainers."""
 
 import json
 import os
 import re
 import sys
 import tempfile
+from collections import namedtuple
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 
@@ -25,22 +22,14 @@ TABLE_MARKS = ("<!-- notebooks -->", "<!-- /notebooks -->")
 HEAD = "| notebook | what it is | machine time | peak memory | energy |\n|---|---|---|---|---|\n"
 
 
-@dataclass(frozen=True)
-class Cost:
+class Cost(namedtuple("Cost", "wall_s peak_memory_gb energy_wh energy_method cpu cores recorded")):
     """What executing a stored notebook took, where and when."""
 
-    wall_s: float
-    peak_memory_gb: float
-    energy_wh: float | None
-    energy_method: str | None
-    cpu: str
-    cores: int
-    recorded: str
-
     def __str__(self) -> str:
-        energy = "an unknown amount of energy" if self.energy_wh is None else self.figures()[2]
+        time, memory, energy = self.figures()
+        used = "an unknown amount of energy" if self.energy_wh is None else energy
         cores = f"{self.cores} core{'s' if self.cores > 1 else ''}"
-        return f"On {cores} it took {self.figures()[0]}, {self.figures()[1]} at its peak, and used {energy}."
+        return f"On {cores} it took {time}, {memory} at its peak, and used {used}."
 
     def figures(self) -> tuple[str, str, str]:
         """Write time, memory and energy for a table."""
@@ -53,10 +42,8 @@ class Cost:
 def store(names: Sequence[str] = (), folder: Path = notebooks.NOTEBOOKS, readme: Path = README) -> int:
     """Execute notebooks in place, with their stored parameters, and record what each cost.
 
-    `names` are topics or file names, all where it is empty; the table in `readme` is rewritten if it exists.
-    A place for the cost that is missing raises RunError, before anything has run; so does a folder that
-    can't be written. Returns 0, 1 if a notebook was not stored, 130 if it was interrupted;
-    what was not stored is unchanged.
+    A missing place for the cost, and a folder that can't be written, raise RunError before anything has run.
+    Returns 0, 1 if a notebook was not stored, 130 if it was interrupted; what was not stored is unchanged.
     """
     chosen = notebooks.course(folder, names).values()
     if readme.exists():
@@ -75,8 +62,7 @@ def store(names: Sequence[str] = (), folder: Path = notebooks.NOTEBOOKS, readme:
             notebook = notebooks.read(copy if copy.exists() else path)
             notebooks.tidy(notebook)
             notebooks.describe(notebook)
-            wrong = [outcome.failure] if outcome.failure else notebooks.problems(notebook)
-            if wrong:
+            if wrong := [outcome.failure] if outcome.failure else notebooks.problems(notebook):
                 print(f"{path.stem}: left as it was: " + "; ".join(wrong), file=sys.stderr)
                 status = 1
                 continue
@@ -130,7 +116,7 @@ def _record(path: Path, notebook: nbformat.NotebookNode, outcome: kernel.Outcome
     notebook.cells[0].source = between(notebook.cells[0].source, COST_MARKS, str(cost))
     nbformat.validate(notebook)
     costs = read_costs(path.parent) | {notebooks.topic(path): cost}
-    kept = {topic: asdict(costs[topic]) for topic in notebooks.course(path.parent) if topic in costs}
+    kept = {topic: costs[topic]._asdict() for topic in notebooks.course(path.parent) if topic in costs}
     both = {path: nbformat.writes(notebook), path.parent / COSTS: json.dumps(kept, indent=2)}
     notebooks.write({name: f"{text}\n" for name, text in both.items()})
     print(f"{path.stem}: stored. {cost}", flush=True)

@@ -45,19 +45,15 @@ def digits_network() -> nn.Sequential:
     return nn.Sequential(nn.Linear(784, 256), nn.ReLU(), nn.Linear(256, 10))
 
 
-def reviews_network(words: int, vector_size: int) -> nn.Sequential:
-    """The mean of a sentence's word vectors, then two scores; word 0 is padding and doesn't count."""
-    vectors = nn.EmbeddingBag(words, vector_size, mode="mean", padding_idx=0)
-    return nn.Sequential(vectors, nn.Linear(vector_size, 2))
-
-
 def new_network(order: dict, arrays: dict) -> nn.Sequential:
     """The network for the order's task, with the weights that it starts from."""
     torch.manual_seed(order["seed"])
     if order["task"] == "digits":
         network = digits_network()
-    else:
-        network = reviews_network(int(arrays["words"]), int(arrays["vector_size"]))
+    else:  # the mean of a sentence's word vectors, then two scores; word 0 is padding and doesn't count
+        words, size = int(arrays["words"]), int(arrays["vector_size"])
+        vectors = nn.EmbeddingBag(words, size, mode="mean", padding_idx=0)
+        network = nn.Sequential(vectors, nn.Linear(size, 2))
     if order["vector_range"] is not None:
         nn.init.uniform_(network[0].weight, -order["vector_range"], order["vector_range"])
     if order["start"] is not None:

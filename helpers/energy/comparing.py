@@ -138,10 +138,9 @@ def repeat(
 ) -> dict[str, tuple[Measurement, ...]]:
     """Measure candidates in turns, A B A B ..., so that a machine that slows down slows all of them.
 
-    The candidates are functions without arguments, by name. All do the same work, each in its way, and return
-    when it is done: a generator, a coroutine or a future raises `EnergyError`. Each is called `warm_up`
-    times, not measured, then in `times` rounds, five at least for a verdict of `compare`. A round calls it
-    over and over for `window_s` seconds or more; 0 calls it once. How often is in its `work["calls"]`.
+    The candidates are functions without arguments, by name, that return when all is done: a generator, a
+    coroutine or a future raises `EnergyError`. Each is called `warm_up` times, not measured, then in `times`
+    rounds. A round calls it for `window_s` seconds or more; 0 calls it once. `work["calls"]` has how often.
     """
     require_range("the number of candidates", len(candidates), 1, error=EnergyError)
     require_range("times", times, 1, whole=True, error=EnergyError)
@@ -163,10 +162,9 @@ def compare(runs: Mapping[str, Sequence[Measurement]]) -> Comparison:
     """Say which of two candidates takes less time and which uses less energy a call, if that can be said.
 
     Neither is said when there are fewer than five rounds, when the 95 % interval of the paired ratio holds 1,
-    or when the ranking rests on rounds beside other programs. Energy that is not measured has no winner
-    either when the ranking does not survive other guesses: the CPU's power as a linear, a cubic or no
-    function of its load, at half and twice its height, with and without the RAM's constant. Raises
-    `EnergyError` but for as many rounds of two candidates, two at least, of known energy and read in one way.
+    or when the ranking rests on rounds beside other programs; nor a winner whose ranking does not survive
+    other guesses at what is not measured: other curves of the CPU's power, half to twice as high, and no RAM.
+    Raises `EnergyError` but for as many rounds of two candidates, two at least, known and read in one way.
     """
     counts = {len(rounds) for rounds in runs.values()}
     if len(runs) != 2 or len(counts) != 1 or min(counts) < 2:
@@ -185,7 +183,7 @@ def compare(runs: Mapping[str, Sequence[Measurement]]) -> Comparison:
     faster, _ = _judge(of_time, disturbed)
     side, reason = _judge(of_energy, disturbed)
     if side is not None:
-        side, reason = _tried(side, pairs)
+        side, reason = _tried(side, [*runs.values()])
     return Comparison(
         names=names,
         runs={name: tuple(rounds) for name, rounds in runs.items()},
@@ -215,14 +213,13 @@ def _judge(ratio: Ratio, disturbed: Sequence[int]) -> tuple[int | None, str]:
     return side, ""
 
 
-def _tried(side: int, pairs: Sequence[tuple[Measurement, Measurement]]) -> tuple[int | None, str]:
+def _tried(side: int, runs: Sequence[Sequence[Measurement]]) -> tuple[int | None, str]:
     """The same side if every guess gives it, or None, and the reason."""
-    if all(part.method == "measured" for part in pairs[0][0].components):
+    if all(part.method == "measured" for part in runs[0][0].components):
         return side, "every part was read off a counter"
     for curve, cpu, ram in itertools.product(CURVES, CPU_FACTORS, RAM_FACTORS):
-        guess = {"curve": curve, "cpu": cpu, "ram": ram}
-        other = [[run.rescaled(**guess) for run in runs] for runs in zip(*pairs, strict=True)]
-        ratio = _ratio(*([_per_call(run, run.energy_wh) for run in runs] for runs in other))
+        other = [[run.rescaled(curve=curve, cpu=cpu, ram=ram) for run in rounds] for rounds in runs]
+        ratio = _ratio(*([_per_call(run, run.energy_wh) for run in rounds] for rounds in other))
         if _side(ratio.low, ratio.high) != side:
             how = f"{curve} in the load, {cpu:g} x as high, and {ram:g} x the RAM's"
             return None, f"with a CPU power {how} the ranking does not hold"

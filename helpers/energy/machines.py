@@ -2,7 +2,6 @@
 
 import itertools
 import platform
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,18 +31,16 @@ def machine_id() -> str:
 
 def on_this_machine(label: str, work: Callable[[], object], *, country: str) -> Reading:
     """Do `work` and measure this machine meanwhile; all processes that the work starts are covered."""
-    started = time.time()
     with measure(label, country=country) as meter:
         finished(label, work())
-    return Reading(machine_id(), started, meter.result)
+    return Reading(machine_id(), meter.started, meter.result)
 
 
 def across(readings: Sequence[Reading]) -> Measurement:
     """What several machines used together, or one machine in several attempts.
 
-    The readings are of different machines, or of one machine at different times: a run that was killed, and
-    the one that went on from its checkpoint. In the sum, `wall_s` is from the first start to the last end. It
-    raises `EnergyError` if two readings of one machine overlap in time, or if the countries differ.
+    In the sum, `wall_s` is from the first start to the last end. It raises `EnergyError` if there is nothing
+    to add, if two readings of one machine overlap in time, or if the countries differ.
     """
     if not readings:
         raise EnergyError("There is no reading: expected at least one, from `energy.on_this_machine`.")

@@ -17,11 +17,8 @@ class Meter:
     """Measure a `with` block; `result` holds the `Measurement` once it has stopped.
 
     What counts is the whole machine, other people's work on it included, but of its GPUs only those that this
-    process may use (CUDA_VISIBLE_DEVICES); a note says how many others there are. What cannot be read is
-    unknown, with the reason, and never an error: the block runs, and an error of its own is the one to see.
-
-    Blocks may nest; two that overlap, or a second thread's, raise `EnergyError`. An inner one becomes a phase
-    of the outer one: both are read off the same tracker, so that the phases and the rest sum to the whole.
+    process may use (CUDA_VISIBLE_DEVICES). What cannot be read is unknown, with the reason, and no error. An
+    inner block is a phase of the outer; two that overlap, or a second thread's, raise `EnergyError`.
 
     `label` is a name for tables, `country` the ISO 3166 three-letter code of the place whose electricity mix
     counts, and `pue` the power usage effectiveness of the data center, which counts in the carbon alone.
@@ -68,7 +65,7 @@ class Meter:
                 )
             self._reader = _running[0]._reader if _running else tracker.Reader()
             self._before = self._reader.read()
-            self._started, self._wall = time.time(), time.perf_counter()  # the second is a clock no one sets
+            self.started, self._wall = time.time(), time.perf_counter()  # the second is a clock no one sets
             self._cpu = sources.cpu_readings(self._notes)
             _running.append(self)
         return self
@@ -118,7 +115,7 @@ class Meter:
         parts, phases = self._reader.components(self._before, after, wall_s), tuple(self._phases)
         cpu_s = None if math.isnan(own) else max(own, 0.0)
         found = (self.label, wall_s, cpu_s, parts, *self._place, foreign, tuple(notes), phases, self.work)
-        return Measurement(*found, pue=self._pue, started=self._started)
+        return Measurement(*found, pue=self._pue, started=self.started)
 
 
 measure = Meter  # as a `with` statement reads

@@ -1,6 +1,5 @@
 """Energy for what it buys: joules per 1,000 predictions, and energy up to a target quality."""
 
-import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -152,7 +151,7 @@ class Training(Record):
         rounds = f"{len(self.curve)} round{'s' if len(self.curve) != 1 else ''}"
         if self.reached:
             return f"reached {self.target:.1%} after {rounds}. {self.cost}"
-        best = max((quality for _, quality in self.curve), default=math.nan)
+        best = max((quality for _, quality in self.curve), default=np.nan)
         return f"missed {self.target:.1%}: {best:.1%} at best in {rounds}. {self.cost}"
 
 

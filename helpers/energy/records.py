@@ -1,10 +1,8 @@
 """What a measurement found: energy by component, each with its method and its range."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
-from typing import Self
+from typing import Any, Self
 
 from helpers.energy.display import between, html_table, quantity, significant_digits
 
@@ -30,10 +28,9 @@ class EnergyError(ValueError):
 class Component:
     """Energy of one part of the machine ("CPU", "RAM", "GPU 0"), in Wh, and where the figure comes from.
 
-    `method` is "measured" (a counter was read), "modelled" (maximum power times load) or "assumed" (a
-    constant), and `source` names it in words; where the energy is None, unknown, `source` says why.
-    `basis_w` are the watts that a model or a constant starts from; `low_wh` and `high_wh` the ends of a range
-    that follows from the meter itself, None where the method's factors in `RANGES` say it.
+    `method` is one of `METHODS`, and `source` names it in words; where the energy is None, unknown, it says
+    why. `basis_w` are the watts that a model or a constant starts from; `low_wh` and `high_wh` the ends of a
+    range that follows from the meter itself, None where the method's factors in `RANGES` say it.
     """
 
     name: str
@@ -70,7 +67,8 @@ class Record:
     @classmethod
     def from_raw(cls, raw: dict) -> Self:
         """The record that `raw` came from."""
-        return cls(**{name: _restored(name, value) for name, value in raw.items()})
+        fields = {name: RESTORED[name](value) if name in RESTORED else value for name, value in raw.items()}
+        return cls(**fields)
 
     def __repr__(self) -> str:
         return str(self)  # a dataclass would spell out every raw value
@@ -80,12 +78,11 @@ class Record:
 class Measurement(Record):
     """What a block cost. Prints as one line, shows as a small table in a notebook.
 
-    `cpu_s` are CPU seconds of this process and its children, ended ones included; `components` are the CPU,
-    the RAM, and each GPU; `intensity_g_per_kwh` is the country's CO2-equivalent, a yearly mean;
-    `foreign_load` is the share of the machine's CPU time that others used, 0 to 1. `phases` were measured
-    inside this block, and `breakdown` sums them up; `work` was counted by `Meter.count`: samples, tokens,
-    FLOPs. `idle_w` is the power of the idle machine, from `minus_idle`; `pue` is the energy of the whole data
-    center for each unit that reaches the computer; `started` is in seconds since 1970. Unknown is None.
+    `cpu_s` are CPU seconds of this process and its children, ended ones included; `intensity_g_per_kwh` is
+    the country's CO2-equivalent, a yearly mean; `foreign_load` is the share of the machine's CPU time that
+    others used, 0 to 1. `phases` were measured inside this block; `work` was counted by `Meter.count`;
+    `idle_w` is the power of the idle machine, from `minus_idle`; `pue` is the energy of the whole data center
+    for each unit that reaches the computer; `started` is in seconds since 1970. Unknown is None.
     """
 
     label: str
@@ -97,7 +94,7 @@ class Measurement(Record):
     intensity_source: str
     foreign_load: float | None
     notes: tuple[str, ...] = ()
-    phases: tuple[Measurement, ...] = ()
+    phases: tuple[Self, ...] = ()
     work: dict[str, float] = field(default_factory=dict)
     idle_w: float | None = None
     pue: float = 1.0
@@ -145,7 +142,7 @@ class Measurement(Record):
             return None
         return energy_wh * self.pue / 1_000 * self.intensity_g_per_kwh
 
-    def minus_idle(self, *readings: Idle) -> Measurement:
+    def minus_idle(self, *readings: "Idle") -> Self:
         """The same measurement with `idle_w`, the mean of readings taken before and after it."""
         powers, notes = [r.power_w for r in readings if r.power_w is not None], list(self.notes)
         if not powers or len(powers) < len(readings):
@@ -158,7 +155,7 @@ class Measurement(Record):
             notes.append("other programs ran during an idle reading, so the net figure is too low")
         return replace(self, idle_w=sum(powers) / len(powers), notes=tuple(notes))
 
-    def rescaled(self, *, cpu: float = 1.0, ram: float = 1.0, curve: str = "cubic") -> Measurement:
+    def rescaled(self, *, cpu: float = 1.0, ram: float = 1.0, curve: str = "cubic") -> Self:
         """The same run if the power of CPU and RAM, where it is a guess, were so many times as large.
 
         `curve` is how a modelled CPU's power grows to its maximum: "cubic" (as CodeCarbon), "linear", "flat".
@@ -220,8 +217,7 @@ class Measurement(Record):
         cpu_s = "unknown" if self.cpu_s is None else f"{self.cpu_s:.1f}"
         rows = [("time", f"{self.wall_s:.1f} s on the clock, {cpu_s} s of CPU", "", "clock", "")]
         rows += [(name, f"{amount:,.6g}", "", "counted", "") for name, amount in self.work.items()]
-        for part in self.components:
-            rows.append(_row(part.name, part.energy_wh, "Wh", part.range_wh(), part.method, part.source))
+        rows += [_row(p.name, p.energy_wh, "Wh", p.range_wh(), p.method, p.source) for p in self.components]
         ends, method = (self.low_wh, self.high_wh), self.method or "unknown"
         rows.append(_row("total", self.energy_wh, "Wh", ends, method, "as good as its weakest part"))
         if self.net_wh is not None:
@@ -282,14 +278,10 @@ def _row(name: str, value: float | None, unit: str, ends: tuple, method: str | N
     return name, quantity(value, unit), between(*ends), method, source
 
 
-def _restored(name: str, value):
-    """A field from its plain value: JSON knows neither these classes nor tuples."""
-    if name in ("cost", "reading"):
-        return Measurement.from_raw(value)
-    if name == "phases":
-        return tuple(Measurement.from_raw(phase) for phase in value)
-    if name == "components":
-        return tuple(Component(**part) for part in value)
-    if name in ("notes", "latencies_s", "curve"):
-        return tuple(tuple(item) if isinstance(item, list) else item for item in value)
-    return value
+RESTORED: dict[str, Any] = {  # fields from plain values: JSON knows neither these classes nor tuples
+    **dict.fromkeys(("cost", "reading"), Measurement.from_raw),
+    **dict.fromkeys(("notes", "latencies_s"), tuple),
+    "phases": lambda phases: tuple(map(Measurement.from_raw, phases)),
+    "components": lambda parts: tuple(Component(**part) for part in parts),
+    "curve": lambda rounds: tuple(map(tuple, rounds)),
+}

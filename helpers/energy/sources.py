@@ -88,9 +88,8 @@ def carbon_intensity(country: str) -> tuple[str, float | None, str]:
     except Exception as error:  # then a block is measured without its carbon
         return code, None, f"CodeCarbon's table cannot be read ({type(error).__name__}: {error})"
     if code not in table:
-        known = {key: row["country_name"].upper() for key, row in table.items()}
-        near = [key for key, name in known.items() if len(code) > 2 and name.startswith(code[:4])]
-        hint = f" Did you mean {' or '.join(near[:3])}?" if near else ""
+        near = [key for key, row in table.items() if row["country_name"].upper().startswith(code[:4])]
+        hint = f" Did you mean {' or '.join(near[:3])}?" if near and len(code) > 2 else ""
         expected = "expected a three-letter ISO 3166 code such as 'USA' or 'IND'"
         raise EnergyError(f"There is no country {country!r}: {expected}.{hint}")
     name, year, value = (table[code].get(key) for key in ("country_name", "year", "carbon_intensity"))

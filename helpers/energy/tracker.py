@@ -132,12 +132,11 @@ class Reader:
                     why = odd.get(part.name, f"no reading from {part.source}")
                 elif (watts := energy_wh * 3_600 / wall_s) > most_w:
                     why = f"{part.source} says {watts:,.0f} W, but {most_w:,.0f} W is the most"
-                known = replace(part, energy_wh=energy_wh)
+                known = {"energy_wh": energy_wh}
                 if part.method == "measured":
                     (low, high), late = RANGES["measured"], 2 * late_s / wall_s
-                    ends = {"low_wh": energy_wh * max(low - late, 0.0), "high_wh": energy_wh * (high + late)}
-                    known = replace(known, **ends)
-                found.append(Component(part.name, None, None, why) if why else known)
+                    known |= {"low_wh": energy_wh * max(low - late, 0), "high_wh": energy_wh * (high + late)}
+                found.append(Component(part.name, None, None, why) if why else replace(part, **known))
             if not self._gpus and _uses_gpu():
                 found.append(Component("GPU", None, None, "one is used here, and no counter of it is found"))
         if self.failure:

@@ -4,10 +4,8 @@ Each gives a measured block again, with one component, "wall" or "battery", for 
 machine drew, in a range from the meter's steps and times. What its maker states as accuracy comes on top.
 """
 
-import itertools
 import plistlib
 import re
-import statistics
 import subprocess
 import sys
 import time as clock
@@ -136,7 +134,7 @@ def from_csv(
         what = f"the unit of {value!r} is {unit or 'not told'}"
         raise EnergyError(f"{path.name}: {what}: give unit=, one of W, kW, Wh or kWh.")
     zone, rising = zone or ("UTC" if "utc" in time.lower() else None), unit.endswith("h")
-    times, values, digits, notes = list[float](), list[float](), 0, list(table.notes)
+    times, values = list[float](), list[float]()
     for line, when, text in zip(table.lines, table.columns[time], table.columns[value], strict=True):
         try:
             times.append(_seconds(when.strip(), zone) - offset_s)
@@ -145,20 +143,19 @@ def from_csv(
                 raise ValueError(f"{shown(when)} is not after the time above it: sort, and keep one of each")
         except ValueError as why:
             raise EnergyError(f"{path.name}, line {line}: {why}.") from None
-        digits = max(digits, len(re.sub(r"^\d+[.,]?|0*\s*$", "", text.strip())))
-        if rising and values[-1] < max(values[-2:]):
-            notes.append(f"the counter went back in line {line}: a reset?")
     if len(times) < 2:
         raise EnergyError(f"{path.name} has one reading: expected two at least, around a block.")
-    if "," in (text := "".join(table.columns[value])) and "." in text:
+    if "," in (text := " ".join(table.columns[value])) and "." in text:
         raise EnergyError(f"{path.name} has commas and points in {value!r}: expected one, as a decimal mark.")
-    notes += ["decimal comma"] if "," in text else []
+    digits = max(map(len, re.findall(r"[.,](\d*[^\D0])", text)), default=0)
     step = 10.0**-digits if step is None else step
     require_range("step", step, 0, above=True, error=EnergyError)
-    between = [later - at for at, later in itertools.pairwise(times)]
-    usual = statistics.median(between)
-    if gaps := [gap for gap in between if gap > GAP * usual]:
-        notes.append(f"{len(gaps)} x no reading, for up to {max(gaps):,.0f} s")
+    back = zip(table.lines[1:], rising & (np.diff(values) < 0), strict=True)
+    notes = table.notes + [f"the counter went back in line {line}: a reset?" for line, fell in back if fell]
+    notes += ["decimal comma"] if "," in text else []
+    usual = float(np.median(between := np.diff(times)))
+    if (gaps := between[between > GAP * usual]).size:
+        notes.append(f"{gaps.size} x no reading, for up to {gaps.max():,.0f} s")
     return MeterLog(path.name, tuple(times), tuple(values), rising, step * UNITS[unit], usual, tuple(notes))
 
 

@@ -14,8 +14,8 @@ import torch
 from accelerate import Accelerator
 from transformers import AutoTokenizer
 
-from cluster import checkpoints, grid, reviews, train
-from helpers import assets, data, energy, processes, receipts, transformer
+from cluster import checkpoints, reviews, train
+from helpers import assets, data, energy, processes, transformer
 from helpers.assets import ROOT
 from tests.shared import python
 
@@ -228,22 +228,3 @@ def test_a_workers_tokens_are_those_of_the_tokenizer_and_a_pass_sees_none_twice(
     orders = [[ids.flatten().tolist() for ids, *_ in reviews.batches(rows, 4, seed)] for seed in (0, 0, 1)]
     assert orders[0] == orders[1] != orders[2]
     assert [len(batch) for batch in orders[0]] == [4, 4] and len({*orders[0][0], *orders[0][1]}) == 8
-
-
-def test_the_grid_leaves_a_receipt_a_setting_and_one_that_fails_says_why(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(grid, "GRID", {"strength": [10.0], "longest": [1, 2, 0]})  # two at a time
-    monkeypatch.setattr(sys, "argv", ["grid.py", "--folder", str(tmp_path), "--rows", "200"])
-    with pytest.raises(RuntimeError, match="ValueError: Invalid value for ngram_range"):
-        grid.main()
-    found = [receipts.load(path) for path in capsys.readouterr().out.split()]
-    settings = [(receipt["settings"]["strength"], receipt["settings"]["longest"]) for receipt in found]
-    assert settings == [(10.0, 1), (10.0, 2)] and len(list(tmp_path.glob("*.json"))) == 2
-    assert all(receipts.replay(receipt).ok for receipt in found)
-
-
-def test_the_grid_runs_on_a_dask_cluster(tmp_path):
-    distributed = pytest.importorskip("distributed", reason="pip install -e '.[cluster]'")
-    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster:
-        command = [sys.executable, "cluster/grid.py", "--folder", tmp_path, "--rows", "200"]
-        processes.run([*command, "--scheduler", cluster.scheduler_address])
-    assert len(list(tmp_path.glob("*.json"))) == 4

@@ -95,3 +95,22 @@ def test_the_data_card_counts_right():
         assert len(table) == int(count.replace(",", ""))
         assert table["label"].mean() * 100 == pytest.approx(float(positive), abs=0.051)
         assert table["text"].str.split().str.len().mean() == pytest.approx(float(words), abs=0.051)
+
+
+def test_the_page_on_other_data_prints_what_was_recorded(tokenizer):
+    page, found = PAGES["teaching/other_data.md"], {}
+    for run in receipts.replay(assets.DATA / "receipts/other_data.json").details["runs"]:
+        for who, right in run["right"].items():
+            sizes = found.setdefault((run["name"], who), {})
+            sizes.setdefault((run["train_rows"], run["epochs"]), []).append(
+                100 * right.count("1") / len(right)
+            )
+    for (name, who), shares in found.items():
+        row = [f"{np.mean(shares[size]):.1f}" for size in ((100, 10), (300, 3), (1_000, 1))]
+        assert f" | {' | '.join(row)} |\n" in page, (name, who)
+        if name == who:
+            rows = data.tokenize(data.read_sentences(assets.DATA / name), tokenizer)
+            tokens, words = np.mean(rows["length"]), np.mean([len(text.split()) for text in rows["text"]])
+            assert f"| {(tokens - 2) / words:.2f} | {tokens:.1f} |" in page
+            assert f"{min(shares[100, 1]):.0f} to {max(shares[100, 1]):.0f} %" in page
+            assert f"{np.mean(rows['label']) * 100:.1f} %" in page

@@ -110,7 +110,7 @@ def test_what_is_imported_is_declared():
     """A package that only another one happens to bring is gone one day."""
     owners = packages_distributions()
     brought = {"pynvml"}  # part of what codecarbon reads GPUs with
-    optional = {"dask", "distributed", "xllamacpp"}  # of the extras `cluster` and `llama`
+    optional = {"xllamacpp"}  # of the extra `llama`
     own = {*HOUSES, "start", "IPython"} | sys.stdlib_module_names  # a notebook's kernel is IPython
     files = [path for house in HOUSES for path in (ROOT / house).rglob("*.py")]
     for path in [*files, *notebooks.course().values()]:
