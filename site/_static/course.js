@@ -28,6 +28,7 @@ document.addEventListener("DOMContentLoaded", () => {
   new MutationObserver(() => document.querySelectorAll(".Quiz").forEach((quiz) => {
     quiz.querySelector(".Answer").setAttribute("role", "radiogroup");
     quiz.querySelector(".Answer").setAttribute("aria-labelledby", quiz.querySelector(".MultipleChoiceQn").id);
+    quiz.querySelector(".Feedback").setAttribute("aria-live", "polite");
   })).observe(document.querySelector("main"), { childList: true, subtree: true });
 });
 // Paper is white in the dark theme, too.
