@@ -7,7 +7,7 @@ interrupt, the same call goes on. Delete the file to begin anew.
 import argparse
 import datetime
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import torch
@@ -40,7 +40,7 @@ def precision() -> str:
     return training.best_precision().replace("no", "fp32")
 
 
-def save(path: Path, script: str, what: str, *, files: Iterable, settings: Mapping, details: Mapping) -> None:
+def save(path: Path, script: str, what: str, files: Iterable, settings: Mapping, details: Mapping) -> None:
     """Write a script's receipt: its files are named within data/, its settings get our loop's precision."""
     settings = {**settings, "precision": precision()}
     inputs, made_by = [assets.DATA / name for name in files], f"python -m {script}"
@@ -63,9 +63,16 @@ def recorded(path: Path) -> tuple[dict, dict]:
     return {"runs": []}, {}
 
 
-def remaining(plan: list, runs: list[dict], keys: tuple) -> Iterator[tuple]:
-    """What of the plan is not among the runs yet, one after the other."""
-    done = {tuple(run[key] for key in keys) for run in runs}
+def record(
+    found: dict, plan: Iterable, keys: tuple, make: Callable[..., dict], keep: Callable, part: str = "runs"
+) -> None:
+    """Make what of the plan is not in `found` yet; keep all after each, in case of an interrupt."""
+    runs = found.setdefault(part, [])
+    done = [tuple(run[key] for key in keys) for run in runs]
     for each in plan:
         if each not in done:
-            yield each
+            run = dict(zip(keys, each, strict=True)) | {"date": TODAY} | make(*each)
+            numbers = (f"{name} {value:.3g}" for name, value in run.items() if isinstance(value, float))
+            print(*each, *numbers, run["cost"], sep=" | ", flush=True)
+            runs.append(run)
+            keep(found)

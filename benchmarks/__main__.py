@@ -16,13 +16,14 @@ import sys
 import tempfile
 import time
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 
 import torch
 import transformers
 from accelerate.utils import set_seed
-from torch.utils import benchmark
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.benchmark import Timer
+from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import COUNTRY, begin, recipes, save
 from helpers import assets, data, energy, training
@@ -44,8 +45,7 @@ def ours(model, rows, tokenizer) -> None:
 
 def trainer(model, rows, tokenizer) -> None:
     """Transformers' Trainer at the settings of our loop."""
-    steps = -(-len(rows) // BATCH_SIZE)
-    settings = {"learning_rate": LEARNING_RATE, "warmup_steps": int(WARMUP_FRACTION * steps)}
+    settings = {"learning_rate": LEARNING_RATE, "warmup_steps": WARMUP_FRACTION}  # below 1: of all steps
     settings |= {"train_sampling_strategy": "group_by_length", "bf16": training.best_precision() == "bf16"}
     _train(model, rows, transformers.DataCollatorWithPadding(tokenizer), **settings)
 
@@ -138,39 +138,30 @@ def in_turns(rows: dict[str, int]) -> dict:
     return result | {"rows": rows, "peak_gb": peak_gb}
 
 
-def matrix_rate(seconds: float) -> float:
-    """Operations a second of multiplying square matrices in fp32."""
-    matrices, threads = {"one": torch.rand(MATRIX, MATRIX)}, torch.get_num_threads()
-    timer = benchmark.Timer("one @ one", globals=matrices, num_threads=threads)
-    return 2 * MATRIX**3 / timer.blocked_autorange(min_run_time=seconds).mean
-
-
 def fraction_of_matrix_rate(length: int) -> dict:
-    """A training step of 32 sentences of one length: its fraction of the rate, and where its time goes."""
+    """How near a training step of 32 sentences comes to the rate of multiplying square matrices in fp32."""
     settings = recipes.RECIPES["better rate"]
-    model = recipes.new_model(settings).train()
+    model, square = recipes.new_model(settings).train(), torch.rand(MATRIX, MATRIX)
     optimizer, _ = recipes.new_optimizer(model, settings, 1_000)
+    timer = Timer("square @ square", globals={"square": square}, num_threads=torch.get_num_threads())
     ids = torch.randint(1_000, 20_000, (BATCH_SIZE, length))
     batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": ids[:, 0] % 2}
-    layers, hidden = model.config.num_hidden_layers, model.config.hidden_size
-    weights = layers * (4 * hidden**2 + 2 * hidden * model.config.intermediate_size)
-    flop = 6 * (weights + layers * 2 * length * hidden) * ids.numel()  # the second term is attention's
-    rounds = []
-    for _ in range(ROUNDS + 1):
-        rate, marks = matrix_rate(MATRIX_S), [time.perf_counter()]
-        loss = model(**batch).loss
-        marks.append(time.perf_counter())
-        loss.backward()
-        marks.append(time.perf_counter())
+
+    def step() -> None:
+        model(**batch).loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
-        marks.append(time.perf_counter())
-        rounds.append((flop / (marks[-1] - marks[0]) / rate, *(b - a for a, b in pairwise(marks))))
-    fractions, *parts = zip(*rounds[1:], strict=True)
-    split = zip(("forward_s", "backward_s", "optimizer_s"), map(statistics.median, parts), strict=True)
-    found = {"length": length, "share": statistics.median(fractions)}
-    return found | {"range": [min(fractions), max(fractions)], **dict(split)}
+
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:  # it misses CPU's fused one
+        step()
+    shares = []
+    for _ in range(ROUNDS):
+        matrix_s, begun = timer.blocked_autorange(min_run_time=MATRIX_S).mean, time.perf_counter()
+        step()
+        step_s = time.perf_counter() - begun
+        shares.append(counter.get_total_flops() / step_s / (2 * MATRIX**3 / matrix_s))
+    return {"length": length, "share": statistics.median(shares), "range": [min(shares), max(shares)]}
 
 
 def main() -> None:
@@ -194,11 +185,9 @@ def main() -> None:
     for name, found in rates.items():
         print(f"a step, {name}, {found['length']} tokens: {found['share']:.0%} of this machine's matrix rate")
     if asked.json is not None:
-        what = "ratios of the course's training against others"
-        files = ["reviews/train.csv"]
+        what, files = "ratios of the course's training against others", ["reviews/train.csv"]
         settings = {"rows": {"steps": STEP_ROWS, "loops": LOOP_ROWS, "run_glue": GLUE_ROWS}}
-        details = {"pairs": pairs, "matrix_rate": rates}
-        save(asked.json, "benchmarks --json", what, files=files, settings=settings, details=details)
+        save(asked.json, "benchmarks --json", what, files, settings, {"pairs": pairs, "matrix_rate": rates})
         print(f"\n{asked.json} is written.")
 
 

@@ -5,15 +5,14 @@
 The teachers have all six layers and are fine-tuned by the recipe "[CLS] alone" of benchmarks/recipes.py. Each
 model is made with three seeds, a student from the teacher with its seed. A student has some of the teacher's
 layers, learns from its probabilities, and is trained as long as the others. Every choice, the cascade's
-threshold among them, is made on validation; each model met the test split once. The cascade met it twice,
-because a first rule for its threshold was given up after the test: “Compress the model” tells of it.
-
-The models stay in artifacts/compress; benchmarks/serving.py has the ways to serve. Writes
-data/receipts/compression.json, which “Compress the model” shows.
+threshold among them, is made on validation; each model met the test split once, the cascade twice (“Compress
+the model” tells why). The models stay in artifacts/compress; benchmarks/serving.py has the ways to serve.
+Writes data/receipts/compression.json, which “Compress the model” shows.
 """
 
 import itertools
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +20,9 @@ import torch
 import transformers
 from accelerate.utils import set_seed
 from safetensors.torch import load_model
+from torch.nn.utils import prune
 
-from benchmarks import COUNTRY, RECEIPTS, TODAY, begin, recipes, recorded, remaining, save, serving
+from benchmarks import COUNTRY, RECEIPTS, begin, recipes, record, recorded, save, serving
 from helpers import assets, compression, data, energy, training, transformer
 
 RECEIPT = RECEIPTS / "compression.json"
@@ -188,8 +188,8 @@ def taught(work: Work, name: str, seed: int) -> tuple:
     settings = MODELS[name]
     teacher, answers = work.load("teacher", seed), work.answers("teacher", seed)["train"]
     chosen = {"alpha": settings["share"], "batch_size": MODELS["teacher"]["batch_size"], "seed": seed}
-    for key in ("epochs", "learning_rate", "head_learning_rate", "temperature"):
-        chosen[key] = settings[key]
+    as_named = ("epochs", "learning_rate", "head_learning_rate", "temperature")
+    chosen |= {key: settings[key] for key in as_named}
     with energy.measure(name, country=COUNTRY) as meter:
         set_seed(seed)
         student = new_student(settings, teacher, work)
@@ -217,24 +217,16 @@ def quantized(work: Work, name: str, seed: int) -> tuple:
 
 def tuned(model, work: Work, turn: int, rows: int, keep_zeros: bool):
     """Train a pruned model on the sentences of this turn; what is zero stays zero."""
-    linears = [part for part in model.bert.encoder.modules() if isinstance(part, torch.nn.Linear)]
-    masks = [(linear.weight, linear.weight != 0) for linear in linears if keep_zeros]
-
-    def set_zeros() -> None:
-        with torch.no_grad():
-            for weight, mask in masks:
-                weight *= mask
-
-    def loss(model, batch: dict) -> torch.Tensor:
-        set_zeros()
-        del batch["index"]
-        return model(**batch).loss
-
+    parts = model.bert.encoder.modules() if keep_zeros else ()
+    linears = [part for part in parts if isinstance(part, torch.nn.Linear)]
+    for linear in linears:
+        prune.custom_from_mask(linear, "weight", linear.weight != 0)
     some = work.rows["train"].select(range(turn * rows, (turn + 1) * rows))
     few = data.take(work.rows["validation"], min(32, len(work.rows["validation"])))
-    settings = {"epochs": 1, "learning_rate": PRUNING["learning_rate"], "compute_loss": loss}
-    training.fine_tune(model, some, few, work.tokenizer, **settings)
-    set_zeros()
+    rate = PRUNING["learning_rate"]
+    training.fine_tune(model, some, few, work.tokenizer, epochs=1, learning_rate=rate)
+    for linear in linears:
+        prune.remove(linear, "weight")  # the mask: its zeros stay in the weights
     return model
 
 
@@ -287,8 +279,7 @@ def made(work: Work, name: str, seed: int) -> tuple[dict, dict]:
         file = work.path(name, seed) / "model.safetensors"
     weights = sum(weight.numel() for weight in model.parameters())
     size = {"weights": weights, "file_bytes": file.stat().st_size}
-    run = {"name": name, "seed": seed, "date": TODAY, "settings": settings}
-    return run | size | found, work.ask(model, name, seed, **more)
+    return {"settings": settings} | size | found, work.ask(model, name, seed, **more)
 
 
 def kept(work: Work) -> dict:
@@ -308,33 +299,28 @@ def kept(work: Work) -> dict:
     return {"runs": runs} | {part: before[part] for part in whole}
 
 
-def keep(found: dict) -> None:
-    """Write the receipt, after each part: an interrupt loses only the one it cuts short."""
+def main() -> None:
     what = "accuracy, size and energy of a fine-tuned BERT made smaller, and of ways to serve it"
     files = [f"reviews/{name}.csv" for name in data.REVIEWS + data.DOMAINS]
     settings = PARTS | {"domain_rows": DOMAIN_ROWS, "seeds": SEEDS}
-    save(RECEIPT, "benchmarks.compression", what, files=files, settings=settings, details=found)
-
-
-def main() -> None:
+    keep = partial(save, RECEIPT, "benchmarks.compression", what, files, settings)
     FOLDER.mkdir(parents=True, exist_ok=True)
     work = Work()
     found = kept(work)
-    for name, seed in remaining(plan(), found["runs"], ("name", "seed")):
+
+    def make(name: str, seed: int) -> dict:
         run, answers = made(work, name, seed)
-        run |= work.outcome(answers)
-        words = f"validation {run['validation_accuracy']:.1%}, {run['file_bytes'] / 1e6:.1f} MB"
-        print(name, seed, words, run["cost"], sep=" | ", flush=True)
-        found["runs"].append(run)
-        keep(found)
+        return run | work.outcome(answers)
+
+    record(found, plan(), ("name", "seed"), make, keep)
     parts = {
         "pruning": lambda: pruned(work),
         "cascade": lambda: serving.cascaded(work, SEEDS),
         "serving": lambda: serving.served(work, found["cascade"]["chosen"]),
     }
-    for part, make in parts.items():
+    for part, do in parts.items():
         if part not in found:
-            found[part] = make()
+            found[part] = do()
             print(part, "done", flush=True)
             keep(found)
 

@@ -4,12 +4,11 @@
 
 TF-IDF with logistic regression, a BERT from random weights and the pretrained one. Each has eight tries on
 the validation split, with TUNING_ROWS labels: C, the learning rate, from scratch also the number of passes.
-With the best of its tries it is trained on the first n sentences of the training split and scored on the
-whole test split, a BERT in three seeds. Writes data/receipts/contestants.json, which “Fine-tune a BERT”
-shows.
+With the best it is trained on the first n sentences of the training split and scored on the whole test split,
+a BERT in three seeds. Writes data/receipts/contestants.json, which “Fine-tune a BERT” shows.
 """
 
-import itertools
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -20,7 +19,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 
-from benchmarks import COUNTRY, RECEIPTS, TODAY, begin, recorded, remaining, save
+from benchmarks import COUNTRY, RECEIPTS, begin, record, recorded, save
 from helpers import assets, data, energy, training
 
 RECEIPT = RECEIPTS / "contestants.json"
@@ -59,8 +58,8 @@ def new_model(name: str, seed: int) -> torch.nn.Module:
     return build.from_config(transformers.AutoConfig.from_pretrained(path, num_labels=2, **rates))
 
 
-def fit(name: str, train, watched, judged, tokenizer, settings: dict, seed: int) -> tuple:
-    """Train a contestant; return its evaluation on the rows that judge it, and what the training cost."""
+def fit(name: str, train, watched, judged, tokenizer, settings: dict, seed: int) -> dict:
+    """Train a contestant; say how it does on the rows that judge it, and what the training cost."""
     if name == "TF-IDF":
         with energy.measure(name, country=COUNTRY) as meter:
             model = fit_tfidf(train["text"][:], train["label"][:], **settings)
@@ -72,45 +71,37 @@ def fit(name: str, train, watched, judged, tokenizer, settings: dict, seed: int)
         with energy.measure(name, country=COUNTRY) as meter:
             training.fine_tune(model, train, watched, tokenizer, **how)
         result = training.evaluate(model, judged, tokenizer)
-    print(name, len(train), settings, seed, result, meter.result, sep=" | ", flush=True)
-    return result, meter.result
-
-
-def keep(found: dict) -> None:
-    """Write the receipt, after each run: an interrupt loses only the one it cuts short."""
-    what = "test accuracy of three classifiers by number of labeled sentences"
-    files, shared = [f"reviews/{split}.csv" for split in data.REVIEWS], {"epochs": EPOCHS}
-    shared |= {"batch_size": BATCH_SIZE, "tuning_rows": TUNING_ROWS, "dropout": DROPOUT, "tries": TRIES}
-    save(RECEIPT, "benchmarks.contestants", what, files=files, settings=shared, details=found)
+    found = {"accuracy": result.accuracy, "interval": result.interval, "f1": result.f1}
+    return found | {"cost": meter.result}
 
 
 def main() -> None:
+    what = "test accuracy of three classifiers by number of labeled sentences"
+    files, shared = [f"reviews/{split}.csv" for split in data.REVIEWS], {"epochs": EPOCHS}
+    shared |= {"batch_size": BATCH_SIZE, "tuning_rows": TUNING_ROWS, "dropout": DROPOUT, "tries": TRIES}
+    keep = functools.partial(save, RECEIPT, "benchmarks.contestants", what, files, shared)
     tokenizer = transformers.AutoTokenizer.from_pretrained(assets.fetch_model())
-    splits = [data.tokenize(data.load_reviews(split), tokenizer) for split in data.REVIEWS]
-    train, validation, test = splits
+    train, validation, test = (data.tokenize(data.load_reviews(each), tokenizer) for each in data.REVIEWS)
     # Watching all validation sentences after each epoch would cost more than the small trainings do.
     watched = data.take(validation, 200, "validation rows")
     found, settings = recorded(RECEIPT)
     if settings.get("tries") != TRIES:
-        found = {"runs": [], "tuning": []}
+        found = {"runs": []}
     tries = [(name, settings) for name in TRIES for settings in TRIES[name]]
-    for name, settings in itertools.islice(tries, len(found["tuning"]), None):
-        few = data.take(train, TUNING_ROWS)
-        result, cost = fit(name, few, watched, validation, tokenizer, settings, 0)
-        tried = {"name": name, "settings": settings, "accuracy": result.accuracy}
-        found["tuning"].append(tried | {"cost": cost})
-        keep(found)
-    for name, rows, seed in remaining(PLAN, found["runs"], ("name", "train_rows", "seed")):
+
+    def tune(name: str, settings: dict) -> dict:
+        return fit(name, data.take(train, TUNING_ROWS), watched, validation, tokenizer, settings, 0)
+
+    record(found, tries, ("name", "settings"), tune, keep, "tuning")
+
+    def make(name: str, rows: int, seed: int) -> dict:
         tried = [each for each in found["tuning"] if each["name"] == name]
         settings = max(tried, key=lambda each: each["accuracy"])["settings"]  # of equals the first
         epochs = settings["times"] * EPOCHS[rows] if "times" in settings else None
-        result, cost = fit(name, data.take(train, rows), watched, test, tokenizer, settings, seed)
-        found["runs"].append(
-            {"name": name, "train_rows": rows, "epochs": epochs, "seed": seed}
-            | {"settings": settings, "date": TODAY, "accuracy": result.accuracy}
-            | {"interval": result.interval, "f1": result.f1, "cost": cost}
-        )
-        keep(found)
+        result = fit(name, data.take(train, rows), watched, test, tokenizer, settings, seed)
+        return {"epochs": epochs, "settings": settings} | result
+
+    record(found, PLAN, ("name", "train_rows", "seed"), make, keep)
 
 
 if __name__ == "__main__":

@@ -10,11 +10,12 @@ more run starts from BERT's random weights alone. Writes data/receipts/domains.j
 
 import json
 import re
+from functools import partial
 from pathlib import Path
 
 import torch
 
-from benchmarks import COUNTRY, RECEIPTS, TODAY, begin, recorded, remaining, save
+from benchmarks import COUNTRY, RECEIPTS, begin, record, recorded, save
 from helpers import data, energy, pretraining, transformer
 
 RECEIPT = RECEIPTS / "domains.json"
@@ -22,6 +23,7 @@ THINGS = "definitions of things"
 CANDIDATES = [(name, 2_000, "next door") for name in (THINGS, "definitions", "entries", "factbook", "austen")]
 CANDIDATES += [("wikipedia", 2_000, "next door"), (THINGS, 4_000, "next door"), (THINGS, 2_000, "random")]
 SHAPE = {"num_hidden_layers": 2, "hidden_size": 128, "num_attention_heads": 4, "intermediate_size": 256}
+FILES = ("corpus/train.txt.bz2", "corpus/held_out.txt.bz2")
 LENGTH, STEPS = 20, 833
 SETTINGS = {"batch_size": 48, "learning_rate": 2e-3, "warmup_steps": 100, "decay_steps": 733}
 # With words for each; fixed before any model was trained, four doubtful ones were struck out later.
@@ -61,25 +63,16 @@ def read(name: str, vocab_size: int, heads: str) -> dict:
     score = pretraining.evaluate_masked(model, held_rows, tokenizer)
     first = {gap: next(iter(pretraining.guess(model, tokenizer, gap, top=1))) for gap in GAPS}
     sensible = sum(word in GAPS[gap].split() for gap, word in first.items())
-    words = sum(len(text.split()) for text in train)
-    return {
-        **{"name": name, "vocab_size": vocab_size, "heads": heads, "words": words, "tokens": history.tokens},
-        **{"unigram": unigram, "loss": score.loss, "top1": score.top1, "sensible": sensible, "first": first},
-        **{"date": TODAY, "threads": torch.get_num_threads(), "cost": meter.result},
-    }
+    found = {"words": sum(len(text.split()) for text in train), "tokens": history.tokens, "unigram": unigram}
+    found |= {"loss": score.loss, "top1": score.top1, "sensible": sensible, "first": first}
+    return found | {"threads": torch.get_num_threads(), "cost": meter.result}
 
 
 def main() -> None:
-    found, _ = recorded(RECEIPT)
-    runs = found["runs"]
-    for candidate in remaining(CANDIDATES, runs, ("name", "vocab_size", "heads")):
-        runs.append(run := read(*candidate))
-        words = f"{run['unigram'] - run['loss']:.2f} nats below unigram, {run['sensible']} of 10 sensible"
-        print(*candidate, words, run["cost"], sep=" | ", flush=True)
-        files = ("corpus/train.txt.bz2", "corpus/held_out.txt.bz2")
-        settings = {"shape": SHAPE, "length": LENGTH, "steps": STEPS, **SETTINGS}
-        what = "what 800,000 tokens teach, by kind of text"
-        save(RECEIPT, "benchmarks.domains", what, files=files, settings=settings, details={"runs": runs})
+    settings = {"shape": SHAPE, "length": LENGTH, "steps": STEPS, **SETTINGS}
+    what, files = "what 800,000 tokens teach, by kind of text", FILES
+    keep = partial(save, RECEIPT, "benchmarks.domains", what, files, settings)
+    record(recorded(RECEIPT)[0], CANDIDATES, ("name", "vocab_size", "heads"), read, keep)
 
 
 if __name__ == "__main__":

@@ -114,7 +114,7 @@ def main() -> None:
     details = {"runs": runs, "idle": [each.reading for each in idle], "trace": trace}
     settings = {"rounds": ROUNDS, "window_s": WINDOW_S, "every_s": EVERY_S}
     files = ("reviews/train.csv", "reviews/test.csv")
-    save(RECEIPT, "benchmarks.gpu", what, files=files, settings=settings, details=details)
+    save(RECEIPT, "benchmarks.gpu", what, files, settings, details)
 
 
 if __name__ == "__main__":

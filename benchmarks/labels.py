@@ -4,14 +4,14 @@
 
 One network, which reads the mean of all tokens, and three starts: random weights, and pocket-bert after a
 short reading and after the long one (`python -m benchmarks.pocket_bert`, the first with `--short`). Each gets
-the learning rate that does best on the validation split, is fine-tuned on the first n sentences of the
-training split, and scored on the whole test split. Writes data/receipts/labels.json, which “Pretrain a BERT”
-shows.
+the learning rate that does best on validation, is fine-tuned on the first n training sentences, and scored on
+the whole test split. Writes data/receipts/labels.json, which “Pretrain a BERT” shows.
 """
 
 import functools
 import itertools
 
+import pandas as pd
 import transformers
 from accelerate.utils import set_seed
 from torch import nn
@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from transformers import BertConfig, BertModel, BertPreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-from benchmarks import COUNTRY, RECEIPTS, TODAY, begin, pocket_bert, recorded, remaining, save
+from benchmarks import COUNTRY, RECEIPTS, begin, pocket_bert, record, recorded, save
 from helpers import data, energy, training, transformer
 
 RECEIPT = RECEIPTS / "labels.json"
@@ -34,8 +34,8 @@ SEEDS = {1_000: 5, 200: 5, 7_070: 3}
 
 def plan() -> list[tuple[str, int, int]]:
     """Start, rows and seed of each run."""
-    sizes = [(rows, seed) for seed in range(max(SEEDS.values())) for rows in SEEDS if seed < SEEDS[rows]]
-    return [(start, *size) for size in sizes for start in STARTS]
+    all_runs = itertools.product(range(max(SEEDS.values())), SEEDS, STARTS)
+    return [(start, rows, seed) for seed, rows, start in all_runs if seed < SEEDS[rows]]
 
 
 class MeanClassifier(BertPreTrainedModel):
@@ -64,8 +64,8 @@ def splits(start: str) -> tuple:
     return tokenizer, *(data.tokenize(data.load_reviews(split), tokenizer, LENGTH) for split in data.REVIEWS)
 
 
-def fit(start: str, rows: int, learning_rate: float, seed: int, judged_on: str) -> tuple:
-    """Train a classifier, its head new and its weights the start's or random; return score and cost."""
+def fit(start: str, rows: int, learning_rate: float, seed: int, judged_on: str) -> dict:
+    """Train a classifier, its head new and its weights the start's or random; say how good it is."""
     tokenizer, train, validation, test = splits(start)
     set_seed(seed)
     if STARTS[start] is None:
@@ -77,49 +77,29 @@ def fit(start: str, rows: int, learning_rate: float, seed: int, judged_on: str) 
     with energy.measure(start, country=COUNTRY) as meter:
         training.fine_tune(model, data.take(train, rows), watched, tokenizer, **settings)
     found = training.evaluate(model, {"validation": validation, "test": test}[judged_on], tokenizer)
-    print(start, rows, learning_rate, seed, judged_on, found, meter.result, sep=" | ", flush=True)
-    return found, meter.result
-
-
-def tune() -> list[dict]:
-    """Two tries on validation of each start at each learning rate."""
-    found = []
-    for start, rate, seed in itertools.product(STARTS, LEARNING_RATES, (0, 1)):
-        result, cost = fit(start, TUNING_ROWS, rate, seed, "validation")
-        tried = {"name": start, "learning_rate": rate, "seed": seed, "accuracy": result.accuracy}
-        found.append(tried | {"cost": cost})
-    return found
-
-
-def best_rate(tuning: list[dict], start: str) -> float:
-    """The learning rate at which a start's tries were right most often."""
-    own = [tried for tried in tuning if tried["name"] == start]
-    return max(LEARNING_RATES, key=lambda r: sum(t["accuracy"] for t in own if t["learning_rate"] == r))
-
-
-def keep(found: dict) -> None:
-    """Write the receipt, after each part: an interrupt loses only the one it cuts short."""
-    what = "test accuracy with and without pretraining, by number of labeled sentences"
-    files = ("reviews/train.csv", "reviews/test.csv", "models/pocket-bert/model.safetensors")
-    settings = {"epochs": EPOCHS, "learning_rates": LEARNING_RATES, **SETTINGS}
-    save(RECEIPT, "benchmarks.labels", what, files=files, settings=settings, details=found)
+    how = {"epochs": EPOCHS[rows], "learning_rate": learning_rate, "accuracy": found.accuracy}
+    return how | {"interval": found.interval, "f1": found.f1, "cost": meter.result}
 
 
 def main() -> None:
+    what = "test accuracy with and without pretraining, by number of labeled sentences"
+    files = ("reviews/train.csv", "reviews/test.csv", "models/pocket-bert/model.safetensors")
+    settings = {"epochs": EPOCHS, "learning_rates": LEARNING_RATES, **SETTINGS}
+    keep = functools.partial(save, RECEIPT, "benchmarks.labels", what, files, settings)
     found, _ = recorded(RECEIPT)
-    if "tuning" not in found:
-        found["tuning"] = tune()
-        keep(found)
-    best = {start: best_rate(found["tuning"], start) for start in STARTS}
-    for start, rows, seed in remaining(plan(), found["runs"], ("name", "train_rows", "seed")):
-        result, cost = fit(start, rows, best[start], seed, "test")
-        found["runs"].append(
-            {"name": start, "train_rows": rows, "epochs": EPOCHS[rows], "seed": seed, "date": TODAY}
-            | {"learning_rate": best[start], "accuracy": result.accuracy, "interval": result.interval}
-            | {"f1": result.f1, "cost": cost}
-        )
-        keep(found)
-    print(f"{len(plan()) - len(found['runs'])} runs are left")
+    tries = itertools.product(STARTS, LEARNING_RATES, (0, 1))
+
+    def tune(start: str, learning_rate: float, seed: int) -> dict:
+        return fit(start, TUNING_ROWS, learning_rate, seed, "validation")
+
+    record(found, tries, ("name", "learning_rate", "seed"), tune, keep, "tuning")
+    right = pd.DataFrame(found["tuning"]).pivot_table("accuracy", "name", "learning_rate")
+    best = right.idxmax(axis="columns").to_dict()  # by start
+
+    def make(start: str, rows: int, seed: int) -> dict:
+        return fit(start, rows, best[start], seed, "test")
+
+    record(found, plan(), ("name", "train_rows", "seed"), make, keep)
 
 
 if __name__ == "__main__":

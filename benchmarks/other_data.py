@@ -1,8 +1,10 @@
 """Records “Fine-tune a BERT” with other data, for teaching/other_data.md; ten minutes on 2 cores."""
 
+from functools import partial
+
 from transformers import AutoTokenizer
 
-from benchmarks import COUNTRY, RECEIPTS, TODAY, begin, contestants, recorded, remaining, save
+from benchmarks import COUNTRY, RECEIPTS, begin, contestants, record, recorded, save
 from helpers import assets, data, energy, training
 
 RECEIPT = RECEIPTS / "other_data.json"
@@ -16,8 +18,9 @@ LETTERS = {"tfidfvectorizer__analyzer": "char_wb", "tfidfvectorizer__ngram_range
 
 
 def main() -> None:
-    tokenizer, (found, _) = AutoTokenizer.from_pretrained(assets.fetch_model()), recorded(RECEIPT)
-    for name, count, epochs, seed in remaining(PLAN, found["runs"], KEYS):
+    tokenizer = AutoTokenizer.from_pretrained(assets.fetch_model())
+
+    def make(name: str, count: int, epochs: int, seed: int) -> dict:
         files = {each: data.read_sentences(assets.DATA / each) for each in (PAIR if name in PAIR else [name])}
         files = {each: data.tokenize(rows.shuffle(seed=seed), tokenizer) for each, rows in files.items()}
         test, validation = files[name].take(500), files[name].skip(500).take(100)
@@ -31,11 +34,12 @@ def main() -> None:
             line = contestants.fit_tfidf(*known, C=30).set_params(**how).fit(*known)
             answers[which] = line.predict(test["text"][:])
         right = {who: given == asked[name].labels for who, given in answers.items()}
-        run = {"right": {who: "".join(map(str, some.astype(int))) for who, some in right.items()}}
-        run |= dict(zip(KEYS, (name, count, epochs, seed), strict=True))
-        found["runs"].append(run | {"date": TODAY, "cost": meter.result})
-        what = "the notebook's contestants with other data"
-        save(RECEIPT, "benchmarks.other_data", what, files=FILES, settings=SETTINGS, details=found)
+        digits = {who: "".join(map(str, some.astype(int))) for who, some in right.items()}
+        return {"right": digits, "cost": meter.result}
+
+    what = "the notebook's contestants with other data"
+    keep = partial(save, RECEIPT, "benchmarks.other_data", what, FILES, SETTINGS)
+    record(recorded(RECEIPT)[0], PLAN, KEYS, make, keep)
 
 
 if __name__ == "__main__":

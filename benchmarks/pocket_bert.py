@@ -41,10 +41,8 @@ def pack(texts: list[str], tokenizer, length: int) -> torch.Tensor:
     for start in range(0, len(texts), 10_000):  # as Python's lists all ids at once would take 200 MB
         rows = tokenizer(texts[start : start + 10_000], add_special_tokens=False, verbose=False)["input_ids"]
         parts.append(torch.tensor([token for row in rows for token in [*row, tokenizer.sep_token_id]]))
-    tokens = torch.cat(parts)
-    count = len(tokens) // (length - 1)
-    body = tokens[: count * (length - 1)].view(count, length - 1)
-    return torch.cat([torch.full((count, 1), tokenizer.cls_token_id), body], dim=1)
+    body = torch.cat(parts).unfold(0, length - 1, length - 1)
+    return torch.nn.functional.pad(body, (1, 0), value=tokenizer.cls_token_id)
 
 
 def new(train: list[str]) -> tuple:
@@ -61,16 +59,12 @@ def new(train: list[str]) -> tuple:
     return pretraining.start(SHAPE | sizes | NO_DROPOUT, p), tokenizer, sequences
 
 
-def moments(steps: int) -> list[int]:
-    """The steps after which the model is looked at: none, and a dozen, each a like factor after the last."""
-    return sorted({0, *np.geomspace(steps // 1_000, steps, MOMENTS).round().astype(int).tolist()})
-
-
 def read(batch_size: int, steps: int, folder: Path) -> None:
     """Train, and write model, receipt and card in one piece; an interrupt leaves what was there."""
     train, held_out = (data.load_corpus(split)["text"][:] for split in ("train", "held_out"))
     model, tokenizer, sequences = new(train)
-    held, seen, looks = pack(held_out, tokenizer, LENGTH), [], moments(steps)
+    held, seen = pack(held_out, tokenizer, LENGTH), []
+    looks = {0, *np.geomspace(steps // 1_000, steps, MOMENTS).round()}  # steps, each a like factor later
 
     def watch(step: int) -> None:
         if step in looks:
@@ -92,12 +86,11 @@ def read(batch_size: int, steps: int, folder: Path) -> None:
     found = {"steps": steps, "tokens": history.tokens, "seconds": history.seconds, "cost": meter.result}
     found |= {"loss": [round(float(part), 4) for part in parts], "moments": seen}
     found |= {"corpus_tokens": sequences.numel(), "threads": torch.get_num_threads()}
-    files, what = ("corpus/train.txt.bz2", "corpus/held_out.txt.bz2"), "pretraining of pocket-bert"
     with replacing(folder) as new_folder:
         transformer.save(model, new_folder)
         tokenizer.save_pretrained(new_folder)
-        path = new_folder / "receipt.json"
-        save(path, "benchmarks.pocket_bert", what, files=files, settings=settings, details=found)
+        path, what = new_folder / "receipt.json", "pretraining of pocket-bert"
+        save(path, "benchmarks.pocket_bert", what, domains.FILES, settings, found)
         text = card(receipts.replay(path))
         (new_folder / "README.md").write_text(text, encoding="utf-8", newline="\n")
     print(f"{folder} is written. The course's own model's sums are listed by: python data/make.py")

@@ -5,8 +5,7 @@
 The target was fixed before any run: the validation accuracy of "naive" after its last epoch, with seed 0,
 rounded down to a whole percent. Each run has two costs: in all, and to the target, which is what it had cost
 after its first evaluation of the whole validation split at or above it. Loading, tokenizing and every
-evaluation are on the clock; the one of the test split at the end is not. A run that never gets there is a
-miss.
+evaluation are on the clock; that of the test split at the end is not. A run that never gets there is a miss.
 Writes data/receipts/recipes.json, which “Train with less” shows.
 """
 
@@ -20,7 +19,7 @@ import transformers
 from accelerate.utils import set_seed
 from torch.nn import functional as F
 
-from benchmarks import COUNTRY, RECEIPTS, TODAY, begin, recorded, remaining, save
+from benchmarks import COUNTRY, RECEIPTS, begin, record, recorded, save
 from helpers import assets, data, energy, training, transformer
 
 RECEIPT = RECEIPTS / "recipes.json"
@@ -217,37 +216,33 @@ def find_target(runs: list[dict]) -> float | None:
     return math.floor(100 * last[0]["accuracy"]) / 100 if last else None
 
 
-def keep(runs: list[dict], validation_rows: int) -> None:
+def keep(found: dict) -> None:
     """Write the receipt: the runs in the order of the recipes, and what follows from them."""
-    target, names = find_target(runs), list(RECIPES)
-    runs = sorted(runs, key=lambda run: (names.index(run["name"]), run["seed"]))
+    target, names = find_target(found["runs"]), list(RECIPES)
+    validation_rows = len(data.load_reviews("validation"))
+    runs = sorted(found["runs"], key=lambda run: (names.index(run["name"]), run["seed"]))
     if target is not None:
         runs = [run | {"to_target": to_target(run, target, validation_rows)} for run in runs]
     what = "time and energy to one validation accuracy, by recipe of fine-tuning"
     files = [f"reviews/{split}.csv" for split in data.REVIEWS]
     settings = {"look_rows": LOOK_ROWS, "validation_rows": validation_rows}
-    found = {"target": target, "runs": runs}
-    save(RECEIPT, "benchmarks.recipes", what, files=files, settings=settings, details=found)
+    save(RECEIPT, "benchmarks.recipes", what, files, settings, {"target": target, "runs": runs})
 
 
 def main() -> None:
     tokenizer = transformers.AutoTokenizer.from_pretrained(assets.fetch_model())
     test = data.tokenize(data.load_reviews("test"), tokenizer)
-    validation_rows = len(data.load_reviews("validation"))
-    found, _ = recorded(RECEIPT)
-    runs = [run for run in found["runs"] if run["settings"] == RECIPES.get(run["name"])]
-    for name, seed in remaining(plan(), runs, ("name", "seed")):
+    runs = [run for run in recorded(RECEIPT)[0]["runs"] if run["settings"] == RECIPES.get(run["name"])]
+
+    def make(name: str, seed: int) -> dict:
         target, settings = find_target(runs), RECIPES[name]
         model, evaluations, cost = run(name, settings, seed, math.inf if target is None else target)
         result = training.evaluate(model, test, tokenizer)
         trained = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
-        print(name, seed, evaluations[-1], result, cost, sep=" | ", flush=True)
-        runs.append(
-            {"name": name, "seed": seed, "date": TODAY, "settings": settings}
-            | {"trained_weights": trained, "evaluations": evaluations, "cost": cost}
-            | {"test_accuracy": result.accuracy, "test_interval": result.interval}
-        )
-        keep(runs, validation_rows)  # after each run, so that an interrupt loses only the one it cuts short
+        found = {"settings": settings, "trained_weights": trained, "evaluations": evaluations, "cost": cost}
+        return found | {"test_accuracy": result.accuracy, "test_interval": result.interval}
+
+    record({"runs": runs}, plan(), ("name", "seed"), make, keep)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ def main() -> None:
     tries = {name: float(share) for name, share in names["right"].items()}
     details, what = {"runs": runs, "prompts_on_validation": tries}, "who tells praise from complaint"
     files = ["reviews/validation.csv", "reviews/test.csv", "receipts/compression.json"]
-    save(RECEIPT, "benchmarks.right_tool", what, files=files, settings=SETTINGS, details=details)
+    save(RECEIPT, "benchmarks.right_tool", what, files, SETTINGS, details)
 
 
 if __name__ == "__main__":

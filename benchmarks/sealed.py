@@ -8,9 +8,8 @@ Here the models are trained anew without them, in three seeds, by the settings t
 when all are made, each answers the sealed sentences, once. CLAIMS, with the points that may be lost, was
 written before the first call; the receipt counts the calls.
 
-"naive" is "padded to the batch" of benchmarks/recipes.py: padding is masked, so it is the same training but
-for what dropout happens to draw. Writes data/receipts/sealed.json, which “Train with less” and “Compress the
-model” show.
+"naive" is "padded to the batch" of benchmarks/recipes.py, which says why that is the same training. Writes
+data/receipts/sealed.json, which “Train with less” and “Compress the model” show.
 """
 
 import numpy as np
@@ -27,33 +26,20 @@ CLAIMS = {
 TRAININGS = {"naive": "padded to the batch", "frugal": "frugal"}
 
 
-def trained(work: compression.Work, threshold: float) -> dict:
-    """By contestant and seed, what making it cost and a function from a split's name to probabilities."""
-    found, rest = {}, serving.CASCADE["of"]
-    gate, rows = serving.gate_of(work), len(work.rows["train"])
-
-    def asks(model):
-        return lambda split: work.evaluate(model, split).probabilities
-
-    def cascade(model):
-        def ask(split: str) -> np.ndarray:
-            first = gate.predict_proba(work.rows[split]["text"][:])
-            return serving.combined(first, asks(model)(split), threshold)
-
-        return ask
-
+def trained(work: compression.Work) -> dict:
+    """By contestant and seed, what making it cost and the model, the cascade's being that after its gate."""
+    found, rest, rows = {}, serving.CASCADE["of"], len(work.rows["train"])
     for seed in compression.SEEDS:
         for name, recipe in TRAININGS.items():
             model, evaluations, cost = recipes.run(name, recipes.RECIPES[recipe] | {"rows": rows}, seed)
             print(name, seed, evaluations[-1]["accuracy"], cost, sep=" | ", flush=True)
-            found[name, seed] = cost, asks(model)
+            found[name, seed] = cost, model
         costs = {}
         for name in ("teacher", compression.MODELS[rest]["of"], rest):
-            run, _ = compression.made(work, name, seed)
-            print(name, seed, run["cost"], sep=" | ", flush=True)
-            costs[name] = run["cost"]
-        found["teacher", seed] = costs["teacher"], asks(work.load("teacher", seed))
-        found["cascade", seed] = costs[compression.MODELS[rest]["of"]], cascade(work.load(rest, seed))
+            costs[name] = compression.made(work, name, seed)[0]["cost"]
+            print(name, seed, costs[name], sep=" | ", flush=True)
+        found["teacher", seed] = costs["teacher"], work.load("teacher", seed)
+        found["cascade", seed] = costs[compression.MODELS[rest]["of"]], work.load(rest, seed)
     return found
 
 
@@ -62,10 +48,12 @@ def main() -> None:
     threshold = receipts.replay(RECEIPTS / "compression.json").details["cascade"]["chosen"]
     work = compression.Work(sealed_rows=ROWS)
     work.folder.mkdir(parents=True, exist_ok=True)
-    contestants, right = trained(work, threshold), {}
-    truth, runs = np.array(work.rows["sealed"]["label"]), []
-    for (name, seed), (cost, ask) in contestants.items():
-        correct = ask("sealed").argmax(axis=1) == truth
+    gate, sealed, runs, right = serving.gate_of(work), work.rows["sealed"], [], {}
+    for (name, seed), (cost, model) in trained(work).items():
+        answers = work.evaluate(model, "sealed").probabilities
+        if name == "cascade":
+            answers = serving.combined(gate.predict_proba(sealed["text"][:]), answers, threshold)
+        correct = answers.argmax(axis=1) == np.array(sealed["label"])
         right.setdefault(name, []).append(correct)
         of_each = "".join(str(int(each)) for each in correct)
         run = {"name": name, "seed": seed, "date": TODAY, "accuracy": float(correct.mean())}
@@ -81,7 +69,7 @@ def main() -> None:
     found = {"opened": opened + 1, "tried": tried, "runs": runs}
     what = "accuracy of two headlines' models on sentences that nothing was judged on"
     files = [f"reviews/{split}.csv" for split in ("train", "validation")]
-    save(RECEIPT, "benchmarks.sealed", what, files=files, settings=settings, details=found)
+    save(RECEIPT, "benchmarks.sealed", what, files, settings, found)
 
 
 if __name__ == "__main__":

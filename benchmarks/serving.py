@@ -44,19 +44,17 @@ def answer(
     """
     tokenized = tokenizer(list(texts), truncation=True, max_length=MAX_LENGTH)
     ids = [torch.tensor(row) for row in tokenized["input_ids"]]
-    order = sorted(range(len(ids)), key=lambda row: len(ids[row])) if by_length else range(len(ids))
-    classes, device = [0] * len(ids), next(model.parameters()).device
+    order = sorted(range(len(ids)), key=lambda row: len(ids[row]) if by_length else row)
+    classes, device = torch.zeros(len(ids), dtype=torch.long), next(model.parameters()).device
     with torch.inference_mode():
         for at in range(0, len(ids), batch_size):
             rows = order[at : at + batch_size]
             tokens, mask = data.pad([ids[row] for row in rows], tokenizer.pad_token_id)
-            if pad_to:
-                fill = (0, pad_to - tokens.shape[1])
-                tokens, mask = F.pad(tokens, fill, value=tokenizer.pad_token_id), F.pad(mask, fill)
+            fill = (0, max(0, pad_to - tokens.shape[1]))
+            tokens, mask = F.pad(tokens, fill, value=tokenizer.pad_token_id), F.pad(mask, fill)
             logits = model(input_ids=tokens.to(device), attention_mask=mask.to(device)).logits
-            for row, found in zip(rows, logits.argmax(dim=-1).tolist(), strict=True):
-                classes[row] = found
-    return classes
+            classes[rows] = logits.argmax(dim=-1).cpu()
+    return classes.tolist()
 
 
 def cascade(

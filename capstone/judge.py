@@ -213,10 +213,10 @@ def _answers(predict: Callable, texts: Sequence[str]) -> list[int]:
 
 def _train(train: Callable, country: str) -> tuple[Callable, energy.Measurement]:
     """Call `train` as often as its window takes, and measure that."""
-    splits = [data.load_reviews(split) for split in ("train", "validation")]
+    splits, predict = [data.load_reviews(split) for split in ("train", "validation")], None
     with energy.measure("capstone: train", country=country) as meter:
         began = time.perf_counter()
-        while True:
+        while predict is None or time.perf_counter() - began < submission.TRAIN_WINDOW_S:
             try:
                 predict = train(*splits)
             except Exception as error:
@@ -224,6 +224,4 @@ def _train(train: Callable, country: str) -> tuple[Callable, energy.Measurement]
             if not callable(predict):
                 raise CapstoneError(f"train returned a {type(predict).__name__}, not a function. {EXPECTED}")
             meter.count(calls=1)
-            if time.perf_counter() - began >= submission.TRAIN_WINDOW_S:
-                break
     return predict, meter.result

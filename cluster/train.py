@@ -57,20 +57,16 @@ def prepare(chosen: argparse.Namespace) -> tuple:
     train = reviews.read("train", chosen.rows)
     model = transformer.load(chosen.seed)  # every process draws the same head
     optimizer = torch.optim.AdamW(model.parameters(), lr=chosen.learning_rate, fused=True)
-    model, optimizer, schedule = accelerator.prepare(
-        model, optimizer, warmup_and_decay(optimizer, chosen.steps)
+    steps, warmup = chosen.steps, max(1, chosen.steps // 10)  # as in “Fine-tune a BERT”: up, then down to 0
+    schedule = LambdaLR(
+        optimizer, lambda step: min((step + 1) / warmup, (steps - step) / (steps - warmup + 1))
     )
+    model, optimizer, schedule = accelerator.prepare(model, optimizer, schedule)
 
     def batches(epoch: int) -> DataLoader:  # another order in each epoch, and the same one after a restart
         return accelerator.prepare(reviews.batches(train, chosen.batch_size, chosen.seed + epoch))
 
     return accelerator, model, optimizer, schedule, batches
-
-
-def warmup_and_decay(optimizer: torch.optim.Optimizer, steps: int) -> LambdaLR:
-    """Let the learning rate rise for a tenth of the steps, then fall to 0, as in “Fine-tune a BERT”."""
-    warmup = max(1, steps // 10)
-    return LambdaLR(optimizer, lambda step: min((step + 1) / warmup, (steps - step) / (steps - warmup + 1)))
 
 
 def main(chosen: argparse.Namespace) -> None:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch.nn import functional as F
 
@@ -36,9 +37,7 @@ def head(answer: Callable) -> Finding:
             "divide the scores by the root of d, the length of a query.": mix(1),
             "d is the length of a query, not of x: q.shape[-1].": mix(math.sqrt(hidden)),
             "the scores are divided by d. It is the root of d.": mix(d),
-            "the mask isn't used: forbidden scores become minus infinity before the softmax.": (
-                mix(root, torch.ones_like(mask))
-            ),
+            "the mask isn't used: forbidden scores become minus infinity.": mix(root, torch.ones_like(mask)),
             "a share set to 0 after the softmax leaves a row that doesn't sum to 1. Set the *score* to minus "
             "infinity, before it.": (q @ k.T / root).softmax(-1) * mask @ v,
             "the softmax goes along each row, over those that are looked at: dim=-1.": mix(root, dim=0),
@@ -66,27 +65,17 @@ def prefix_mask(answer: Callable) -> Finding:
             return f"for {batch} rows of {n} your mask has the shape {tuple(got.shape)}: batch x 1 x n x n."
         causal, columns = torch.ones(n, n, dtype=torch.bool).tril(), real.bool()[:, None, None, :]
         question = torch.arange(n) < prefix
-        seen, everything = causal | question, torch.ones_like(causal)
-        among_itself, right = causal & ~question | question & question[:, None], seen & columns
+        among_itself, seen = causal & ~question | question & question[:, None], causal | question
+        right = seen & columns
         messages = {
             "Right: question or causal, and no padding. This is the mask of a prefix language model.": right,
             "the padding is still seen: shut its columns, for every row.": seen.expand_as(got),
-            "you shut the *rows* of padding. What counts is that nobody looks at its columns.": (
-                seen & columns.mT
-            ),
-            "nobody sees the question whole: its later words are hidden from its earlier ones.": (
-                causal & columns
-            ),
-            "everyone sees everything: in the answer, what comes later has to be hidden.": (
-                everything & columns
-            ),
-            "it is turned around: row i may look at columns up to i, not from i on.": (
-                (causal.T | question) & columns
-            ),
+            "you shut the *rows* of padding. It is its columns that nobody may look at.": seen & columns.mT,
+            "nobody sees the question whole: later words are hidden from earlier ones.": causal & columns,
+            "everyone sees everything: in the answer, hide what comes later.": columns.expand_as(got),
+            "it is turned: row i looks at columns up to i, not from i on.": (causal.T | question) & columns,
             "a position of the answer should see itself too.": (causal.tril(-1) | question) & columns,
-            "the question sees itself whole, but the answer has lost sight of it, or of itself.": (
-                among_itself & columns
-            ),
+            "the question sees itself whole, but the answer lost it, or itself.": among_itself & columns,
             "you have True where looking is forbidden.": ~right,
             f"wrong with n = {n} and a prefix of {prefix}. Question or causal, and not padding.": ...,
         }
@@ -155,22 +144,14 @@ def sabotage(answer: Callable) -> Finding:
 
 @check("a function of (layers, hidden, inner, n) that returns a number of operations")
 def flops(answer: Callable) -> Finding:
-    shapes = [
-        (12, 768, 3_072, 512),
-        (6, 384, 1_536, 128),
-        (2, 100, 300, 7),
-        (24, 1_024, 4_096, 1),
-        (1, 64, 64, 99),
-    ]
+    large = [(12, 768, 3_072, 512), (6, 384, 1_536, 128), (24, 1_024, 4_096, 1)]
+    shapes = [*large, (2, 100, 300, 7), (1, 64, 64, 99)]
+    layers, h, inner, n = np.array(shapes).T
 
-    def count(two=2, square=4, projections=4, feed_forward=2):
-        return [
-            layers * n * (two * (projections * h * h + feed_forward * h * m) + square * n * h)
-            for layers, h, m, n in shapes
-        ]
+    def count(two=2, square=4, projections=4, feed_forward=2, m=inner):
+        return layers * n * (two * (projections * h * h + feed_forward * h * m) + square * n * h)
 
     got = [answer(*shape) for shape in shapes]
-    times4 = [layers * n * (24 * h * h + 4 * n * h) for layers, h, _, n in shapes]
     return got, {
         "Right: from a toy to BERT-Large. BERT-Base takes 0.1 TFLOP to read a text of 512 tokens, and its "
         "square is a tenth of that.": count(),
@@ -180,13 +161,9 @@ def flops(answer: Callable) -> Finding:
         "the square has two products: the scores, and the mix of the values.": count(square=2),
         "attention has four matrices: query, key, value and output.": count(projections=3),
         "the feed-forward part has two matrices, up and down.": count(feed_forward=1),
-        "use `inner`: the feed-forward part needn't be four times as wide as the rest.": times4,
-        "those are the operations of one block. How many has the model?": [
-            value / layers for value, (layers, *_) in zip(count(), shapes, strict=True)
-        ],
-        "those are the operations of one token. A text has n.": [
-            value / n for value, (*_, n) in zip(count(), shapes, strict=True)
-        ],
+        "use `inner`: the feed-forward part needn't be four times as wide as the rest.": count(m=4 * h),
+        "those are the operations of one block. How many has the model?": count() / layers,
+        "those are the operations of one token. A text has n.": count() / n,
         "count the weights of a block's matrices, twice for each token; add 4 n h for the square; times n, "
         "times layers.": ...,
     }

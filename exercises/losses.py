@@ -18,8 +18,7 @@ def untrained_loss(answer: float) -> Finding:
     return loss, {
         "Right: the loss is the log of the vocabulary size, about 10.33 nats. A fresh BERT whose first "
         "loss is far above that has a bug in its labels or in its initial weights.": math.log(VOCAB_SIZE),
-        "the size is right, the sign is not. The loss is *minus* the log of a probability "
-        "below one, so it is positive.": -math.log(VOCAB_SIZE),
+        "the size is right, the sign is not: a loss is *minus* a log, so positive.": -math.log(VOCAB_SIZE),
         "that is in bits (log base 2). PyTorch's losses are in nats: use math.log.": math.log2(VOCAB_SIZE),
         "that is log base 10. PyTorch's losses use the natural log: math.log.": math.log10(VOCAB_SIZE),
         "that is the perplexity, exp(loss). The loss is its natural log.": VOCAB_SIZE,
@@ -66,15 +65,12 @@ def causal_lm(answer: Callable) -> Finding:
         f"padding is out, but nothing is shifted. {see}": unshifted[attention_mask.bool()].mean(),
         back: backward[source_mask].mean(),
         f"{back} And the padding counts.": backward.mean(),
-        "the shift is right, but the padding counts. Leave out the targets where attention_mask "
-        "is 0.": shifted.mean(),
+        "the shift is right, but padding counts. Leave out the targets whose mask is 0.": shifted.mean(),
         "nearly: you used the mask of the position that predicts. Use the mask of its target, "
         "attention_mask[:, 1:].": shifted[source_mask].mean(),
-        "the padded losses are zeroed but still counted. Divide by the number of real targets, not "
-        "by all of them.": (shifted * target_mask).mean(),
+        "padding is zeroed but counted: divide by the real targets.": (shifted * target_mask).mean(),
         "that is the sum. Divide by the number of real targets.": shifted[target_mask].sum(),
-        "that averages each sentence first, so a token of a short sentence weighs more. Average "
-        "over all real targets at once.": per_row.mean(),
+        "that averages each sentence first; average over all real targets at once.": per_row.mean(),
         f"on a batch of {len(logits)} your loss is {got.item():.4f} and should be {expected:.4f}. Shift by "
         "one, then average over the targets whose attention_mask is 1.": ...,
     }
@@ -109,52 +105,42 @@ SOUND = (  # two ways to write the loss as it should be
 )
 
 
-def _broken() -> dict[str, Callable]:
-    """Make broken losses, by what is wrong with each: the three suspects, and others nobody was shown."""
-
-    def zero_left_out(logits: Tensor, labels: Tensor) -> Tensor:
-        return _each(logits, labels.masked_fill(labels == 0, -100))[1].sum() / (labels > 0).sum()
-
-    def shifted(logits: Tensor, labels: Tensor) -> Tensor:
-        return F.cross_entropy(logits[:, :-1].transpose(1, 2), labels[:, 1:])
-
-    return {
-        "divides by all positions, hidden or not (suspect A)": suspect_a,
-        "averages each sentence first, and then the sentences (suspect B)": suspect_b,
-        "overflows where logits are large (suspect C)": suspect_c,
-        "leaves out the token with the id 0 as if it were padding": zero_left_out,
-        "takes a -100 for the token 0": lambda z, y: F.cross_entropy(z.transpose(1, 2), y.clamp(min=0)),
-        "shifts the labels by one": shifted,
-        "takes the softmax twice": lambda z, y: F.cross_entropy(torch.softmax(z, -1).transpose(1, 2), y),
-        "adds up and never divides": lambda z, y: _each(z, y)[1].sum(),
-        "looks at the first sentence alone": lambda z, y: F.cross_entropy(z[0], y[0]),
-    }
+BROKEN: dict[str, Callable] = {  # by what is wrong: the three suspects, and others nobody was shown
+    "divides by all positions, hidden or not (suspect A)": suspect_a,
+    "averages each sentence first, and then the sentences (suspect B)": suspect_b,
+    "overflows where logits are large (suspect C)": suspect_c,
+    "leaves out the token 0 like padding": lambda z, y: (
+        _each(z, y.where(y > 0, -100))[1].sum() / (y > 0).sum()
+    ),
+    "takes a -100 for the token 0": lambda z, y: F.cross_entropy(z.transpose(1, 2), y.clamp(min=0)),
+    "shifts the labels by one": lambda z, y: F.cross_entropy(z[:, :-1].transpose(1, 2), y[:, 1:]),
+    "takes the softmax twice": lambda z, y: F.cross_entropy(torch.softmax(z, -1).transpose(1, 2), y),
+    "adds up and never divides": lambda z, y: _each(z, y)[1].sum(),
+    "looks at the first sentence alone": lambda z, y: F.cross_entropy(z[0], y[0]),
+}
 
 
 @check("a function of a loss function that returns True if that one is sound, and False if it is broken")
 def find_broken(answer: Callable) -> str:
-
     def passes(loss: Callable) -> bool:
         verdict = answer(loss)
         if verdict not in (True, False):
             raise TypeError(f"it returned {verdict!r} where True or False was expected")
         return bool(verdict)
 
-    sound, broken = [passes(loss) for loss in SOUND], _broken()
-    missed = [slip for slip, loss in broken.items() if passes(loss)]
+    sound = [passes(loss) for loss in SOUND]
+    missed = [slip for slip, loss in BROKEN.items() if passes(loss)]
     if not any(sound):
         if missed:
             return "your test has it the wrong way around: True is for a sound loss, False for a broken one."
         return "your test calls every loss broken, the sound ones too. Does `masked_lm_loss` pass it?"
     if not all(sound):
-        return (
-            "two ways to write the sound loss differ in the last digits, and your test refuses one of them."
-        )
-    if len(missed) == len(broken):
+        return "two ways to write the sound loss differ in the last digits, and your test refuses one."
+    if len(missed) == len(BROKEN):
         return "every loss passes your test, broken or not. On which input do A and a sound loss differ?"
     if missed:
-        return f"{len(missed)} of {len(broken)} broken losses still pass. One of them {missed[0]}."
+        return f"{len(missed)} of {len(BROKEN)} broken losses still pass. One of them {missed[0]}."
     return (
-        f"Right: your test lets sound losses pass and stops {len(broken)} broken ones, the three suspects "
+        f"Right: your test lets sound losses pass and stops {len(BROKEN)} broken ones, the three suspects "
         "among them. It took an input on which each bug makes a difference; most inputs hide most bugs."
     )

@@ -21,8 +21,7 @@ def sci(answer: Callable) -> Finding:
             "divide both terms by the answers, the electricity too.": power + whole * part / answers,
             "that is all of the answers: divide by their number.": power + whole * part,
             "the making is missing.": power / answers,
-            "only reserved_h / life_h of the making is yours, and `share` of that.": (power + whole)
-            / answers,
+            "reserved_h / life_h of the making is yours, and `share` of that.": (power + whole) / answers,
             "the share of the machine is missing.": (power + whole * part / share) / answers,
             "upside down: reserved_h / life_h.": (power + whole * life_h / reserved_h * share) / answers,
             f"for {machine} you give {got:.4g} g, expected {right:.4g} g.": ...,

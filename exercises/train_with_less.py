@@ -55,7 +55,5 @@ def buckets(answer: Callable) -> str:
             return "little padding, but an epoch goes through the lengths in order: shuffle the batches."
         epochs.append(sorted(map(sorted, batches)))
     if epochs[0] in epochs[1:]:
-        return (
-            "another seed gives the same batches, at most in another order: let chance decide among equals."
-        )
+        return "another seed gives the same batches, in another order or not: let chance decide among equals."
     return "Right: little padding, and enough chance. Transformers' Trainer has it, too: “group_by_length”."

@@ -31,9 +31,7 @@ def cached_attention(answer: Callable) -> Finding:
                     "right for a text read at once. Of a second chunk, the new tokens don't see the cached "
                     "ones.": attend(q, k, v, is_causal=True),
                     "a new token sees those after it: a mask is missing.": attend(q, k, v),
-                    "a chunk meets a cache, and there your mask is missing: each of its tokens sees all.": (
-                        attend(q, past_k, past_v)
-                    ),
+                    "with a cache your mask is missing: each token sees all.": attend(q, past_k, past_v),
                     "the mask starts at the wrong corner: the first new token sees the whole cache, and "
                     "`is_causal` lets it see one key.": attend(q, past_k, past_v, is_causal=True),
                 }
@@ -45,18 +43,12 @@ def cached_attention(answer: Callable) -> Finding:
 
 @check("a function of (weights, layers, kv_heads, d) that returns a whole number of tokens")
 def outweighs(answer: Callable) -> Finding:
-    shapes = [
-        (8_030_000_000, 32, 8, 128),
-        (134_515_008, 30, 3, 64),
-        (70_600_000_000, 80, 8, 128),
-        (4_096, 2, 4, 8),  # exactly 32 tokens: as large, and not larger
-    ]
+    shapes = [(8_030_000_000, 32, 8, 128), (134_515_008, 30, 3, 64), (70_600_000_000, 80, 8, 128)]
+    shapes += [(4_096, 2, 4, 8)]  # exactly 32 tokens: as large, and not larger
+    weights, layers, heads, d = np.array(shapes, dtype=np.int64).T
 
-    def count(parts=2, more=1, use_layers=True):
-        return [
-            weights // (parts * (layers if use_layers else 1) * heads * d) + more
-            for weights, layers, heads, d in shapes
-        ]
+    def count(parts=2, more=1, layers=layers):
+        return weights // (parts * layers * heads * d) + more
 
     got = [answer(*shape) for shape in shapes]
     if any(tokens % 1 for tokens in got):
@@ -66,7 +58,7 @@ def outweighs(answer: Callable) -> Finding:
         "novel; with eight readers at once, after an eighth of one each.": count(),
         "a token leaves a key *and* a value.": count(parts=1),
         "that is where they are as large. From the next token on it is *larger*.": count(more=0),
-        "each layer has a cache of its own.": count(use_layers=False),
+        "each layer has a cache of its own.": count(layers=1),
         "both are in 16 bits, so bytes cancel. Numbers a token: key and value, layers, heads, d.": ...,
     }
 
@@ -93,13 +85,8 @@ def _served(arrivals: list, lengths: list, places: int, step_s: dict) -> list[tu
 @check("a function of (arrivals, lengths, step_s, target_s) that returns a number of places, or None")
 def fewest_places(answer: Callable) -> Finding:
     draw = np.random.default_rng(12)
-    for growth, gap_s, factor in (
-        (0.1, 0.5, 1.3),
-        (0.1, 0.2, 2.0),
-        (0.3, 1.0, 1.5),
-        (0.02, 0.3, 1.2),
-        (0.3, 0.5, 0.9),
-    ):
+    traces = (0.1, 0.5, 1.3), (0.1, 0.2, 2.0), (0.3, 1.0, 1.5), (0.02, 0.3, 1.2), (0.3, 0.5, 0.9)
+    for growth, gap_s, factor in traces:
         arrivals = np.cumsum(draw.exponential(gap_s, 40)).tolist()
         lengths = draw.integers(5, 60, 40).tolist()
         step_s = {n: 0.05 * (1 + growth * (n - 1)) for n in range(1, 17)}
@@ -135,9 +122,8 @@ def one_answer(answer: float) -> Finding:
     from helpers.assets import DATA
 
     runs = pd.read_csv(DATA / "wall_meter.csv").query("job == 'language model'")
-    models = runs.groupby("model").agg(
-        {"parameters": "first", "wall_kwh": "sum", "tokens_out": "sum", "samples": "sum"}
-    )
+    totals = dict.fromkeys(("wall_kwh", "tokens_out", "samples"), "sum")
+    models = runs.groupby("model").agg({"parameters": "first"} | totals)
     found, dense = models.loc["phi4-reasoning:14b"], models.drop(index=["gpt-oss:20b", "gemma3n:e4b"])
     joules = dense.wall_kwh * 3.6e6 / dense.tokens_out
     slope, height = np.polyfit(np.log(dense.parameters / 1e9), np.log(joules), 1)

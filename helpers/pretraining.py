@@ -24,7 +24,6 @@ ALPHABET = 200  # distinct characters that get tokens of their own; rarer ones b
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")  # BERT's
 PADDING = 0  # [PAD], the first of BERT's special tokens
 MASKED_FRACTION = 0.15
-BETAS = (0.9, 0.98)  # AdamW's; the second is lower than usual, as in RoBERTa: runs here are short
 POSITION_STD = 0.04  # twice that of random weights, so that the sum of both still tells where a token stands
 EVALUATION_ROWS = 128  # a batch where no gradient is kept
 
@@ -92,14 +91,10 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenize
     ['a', 'film', '[UNK]']
     """
     learned = BertWordPieceTokenizer(lowercase=True)
-    letters: Counter[str] = Counter()
-    texts, inner = list(texts), set[str]()
-    words = Counter(word for text in texts for word in learned.normalizer.normalize_str(text).split())
-    for word, count in words.items():
-        for part, _ in learned.pre_tokenizer.pre_tokenize_str(word):
-            inner |= {*part[1:]}
-            for letter in part:
-                letters[letter] += count
+    texts = list(texts)
+    words = [word for text in texts for word in learned.normalizer.normalize_str(text).split()]
+    parts = [part for word in set(words) for part, _ in learned.pre_tokenizer.pre_tokenize_str(word)]
+    letters, inner = Counter("".join(words)), {letter for part in parts for letter in part[1:]}
     kept = sorted(letters, key=lambda letter: (-letters[letter], letter))[:ALPHABET]
     first: list[Any] = [*SPECIAL_TOKENS, *("##" + letter for letter in sorted(inner & {*kept}))]
     learned.train_from_iterator(
@@ -112,10 +107,8 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenize
     )
     vocabulary = learned.get_vocab()
     if not 5 < len(vocabulary) <= vocab_size:
-        raise TrainingError(
-            f"vocab_size is {vocab_size}: expected texts with words, and more tokens than their letters and "
-            f"the special tokens alone take, {len(vocabulary)}. 2,000 is fair for a small model."
-        )
+        expected = f"more tokens than letters take, {len(vocabulary)}. 2,000 is fair for a small model."
+        raise TrainingError(f"vocab_size is {vocab_size}: expected texts with words, and {expected}")
     return BertTokenizer(vocab=vocabulary, do_lower_case=True)
 
 
@@ -276,7 +269,7 @@ def pretrain(
     require_range("batch_size", chosen.batch_size, 1, len(sequences), whole=True, error=TrainingError)
     accelerator = new_accelerator(chosen.precision)
     model.to(accelerator.device)
-    optimizer = torch.optim.AdamW(model.parameters(), betas=BETAS, fused=True)
+    optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.98), fused=True)  # RoBERTa's: short runs
     history = PretrainingHistory()
     rows = batches(sequences, chosen.batch_size, chosen.seed)
     try:
@@ -321,12 +314,8 @@ def _require_fit(model: LanguageModel, sequences: torch.Tensor) -> None:
     if len(sequences) == 0:
         raise TrainingError("The corpus is empty: expected at least one sequence.")
     if (highest := int(sequences.max())) >= known:
-        raise TrainingError(
-            f"The sequences hold token {highest:,}, the model knows 0 to {known - 1:,}: they were packed "
-            "with another tokenizer. Pack the text with this one."
-        )
+        found = f"The sequences hold token {highest:,}, the model knows 0 to {known - 1:,}"
+        raise TrainingError(f"{found}: they were packed with another tokenizer. Pack the text with this one.")
     if (length := sequences.shape[1]) > positions:
-        raise TrainingError(
-            f"The sequences are {length} tokens long, the model has {positions} positions: make the "
-            f"sequences that long or shorter."
-        )
+        found = f"The sequences are {length} tokens long, the model has {positions} positions"
+        raise TrainingError(f"{found}: make the sequences that long or shorter.")

@@ -113,7 +113,8 @@ def fine_tune(
         for epoch in range(1, chosen.epochs + 1):
             model.train()
             for batch in accelerator.prepare(new_batches(seed=chosen.seed + epoch - 1)):
-                loss = (compute_loss or _own_loss)(model, batch)
+                own = {name: batch[name] for name in batch if name != "index"}
+                loss = compute_loss(model, batch) if compute_loss else model(**own).loss
                 accelerator.backward(loss)
                 accelerator.clip_grad_norm_(head + body, 1.0)
                 optimizer.step()
@@ -125,8 +126,7 @@ def fine_tune(
                 bar.update()
             accuracy = evaluate(model, validation, tokenizer).accuracy
             mean, seconds = sum(history.loss[-per_epoch:]) / per_epoch, time.perf_counter() - started
-            ended = {"epoch": epoch, "loss": mean, "accuracy": accuracy, "seconds": seconds}
-            history.epochs.append(ended)
+            history.epochs.append({"epoch": epoch, "loss": mean, "accuracy": accuracy, "seconds": seconds})
             found = f"loss {mean:.3f}, validation accuracy {accuracy:.1%}, {seconds:.0f} s"
             bar.write(f"epoch {epoch} of {chosen.epochs}: {found}")
             if chosen.target is not None and accuracy >= chosen.target:
@@ -144,11 +144,6 @@ def fine_tune(
         accelerator.free_memory()
         release_memory()
     return history
-
-
-def _own_loss(model: torch.nn.Module, batch: dict) -> torch.Tensor:
-    del batch["index"]
-    return model(**batch).loss
 
 
 def split_head(model: torch.nn.Module) -> tuple[list[torch.nn.Parameter], list[torch.nn.Parameter]]:
@@ -193,8 +188,7 @@ def choose(kind: type, given: dict[str, Any]) -> Any:
 def new_accelerator(precision: str | None) -> Accelerator:
     """Accelerate's accelerator in "bf16" or "no" (fp32), the faster of the two if None."""
     if precision not in (None, "bf16", "no"):
-        expected = "'bf16', 'no' (fp32) or None, the faster one"
-        raise TrainingError(f"precision is {precision!r}: expected {expected}.")
+        raise TrainingError(f"precision is {precision!r}: expected 'bf16', 'no' (fp32), or None, the faster.")
     AcceleratorState._reset_state()  # else the precision of the first call in this process would stay
     return Accelerator(mixed_precision=precision or best_precision())
 

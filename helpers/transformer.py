@@ -233,18 +233,13 @@ def load(seed: int) -> Classifier:
 def first_position_only(model: nn.Module) -> nn.Module:
     """Let the last layer of a BERT classifier compute position 0 alone, in place; return the model.
 
-    The head reads the output at position 0, [CLS], and nothing else. The other positions are needed
-    as keys and values, but the last layer's queries, its output and its feed-forward part are not: of
-    its 12 hidden_size² weights a token, 10 have work for one token only. Logits, gradients and the names
-    of the weights stay the same. The model's `last_hidden_state` has length 1. A model that is no BERT with a
-    pooler raises `ValueError`: others may read other positions.
+    The head reads position 0, [CLS], alone, so logits, gradients and the names of the weights stay the same.
+    `last_hidden_state` has length 1. A model that is no BERT with a pooler raises `ValueError`.
     """
     bert: Any = getattr(model, "bert", None)
     if getattr(bert, "pooler", None) is None:
-        raise ValueError(
-            f"The model is a {type(model).__name__}: expected a BERT whose head reads the pooler, such as "
-            "BertForSequenceClassification. Leave other models as they are."
-        )
+        expected = "a BERT whose head reads the pooler, as BertForSequenceClassification's. Leave others be"
+        raise ValueError(f"The model is a {type(model).__name__}: expected {expected}.")
     bert.encoder.layer[-1] = FirstPositionLayer(bert.encoder.layer[-1])
     return model
 

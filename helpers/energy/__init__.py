@@ -7,10 +7,10 @@ begin; a meter of the whole machine, where there is one, tells more: `from_csv`,
 """
 
 from helpers.energy.comparing import Comparison, compare, repeat
-from helpers.energy.display import significant_digits
 from helpers.energy.machines import Reading, across, machine_id, on_this_machine
 from helpers.energy.meter import Meter, idle, measure, start
 from helpers.energy.quality import Predictions, Training, per_1000, to_target
 from helpers.energy.records import METHODS, Component, EnergyError, Idle, Measurement
 from helpers.energy.sources import carbon_intensity
 from helpers.energy.wall import Charge, MeterLog, battery, by_hand, from_csv
+from helpers.values import significant_digits

@@ -8,11 +8,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from helpers.energy.display import between, html_table, quantity, significant_digits
 from helpers.energy.meter import finished, measure
 from helpers.energy.records import CURVES, EnergyError, Measurement, Record, weakest
 from helpers.statistics import ratio_interval, sign_test
-from helpers.values import require_range
+from helpers.values import between, html_table, quantity, require_range, significant_digits
 
 LEAST_ROUNDS = 5
 SAME_POWER = 1.03  # below this ratio of two powers, energy says what time says

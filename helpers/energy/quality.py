@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from helpers.energy.display import between, quantity
 from helpers.energy.meter import finished, measure
 from helpers.energy.records import EnergyError, Measurement, Record
-from helpers.values import require_range
+from helpers.values import between, quantity, require_range
 
 WINDOW_S = 10.0  # predictions over a shorter time get a note
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 
-from helpers.energy.display import between, html_table, quantity, significant_digits
+from helpers.values import between, html_table, quantity, significant_digits
 
 METHODS = ("measured", "modelled", "assumed")  # from the strongest to the weakest
 RANGES = {  # by what a figure may be too high or too low, as factors

@@ -16,10 +16,9 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from helpers.energy import display
 from helpers.energy.records import Component, EnergyError, Idle, Measurement
 from helpers.tables import Table, listed, read_table, shown
-from helpers.values import require_range
+from helpers.values import quantity, require_range
 
 POWER = Path("/sys/class/power_supply")  # where Linux keeps its batteries
 IOREG = ("ioreg", "-rn", "AppleSmartBattery", "-a")  # what tells macOS's, as XML
@@ -261,7 +260,7 @@ def _seen(run: Measurement, name: str, found: Found, of_ends: bool = True) -> Me
     part, notes = Component(name, None, None, source), run.notes
     if energy is not None and energy > 0:
         part = Component(name, float(energy), "measured", source, None, max(float(low), 0.0), float(high))
-        wide, watts = (high - low) / 2 / energy, display.quantity(energy * 3_600 / run.wall_s, "W")
+        wide, watts = (high - low) / 2 / energy, quantity(energy * 3_600 / run.wall_s, "W")
         if of_ends and wide > GOAL:
             long = f"at {watts}, a block of {run.wall_s * wide / GOAL:,.0f} s has 5 %"
             notes += (f"the range is ±{100 * wide:.0f} %: {long}",)

@@ -164,19 +164,14 @@ def test_the_reference_is_a_short_seeded_training(monkeypatch, capsys):
         RUN_REFERENCE("USA")
 
 
-def test_the_code_may_measure_its_own_parts(tmp_path):
+def test_an_unknown_energy_is_no_zero_and_the_code_may_measure_its_own_parts(tmp_path):
     def train(*_):
         with energy.measure("a part", country="USA") as meter:
             meter.count(steps=3, change=-0.5)
-        return always(0)(*_)
+        return always(1)(*_)
 
     found = judge(train, path=tmp_path / "x.json", **TASK)
     assert [phase.label for phase in found.entry.training.phases] == ["a part"]
-    assert "Flagged" not in str(found)
-
-
-def test_an_unknown_energy_is_no_zero(tmp_path):
-    found = judge(always(1), path=tmp_path / "x.json", **TASK)
     assert found.entry.job_wh is None and found.entry.train_wh is None and found.entry.method is None
     assert found.entry.within and not found.entry.ranked, "its time is known"
     assert "energy of the job unknown" in str(found) and "too short to tell" in str(found)

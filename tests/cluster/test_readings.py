@@ -2,7 +2,6 @@
 
 import json
 import re
-import runpy
 import signal
 import subprocess
 import sys
@@ -76,12 +75,10 @@ def test_a_reading_that_the_disk_has_no_room_for_is_shown(tmp_path):
     assert [path.suffix for path in tmp_path.iterdir()] == [".started"], "the sum is not known"
 
 
-def test_a_reading_that_is_not_whole_is_named(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", [TOTAL, str(tmp_path)])
-    monkeypatch.setattr(sys, "path", [*sys.path])
+def test_a_reading_that_is_not_whole_is_named(tmp_path):
     half = tmp_path / "half.json"
     for text in ('{"machine": "x", "sta', "[]", '{"machine": "x"}'):
         half.write_text(text)
-        with pytest.raises(SystemExit, match=rf"^error: {re.escape(str(half))} is no whole reading \("):
-            runpy.run_path(str(ROOT / TOTAL), run_name="__main__")
-    assert capsys.readouterr() == ("", "")
+        done = python(TOTAL, tmp_path)
+        assert done.stderr.startswith(f"error: {half} is no whole reading (") and done.stderr.count("\n") == 1
+        assert (done.returncode, done.stdout) == (1, "")

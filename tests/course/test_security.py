@@ -2,8 +2,7 @@
 
 import ast
 
-from helpers import energy
-from helpers.energy import display
+from helpers import energy, values
 from tests import shared
 from tools import notebooks
 from tools.notebooks import ROOT
@@ -70,5 +69,5 @@ def test_no_text_is_code_in_a_table():
     part = energy.Component(EVIL, 1.0, "modelled", EVIL, 65.0)
     run = energy.Measurement(EVIL, 1.0, 1.0, (part,), EVIL, 369.0, "", 0.0, work={EVIL: 3}, notes=(EVIL,))
     comparison = energy.compare({EVIL: [run] * 5, "b": [run] * 5})
-    for shown in (run._repr_html_(), comparison._repr_html_(), display.html_table([EVIL], [[EVIL]])):
+    for shown in (run._repr_html_(), comparison._repr_html_(), values.html_table([EVIL], [[EVIL]])):
         assert "&lt;script&gt;" in shown and "<script" not in shown

@@ -9,6 +9,8 @@ import re
 
 import pytest
 
+from exercises import progress
+from exercises.__main__ import COURSE as ORDER
 from exercises.base import near
 from tests.shared import code
 from tools import notebooks
@@ -138,6 +140,8 @@ def test_notebook_has_hints_and_solutions(topic):
     exercises, solutions = notebooks.tagged(notebook, "exercise"), notebooks.tagged(notebook, "solution")
     called = [name for cell in exercises for name in CALL.findall(cell.source)]
     assert called == [name for cell in solutions for name in CALL.findall(cell.source)]
+    assert [f"{topic}.{name}" for name in called] == [each for each in ORDER if each.startswith(f"{topic}.")]
+    assert all(cell.source.startswith(progress.SOLUTION) for cell in solutions), "it would count as passed"
     assert {(topic, name) for name in called} == {each for each in CHECKS if each[0] == topic}
     hints = [cell for cell in notebook.cells if cell.cell_type == "markdown" and "<details>" in cell.source]
     assert len(hints) >= len(exercises)

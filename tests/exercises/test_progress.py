@@ -5,10 +5,9 @@ import json
 import nbclient
 from nbformat import v4
 
-from exercises import progress
 from exercises.__main__ import COURSE, mine, table
 from tests.shared import python
-from tools import kernel, notebooks
+from tools import kernel
 
 STATIC = """\
 import os, pathlib
@@ -34,14 +33,6 @@ def test_in_a_kernel_a_learners_own_cell_counts_once(tmp_path):
         nbclient.NotebookClient(notebook, resources={"metadata": {"path": tmp_path}}).execute()
     assert (tmp_path / "progress.damaged.json").read_text() == "damaged"
     assert not any(output.get("name") == "stderr" for cell in notebook.cells for output in cell.outputs)
-
-
-def test_exercises_stand_in_the_order_of_the_course_and_each_solution_is_known_as_one():
-    stored = [notebooks.read(path) for path in notebooks.course().values()]
-    asks = [cell.source for notebook in stored for cell in notebooks.tagged(notebook, "exercise")]
-    assert all(f"check.{name.split('.')[1]}(" in cell for name, cell in zip(COURSE, asks, strict=True))
-    solutions = [cell.source for notebook in stored for cell in notebooks.tagged(notebook, "solution")]
-    assert all(cell.startswith(progress.SOLUTION) for cell in solutions)
 
 
 def test_what_one_and_what_a_class_has_passed(tmp_path):

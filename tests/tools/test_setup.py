@@ -184,19 +184,16 @@ def course(tmp_path, monkeypatch):
     return with_python
 
 
-@pytest.mark.parametrize(
-    ("where", "name", "value", "message"),
-    [
+def test_a_setup_says_what_is_wrong_with_a_python(course, monkeypatch):
+    course()
+    for where, name, value, message in (
         (sys, "version_info", (3, 8, 1), "3.11 to 3.14 expected"),
         (sys.modules, "ensurepip", None, "sudo apt install python3-venv"),
         (start, "runs", lambda *_: False, "holds a Python that is too old, too new or gone"),
-    ],
-)
-def test_a_setup_says_what_is_wrong_with_a_python(course, monkeypatch, where, name, value, message):
-    course()
-    (monkeypatch.setitem if where is sys.modules else monkeypatch.setattr)(where, name, value)
-    with pytest.raises(SystemExit, match=message):
-        start.set_up(kit=None)
+    ):
+        with monkeypatch.context() as patch, pytest.raises(SystemExit, match=message):
+            (patch.setitem if where is sys.modules else patch.setattr)(where, name, value)
+            start.set_up(kit=None)
 
 
 def test_a_setup_that_breaks_off_leaves_no_stamp_and_one_that_is_done_asks_pip_nothing(course):
@@ -221,22 +218,18 @@ def test_a_setup_goes_on_without_the_model_that_the_course_opens_without(course,
     assert "Going on: the course opens" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    ("script", "asked", "said"),
-    [
+def test_without_a_gpu_pytorch_s_cpu_build_comes_first_unless_pip_is_set_by_hand(course, capsys):
+    for script, asked, said in (
         ("", True, "PyTorch comes as its CPU build"),
         ("case $* in *--index-url*) exit 1;; esac", True, "some gigabytes more"),
         ("case $* in *config*) echo global.index-url='file:///mirror';; esac", False, ""),
-    ],
-)
-def test_without_a_gpu_pytorch_s_cpu_build_comes_first_unless_pip_is_set_by_hand(
-    course, capsys, script, asked, said
-):
-    folder = course(script)
-    start.EMBEDDED.mkdir(parents=True)
-    start.set_up(kit=None)
-    assert (f"--index-url {start.CPU_BUILDS}" in (folder / "asked").read_text()) == asked
-    assert said in capsys.readouterr().out
+    ):
+        log = course(script) / "asked"
+        start.set_up(kit=None)
+        assert (f"--index-url {start.CPU_BUILDS}" in log.read_text()) == asked
+        assert said in capsys.readouterr().out
+        log.unlink()
+        (start.VENV / ".ready").unlink()
 
 
 def test_a_kit_is_one_and_has_this_platform(course, capsys):
