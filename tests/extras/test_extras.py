@@ -107,6 +107,7 @@ def test_a_kernel_without_tensorflow_is_told_what_to_do():
 def test_make_extras_without_a_network_says_so_and_leaves_no_stamp(tmp_path):
     """The environments are made by a Python of the test, whose pip fails as it does without a network."""
     script = 'case "$*" in *"-m venv"*) mkdir -p "${@: -1}/bin"; cp "$0" "${@: -1}/bin/python";; '
+    script += '*start.py*) mkdir -p .venv/bin; cp "$0" .venv/bin/python;; '
     script += "*install*extras*) echo 'ERROR: Could not find a version' >&2; exit 1;; esac"
     done = make(tmp_path, "extras", script=script)
     said = done.stdout + done.stderr
