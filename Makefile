@@ -89,7 +89,8 @@ $(EXTRA)/.venv/.ready: $(EXTRA)/requirements.txt | setup
 	@[ -x $(EXTRA_BIN)/python ] && $(EXTRA_BIN)/python -m pip --version >/dev/null 2>&1 \
 		|| $(BIN)/python -m venv $(EXTRA)/.venv
 	@echo "Setting up $(EXTRA)/.venv: about 0.4 GB to download, 2 GB on disk."
-	@$(EXTRA_BIN)/python -m pip install --disable-pip-version-check --requirement $(EXTRA)/requirements.txt \
+	@[ -t 1 ] && quiet= || quiet=--quiet; \
+		$(EXTRA_BIN)/python -m pip install --disable-pip-version-check $$quiet --requirement $(EXTRA)/requirements.txt \
 		|| { echo "TensorFlow was not set up. Nothing else in the course needs it."; exit 1; }
 	@$(EXTRA_BIN)/python -m ipykernel install --prefix $(VENV) --name tensorflow --display-name TensorFlow \
 		>$(EXTRA)/.venv/kernel.log 2>&1 || { cat $(EXTRA)/.venv/kernel.log; exit 1; }

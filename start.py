@@ -38,8 +38,10 @@ def main():
         parser.error("only JupyterLab takes more: " + " ".join(of_jupyter))
     try:
         set_up(chosen.kit)
-        if chosen.what == "tests":
-            add("requirements-test.txt", ".ready-test", "Adding what the tests need.")
+        if chosen.what == "tests" and not up_to_date(".ready-test", "requirements-test.txt"):
+            print("Adding what the tests need.")
+            install("--requirement", "requirements-test.txt")
+            (VENV / ".ready-test").touch()
         if chosen.what == "lab":
             copy_notebooks()
             return open_lab(of_jupyter)
@@ -53,8 +55,19 @@ def set_up(kit):
     look_at_python()
     if kit:
         look_at_kit(kit)
-    about = f"Setting up {VENV.name}: a few minutes the first time. 1 of 2: packages."
-    if add("requirements.txt", ".ready", about, kit):
+    if not up_to_date(".ready", "requirements.txt"):
+        if not runs("-m", "pip", "--version") and subprocess.call([sys.executable, "-m", "venv", str(VENV)]):
+            sys.exit(f"No environment could be made in {VENV}; why stands above.")
+        print(f"Setting up {VENV.name}: a few minutes the first time. 1 of 2: packages.")
+        where = ["--no-index", "--find-links", str(kit / "wheels")] if kit else []
+        if not kit:
+            take_cpu_build()
+        install("--requirement", "requirements.txt", *where)
+        install("--quiet", "--no-deps", "--no-build-isolation", "--editable", ".", *where)
+        settings = VENV / "share" / "jupyter" / "lab" / "settings"
+        settings.mkdir(parents=True, exist_ok=True)
+        (settings / "overrides.json").write_text(json.dumps(NEWS), encoding="utf-8")
+        (VENV / ".ready").touch()  # last, so that what broke off is taken up again
         print("2 of 2: the models.")
     if kit:
         shutil.copytree(kit / "models", EMBEDDED.parent, dirs_exist_ok=True)
@@ -95,43 +108,42 @@ def runs(*arguments):
     return PYTHON.exists() and not subprocess.run([PYTHON, *arguments], capture_output=True).returncode
 
 
-def add(requirements, stamp, about, kit=None):
-    """Install these requirements, unless a stamp, written last, has it; return whether that took place."""
+def up_to_date(stamp, requirements):
+    """Say whether these requirements are installed as they are now; take away a stamp of older ones."""
     stamp, sources = VENV / stamp, [ROOT / requirements, ROOT / "pyproject.toml"]
     if stamp.exists() and stamp.stat().st_mtime >= max(path.stat().st_mtime for path in sources):
-        return False
+        return True
     stamp.unlink(missing_ok=True)
-    if not runs("-m", "pip", "--version") and subprocess.call([sys.executable, "-m", "venv", str(VENV)]):
-        sys.exit(f"No environment could be made in {VENV}; why stands above.")
-    print(about)
-    quiet = [] if sys.stdout.isatty() else ["--quiet"]  # elsewhere pip's progress is hundreds of lines
-    pip = [PYTHON, "-m", "pip", "install", "--disable-pip-version-check", *quiet]
-    if kit:
-        pip += ["--no-index", "--find-links", str(kit / "wheels")]
-    else:
-        take_cpu_build([*pip, "--no-deps", "--index-url", CPU_BUILDS, "--retries", "1", "--timeout", "15"])
-    own = ["--quiet", "--no-deps", "--no-build-isolation", "--editable", "."]
-    for wanted in (["--requirement", requirements], own):
-        if subprocess.call([*pip, *wanted], cwd=ROOT):
-            needs = "" if kit else " The first setup needs a network, and about 3 GB of disk."
-            again = "Run the same command again: what has been downloaded is kept."
-            sys.exit(f"Setup stopped: pip says above why.{needs} {again}")
-    settings = VENV / "share" / "jupyter" / "lab" / "settings"
-    settings.mkdir(parents=True, exist_ok=True)
-    (settings / "overrides.json").write_text(json.dumps(NEWS), encoding="utf-8")
-    stamp.touch()
-    return True
+    return False
 
 
-def take_cpu_build(pip):
+def pip(*arguments):
+    """Install with the environment's pip, quietly where there is no terminal; return its exit status."""
+    quiet = [] if sys.stdout.isatty() else ["--quiet"]  # its progress is hundreds of lines
+    command = [PYTHON, "-m", "pip", "install", "--disable-pip-version-check", *quiet, *arguments]
+    return subprocess.call(command, cwd=ROOT)
+
+
+def install(*arguments):
+    """Install, or stop and say what to do."""
+    if pip(*arguments):
+        needs = (
+            "" if "--no-index" in arguments else " The first setup needs a network, and about 3 GB of disk."
+        )
+        again = "Run the same command again: what has been downloaded is kept."
+        sys.exit(f"Setup stopped: pip says above why.{needs} {again}")
+
+
+def take_cpu_build():
     """Install PyTorch's CPU build first where the usual one would bring gigabytes for no GPU."""
     settings = subprocess.run([PYTHON, "-m", "pip", "config", "list"], capture_output=True, text=True).stdout
     set_by_hand = "index" in settings or "find-links" in settings
     if platform.system() != "Linux" or shutil.which("nvidia-smi") or set_by_hand:
         return
     pins = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    torch = [pin for pin in pins if pin.startswith("torch==")]
     print(f"No NVIDIA GPU was found: PyTorch comes as its CPU build, from {CPU_BUILDS}.")
-    if subprocess.call([*pip, *(pin for pin in pins if pin.startswith("torch=="))], cwd=ROOT):
+    if pip("--no-deps", "--index-url", CPU_BUILDS, "--retries", "1", "--timeout", "15", *torch):
         print("It can't be had. The usual build comes instead: some gigabytes more. Ctrl-C stops it.")
 
 

@@ -5,10 +5,13 @@ import os
 import re
 import shutil
 import sys
+from contextlib import suppress
+from pathlib import Path
 
 import psutil
 import pytest
 import torch
+from accelerate import Accelerator
 from transformers import AutoTokenizer
 
 from cluster import checkpoints, reviews, train
@@ -55,6 +58,8 @@ def test_two_processes_under_accelerate_take_the_same_steps(alone, tmp_path):
     assert losses(lines) == pytest.approx(alone[0], abs=1e-4)
     seen = json.loads((tmp_path / "result.json").read_text())
     assert seen["processes"] == 2 and len(seen["losses"]) == 12
+    lines = processes.run([*ACCELERATE, "--cpu", TRAIN, *SMALL, "--steps", "1"])
+    assert any(line.startswith("process 0 of 1 ") for line in lines), "the trap that texts warn of is gone"
 
 
 def test_gradients_are_those_of_one_process(tmp_path):
@@ -128,6 +133,30 @@ def test_a_checkpoint_of_another_run_or_a_damaged_one_is_refused(alone, tmp_path
     (tmp_path / "file").write_text("mine")
     with pytest.raises(SystemExit):
         train.options(["--checkpoint", str(tmp_path / "file")])
+
+
+@pytest.mark.parametrize(
+    "name", ["optimizer.bin", "scheduler.bin", "random_states_0.pkl", "pytorch_model.bin"]
+)
+def test_no_file_of_a_checkpoint_can_run_code(alone, tmp_path, name):
+    """Even of one that agrees with its sums, as a stranger would make it."""
+
+    class Trap:
+        def __reduce__(self):
+            return Path.touch, (tmp_path / "sprung",)
+
+    crafted = shutil.copytree(alone[1] / "step-12", tmp_path / "step-12")
+    torch.save(Trap(), crafted / name)
+    if "model" in name:
+        (crafted / "model.safetensors").unlink()
+    accelerator, model = Accelerator(cpu=True), transformer.load(0)
+    optimizer = torch.optim.AdamW(model.parameters())
+    accelerator.prepare(model, optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, lambda _: 1.0))
+    with suppress(Exception):
+        accelerator.load_state(str(crafted))
+    assert not (tmp_path / "sprung").exists()
+    torch.load(crafted / name, weights_only=False)
+    assert (tmp_path / "sprung").exists(), "the trap works"
 
 
 def test_a_shard_is_half_and_computes_the_same():

@@ -144,7 +144,7 @@ def test_what_a_file_does_not_tell_is_unknown(tmp_path):
     for unit, value, begin, reason, note in (  # the value at a second, the block's begin, the file's note
         ("W", lambda _: 50, 241, "the block reaches 6 s beyond plug.csv: do zone", ""),
         ("W", lambda _: 50, -3_600, "the block reaches 3,600 s beyond plug.csv", ""),
-        ("W", lambda s: "50" * (abs(s - 130) > 19), 100, "for 40 s", "1 x no reading, for up to 40 s"),
+        ("W", lambda s: "50" * (abs(s - 130) > 19), 100, "reading for 40", "1 x no reading, for up to 40 s"),
         ("W", lambda s: "" if s % 50 else 50, 101, "60 s need two at least", ""),
         ("W", lambda _: 0, 100, "shows none yet", ""),
         ("Wh", lambda s: s % 150, 100, "the counter of plug.csv went back", "counter went back in line 32"),

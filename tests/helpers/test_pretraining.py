@@ -188,6 +188,14 @@ def test_it_starts_from_what_counting_knows_and_looks_next_door(model, tokenizer
     assert back[1:] == list(range(LENGTH - 1)) and ahead[:-1] == list(range(1, LENGTH))
 
 
+def test_it_learns_beyond_the_frequencies(model, tokenizer, sequences):
+    two = sequences[:2].repeat(100, 1)
+    counts = torch.bincount(two.flatten())
+    counts[tokenizer.all_special_ids] = 0
+    run(model, two, tokenizer, steps=150, learning_rate=5e-3, warmup_steps=10, decay_steps=50)
+    assert pretraining.evaluate_masked(model, two, tokenizer).loss < entropy(counts) - 1
+
+
 def test_an_interrupt_keeps_all(tokenizer, sequences):
     interrupt_at((model := tiny(tokenizer)).body, 3)
     history, whole = run(model, sequences, tokenizer), run(tiny(tokenizer), sequences, tokenizer)

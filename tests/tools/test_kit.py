@@ -60,10 +60,7 @@ def test_what_breaks_off_or_isn_t_known_is_no_kit(tmp_path, monkeypatch):
     assert not (tmp_path / "kit.json").exists()
 
 
-def test_a_course_is_set_up_from_a_kit_without_a_network(tmp_path):
-    alone = ["unshare", "--user", "--map-root-user", "--net"]
-    if not shutil.which("unshare") or subprocess.run([*alone, "true"], capture_output=True).returncode:
-        pytest.skip("no network namespace can be made here")
+def test_a_course_is_set_up_from_a_kit_without_a_network_if_it_is_one_and_has_this_platform(tmp_path):
     course, stick = tmp_path / "course", tmp_path / "kit"
     for folder in (course / "helpers", stick / "wheels", stick / "models" / start.EMBEDDED.name):
         folder.mkdir(parents=True)
@@ -72,9 +69,15 @@ def test_a_course_is_set_up_from_a_kit_without_a_network(tmp_path):
     (course / "pyproject.toml").write_text('[project]\nname = "helpers"\nversion = "1"')
     (course / "requirements.txt").write_text(f"setuptools=={distribution('setuptools').version}\n")
     wheel(stick / "wheels", "setuptools", files=distribution("setuptools").files)
+    command = [sys._base_executable, "start.py", "setup", "--kit", stick]
+    for targets, said in {"{}": "There is no kit in ", '{"targets": ["plan9"]}': "It has: plan9."}.items():
+        (stick / "kit.json").write_text(targets)
+        assert said in subprocess.run(command, cwd=course, capture_output=True, text=True).stderr
+    alone = ["unshare", "--user", "--map-root-user", "--net"]
+    if not shutil.which("unshare") or subprocess.run([*alone, "true"], capture_output=True).returncode:
+        pytest.skip("no network namespace can be made here")
     here = f"{platform.system()}-{platform.machine()}-{sys.version_info[0]}.{sys.version_info[1]}".lower()
     (stick / "kit.json").write_text(json.dumps({"targets": [here]}))
-    command = [*alone, sys._base_executable, "start.py", "setup", "--kit", stick]
-    done = subprocess.run(command, cwd=course, capture_output=True, text=True, timeout=120)
+    done = subprocess.run([*alone, *command], cwd=course, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
     assert (course / "models" / start.EMBEDDED.name).is_dir() and (course / ".venv/.ready").exists()

@@ -17,7 +17,7 @@ LINK = re.compile(r"\]\((?!https?:)([^)#{]*)(?:#([^)]+))?\)")
 def renamed(tmp_path_factory):
     """A copy of the course's notebooks and texts, where a gap was made: all from 06 on moved by one."""
     root = tmp_path_factory.mktemp("course")
-    for path in {path for pattern in (*links.TEXTS, "notebooks/*.*") for path in ROOT.glob(pattern)}:
+    for path in {path for pattern in (*links.TEXTS, "notebooks/[!.]*.*") for path in ROOT.glob(pattern)}:
         (root / path.relative_to(ROOT)).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, root / path.relative_to(ROOT))
     for path in sorted((root / "notebooks").glob("[0-9][0-9]_*.ipynb"), reverse=True):
