@@ -84,10 +84,8 @@ def look_at_python():
     if not (3, 11) <= sys.version_info < (3, 15):
         sys.exit(f"{sys.executable} is Python {platform.python_version()}: {allowed}")
     if not (importlib.util.find_spec("venv") and importlib.util.find_spec("ensurepip")):
-        sys.exit(
-            f"{sys.executable} cannot make a virtual environment: its venv module is missing. "
-            "On Debian and Ubuntu: sudo apt install python3-venv"
-        )
+        fix = "On Debian and Ubuntu: sudo apt install python3-venv"
+        sys.exit(f"{sys.executable} cannot make a virtual environment: its venv module is missing. {fix}")
     if PYTHON.exists() and not runs("-c", "import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))"):
         sys.exit(f"{VENV} holds a Python that is too old, too new or gone. Remove that folder and try again.")
 
@@ -127,9 +125,7 @@ def pip(*arguments):
 def install(*arguments):
     """Install, or stop and say what to do."""
     if pip(*arguments):
-        needs = (
-            "" if "--no-index" in arguments else " The first setup needs a network, and about 3 GB of disk."
-        )
+        needs = " The first setup needs a network, and about 3 GB of disk." * ("--no-index" not in arguments)
         again = "Run the same command again: what has been downloaded is kept."
         sys.exit(f"Setup stopped: pip says above why.{needs} {again}")
 

@@ -207,9 +207,8 @@ def quantized(work: Work, name: str, seed: int) -> tuple:
         small = compression.quantize(exported.path, work.path(name, seed, ".onnx"))
     again = compression.OnnxClassifier(small.path)
     by_torch = work.answers(of, seed)["validation"]
-    by_onnx, by_int8, by_again = (
-        work.evaluate(each, "validation").probabilities for each in (exported, small, again)
-    )
+    asked = (work.evaluate(each, "validation") for each in (exported, small, again))
+    by_onnx, by_int8, by_again = (each.probabilities for each in asked)
     pairs = {"onnx": (by_onnx, by_torch), "int8": (by_int8, by_torch), "reopened": (by_again, by_int8)}
     found = {f"{name}_differs_by": float(np.abs(a - b).max()) for name, (a, b) in pairs.items()}
     return small, {"cost": meter.result, "onnx_bytes": exported.path.stat().st_size} | found, {}

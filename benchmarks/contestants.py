@@ -28,14 +28,11 @@ BATCH_SIZE, TUNING_ROWS = 32, 3_000
 # Dropout slows a step by a tenth, and fine-tuning as short as this does without.
 DROPOUT = {"pretrained": 0.0, "from scratch": 0.1}
 # The head's rate is three times what stands here; `times` multiplies the passes, for who has to learn words.
+RATES, SCRATCH_RATES = (2e-5, 5e-5, 1e-4, 2e-4, 3e-4, 5e-4, 1e-3, 2e-3), (3e-5, 1e-4, 3e-4, 1e-3)
 TRIES = {
     "TF-IDF": [{"C": C} for C in (0.3, 1, 3, 10, 30, 100, 300, 1_000)],
-    "pretrained": [
-        {"learning_rate": rate, "times": 1} for rate in (2e-5, 5e-5, 1e-4, 2e-4, 3e-4, 5e-4, 1e-3, 2e-3)
-    ],
-    "from scratch": [
-        {"learning_rate": rate, "times": n} for n in (1, 3) for rate in (3e-5, 1e-4, 3e-4, 1e-3)
-    ],
+    "pretrained": [{"learning_rate": rate, "times": 1} for rate in RATES],
+    "from scratch": [{"learning_rate": rate, "times": n} for n in (1, 3) for rate in SCRATCH_RATES],
 }
 PLAN = [("TF-IDF", rows, 0) for rows in (100, 300, 1_000, 3_000, 7_070)]
 PLAN += [("pretrained", rows, seed) for seed in range(3) for rows in EPOCHS]
@@ -58,7 +55,7 @@ def new_model(name: str, seed: int) -> torch.nn.Module:
     return build.from_config(transformers.AutoConfig.from_pretrained(path, num_labels=2, **rates))
 
 
-def fit(name: str, train, watched, judged, tokenizer, settings: dict, seed: int) -> dict:
+def fit(name: str, settings: dict, train, watched, judged, tokenizer, seed: int) -> dict:
     """Train a contestant; say how it does on the rows that judge it, and what the training cost."""
     if name == "TF-IDF":
         with energy.measure(name, country=COUNTRY) as meter:
@@ -88,17 +85,15 @@ def main() -> None:
     if settings.get("tries") != TRIES:
         found = {"runs": []}
     tries = [(name, settings) for name in TRIES for settings in TRIES[name]]
-
-    def tune(name: str, settings: dict) -> dict:
-        return fit(name, data.take(train, TUNING_ROWS), watched, validation, tokenizer, settings, 0)
-
+    given = {"watched": watched, "tokenizer": tokenizer}
+    tune = functools.partial(fit, train=data.take(train, TUNING_ROWS), judged=validation, seed=0, **given)
     record(found, tries, ("name", "settings"), tune, keep, "tuning")
 
     def make(name: str, rows: int, seed: int) -> dict:
         tried = [each for each in found["tuning"] if each["name"] == name]
         settings = max(tried, key=lambda each: each["accuracy"])["settings"]  # of equals the first
         epochs = settings["times"] * EPOCHS[rows] if "times" in settings else None
-        result = fit(name, data.take(train, rows), watched, test, tokenizer, settings, seed)
+        result = fit(name, settings, data.take(train, rows), judged=test, seed=seed, **given)
         return {"epochs": epochs, "settings": settings} | result
 
     record(found, PLAN, ("name", "train_rows", "seed"), make, keep)

@@ -64,7 +64,7 @@ def splits(start: str) -> tuple:
     return tokenizer, *(data.tokenize(data.load_reviews(split), tokenizer, LENGTH) for split in data.REVIEWS)
 
 
-def fit(start: str, rows: int, learning_rate: float, seed: int, judged_on: str) -> dict:
+def fit(start: str, learning_rate: float, seed: int, rows: int, judged_on: str) -> dict:
     """Train a classifier, its head new and its weights the start's or random; say how good it is."""
     tokenizer, train, validation, test = splits(start)
     set_seed(seed)
@@ -88,16 +88,13 @@ def main() -> None:
     keep = functools.partial(save, RECEIPT, "benchmarks.labels", what, files, settings)
     found, _ = recorded(RECEIPT)
     tries = itertools.product(STARTS, LEARNING_RATES, (0, 1))
-
-    def tune(start: str, learning_rate: float, seed: int) -> dict:
-        return fit(start, TUNING_ROWS, learning_rate, seed, "validation")
-
+    tune = functools.partial(fit, rows=TUNING_ROWS, judged_on="validation")
     record(found, tries, ("name", "learning_rate", "seed"), tune, keep, "tuning")
     right = pd.DataFrame(found["tuning"]).pivot_table("accuracy", "name", "learning_rate")
     best = right.idxmax(axis="columns").to_dict()  # by start
 
     def make(start: str, rows: int, seed: int) -> dict:
-        return fit(start, rows, best[start], seed, "test")
+        return fit(start, best[start], seed, rows, "test")
 
     record(found, plan(), ("name", "train_rows", "seed"), make, keep)
 

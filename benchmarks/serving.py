@@ -140,21 +140,17 @@ def cascaded(work, seeds: Sequence[int]) -> dict:
     def asked(split: str, threshold: float) -> float:
         return float((gates[split].max(axis=1) < threshold).mean())
 
-    curve = [
-        {"threshold": at, "asked": asked("validation", at), "accuracies": accuracies(at)}
-        for at in CASCADE["thresholds"]
-    ]
+    grid = CASCADE["thresholds"]
+    curve = [{"threshold": at, "asked": asked("validation", at), "accuracies": accuracies(at)} for at in grid]
     chosen = max(curve, key=lambda point: np.mean(point["accuracies"]))["threshold"]  # the lowest of the best
+    cascades = ({s: combined(gates[s], each[s], chosen) for s in work.splits} for each in rest)
     return {
         "gate": work.outcome(gates) | {"cost": cost},
         "alone": accuracies(math.inf),
         "curve": curve,
         "chosen": chosen,
         "asked_of_test": asked("test", chosen),
-        "seeds": [
-            {"seed": seed} | work.outcome({s: combined(gates[s], each[s], chosen) for s in work.splits})
-            for seed, each in zip(seeds, rest, strict=True)
-        ],
+        "seeds": [{"seed": n} | work.outcome(each) for n, each in zip(seeds, cascades, strict=True)],
     }
 
 

@@ -9,6 +9,7 @@ import io
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -91,15 +92,8 @@ def judge(
     before = _references[-1]
     predict, cost = _train(train, country)
     rows = data.take(data.load_reviews("validation"), HIDDEN_ROWS)
-    served = energy.per_1000(
-        "capstone: predict",
-        lambda texts: _answers(predict, texts),
-        rows["text"][:],
-        rows["label"][:],
-        country=country,
-        batch_size=BATCH,
-        window_s=window_s,
-    )
+    ask, how = partial(_answers, predict), {"country": country, "batch_size": BATCH, "window_s": window_s}
+    served = energy.per_1000("capstone: predict", ask, rows["text"][:], rows["label"][:], **how)
     attempt = Attempt(name.strip(), target, budget, cost, served, (before,))
     if path is None:
         return Judgment(attempt)
@@ -118,16 +112,13 @@ def _hand_in(attempt: Attempt, predict: Callable, path: Path) -> Entry:
     right = sum(answer == label for answer, label in zip(answers, labels, strict=True))
     predictions = dataclasses.replace(attempt.predictions, right=right, scored=len(labels))
     task = {"task": submission.TASK, "name": attempt.name, "target": attempt.target, "budget": attempt.budget}
-    answered = {"commitment": submission.COMMITMENT, "answers": "".join(map(str, answers)), "asked": asked}
-    answered["machine_cores"] = psutil.cpu_count() or 1  # not a container's: see `read`
-    figures = (attempt.training, predictions, *attempt.references)
-    receipt = receipts.make(
-        "accuracy on hidden rows, and the energy of training and of predictions",
-        dict(zip(submission.FIGURES, figures, strict=True)),
-        made_by="capstone.judge.judge",
-        inputs=[assets.DATA / split for split in submission.SPLITS],
-        settings=task | answered,
-    )
+    task |= {"commitment": submission.COMMITMENT, "answers": "".join(map(str, answers)), "asked": asked}
+    task["machine_cores"] = psutil.cpu_count() or 1  # not a container's: see `read`
+    parts = (attempt.training, predictions, *attempt.references)
+    figures = dict(zip(submission.FIGURES, parts, strict=True))
+    inputs = [assets.DATA / split for split in submission.SPLITS]
+    what = "accuracy on hidden rows, and the energy of training and of predictions"
+    receipt = receipts.make(what, figures, made_by="capstone.judge.judge", inputs=inputs, settings=task)
     receipts.save(receipt, path)
     return submission.read(receipt)
 

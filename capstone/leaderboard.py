@@ -65,14 +65,9 @@ def placement(entry: Entry, others: Iterable[Entry] = ()) -> str:
     """Where an entry stands against others that were measured in the same way on the same hardware."""
     if entry.job_wh is None:
         return "No place on the Pareto front: the energy is unknown, which is not 0."
-    rivals = [
-        each
-        for each in others
-        if each.job_wh is not None
-        and not each.problems
-        and each.hardware == entry.hardware
-        and each.receipt["digest"] != entry.receipt["digest"]
-    ]
+    sound = [each for each in others if each.job_wh is not None and not each.problems]
+    alike = [each for each in sound if each.hardware == entry.hardware]
+    rivals = [each for each in alike if each.receipt["digest"] != entry.receipt["digest"]]
     count = f"{len(rivals)} other entr{'y' if len(rivals) == 1 else 'ies'} on this hardware"
     better = [each for each in rivals if entry not in pareto_front([entry, each])]
     if not rivals:
@@ -106,10 +101,8 @@ class Board:
 
     def __str__(self) -> str:
         count, groups = sum(map(len, self.groups.values())), len(self.groups)
-        lines = [
-            f"{count} {'entry' if count == 1 else 'entries'} in {groups} group{'' if groups == 1 else 's'}, "
-            f"{len(self.flagged)} flagged, {len(self.refused)} refused"
-        ]
+        ranked = f"{count} {'entry' if count == 1 else 'entries'} in {groups} group{'s' * (groups != 1)}"
+        lines = [f"{ranked}, {len(self.flagged)} flagged, {len(self.refused)} refused"]
         lines += [f"flagged  {file} ({name}): {why}" for file, name, why in self.flagged]
         lines += [f"refused  {file}: {why}" for file, why in self.refused]
         return "\n".join(lines)
@@ -158,8 +151,7 @@ def sort(paths: Sequence[Path]) -> Board:
         except Exception as error:  # a stranger's file may hold anything, and must not stop the others
             expected = isinstance(error, ValueError)
             refused.append((file, _short(str(error) if expected else f"{type(error).__name__}: {error}")))
-    groups: dict[tuple, list[Entry]] = {}
-    flagged = []
+    groups, flagged = {}, []
     for file, entry in known.values():
         # An edited copy is flagged for its edit, and is no reason to doubt the original.
         others = [each for each in known.values() if each[1] is not entry and not each[1].problems]

@@ -158,10 +158,8 @@ def hidden_rows() -> Dataset:
     rows = test.select(range(len(test) - HIDDEN_ROWS, len(test)))
     lines = [f"{id}\t{label}\n" for id, label in zip(rows["id"][:], rows["label"][:], strict=True)]
     if (found := hashlib.sha256("".join(lines).encode()).hexdigest()) != COMMITMENT:
-        raise CapstoneError(
-            f"The hidden rows have the commitment {found[:12]}..., expected {COMMITMENT[:12]}...: the test "
-            "split was changed. Run `git checkout -- data`."
-        )
+        other = f"The hidden rows have the commitment {found[:12]}..., expected {COMMITMENT[:12]}..."
+        raise CapstoneError(f"{other}: the test split was changed. Run `git checkout -- data`.")
     return rows
 
 

@@ -28,21 +28,16 @@ def read(folder: Path, made_with: dict) -> None:
     """Raise ValueError if the checkpoint isn't whole, or was made with something else."""
     if not folder.is_dir():
         raise ValueError(f"{folder} is a file: expected a folder for the checkpoint. Give another name.")
+    which = f"The checkpoint {folder}"
     try:
         found = json.loads((folder / NOTE).read_text())
         before, sums = dict(found["made_with"]), dict(found["files"])
     except FileNotFoundError:
         raise ValueError(f"{folder} holds no checkpoint: there is no {NOTE} in it. {ADVICE}") from None
     except (OSError, ValueError, KeyError, TypeError) as reason:
-        damaged = f"The checkpoint {folder} is damaged: {NOTE} is cut, or another's."
-        raise ValueError(f"{damaged} {ADVICE}") from reason
-    other = [
-        f"another {name}" if isinstance(wanted, str) else f"{name} {before.get(name)!r}"
-        for name, wanted in made_with.items()
-        if before.get(name) != wanted
-    ]
-    if other:
-        was = f"The checkpoint {folder} was made with {', '.join(other)}: not this call's."
-        raise ValueError(f"{was} {ADVICE}")
+        raise ValueError(f"{which} is damaged: {NOTE} is cut, or another's. {ADVICE}") from reason
+    other = {name: wanted for name, wanted in made_with.items() if before.get(name) != wanted}
+    if shown := [f"another {n}" if isinstance(other[n], str) else f"{n} {before.get(n)!r}" for n in other]:
+        raise ValueError(f"{which} was made with {', '.join(shown)}: not this call's. {ADVICE}")
     if wrong := wrong_files(folder, sums):
-        raise ValueError(f"The checkpoint {folder} is damaged: {'; '.join(wrong)}. {ADVICE}")
+        raise ValueError(f"{which} is damaged: {'; '.join(wrong)}. {ADVICE}")

@@ -21,16 +21,13 @@ if __name__ == "__main__":
         for path in sorted(Path(sys.argv[1]).glob("*.json")):
             readings.append(energy.Reading.from_raw(json.loads(path.read_text(encoding="utf-8"))))
     except NO_FIGURE as error:
-        sys.exit(
-            f"error: {path} is no whole reading ({error}), so the sum is unknown. Get it anew from its "
-            "machine, or move it away to add up the others."
-        )
+        advice = "Get it anew from its machine, or move it away to add up the others."
+        sys.exit(f"error: {path} is no whole reading ({error}), so the sum is unknown. {advice}")
     try:
         print(energy.across(readings))
     except energy.EnergyError as error:
         sys.exit(f"error: {error}")
     if unread := sorted(file.stem for file in Path(sys.argv[1]).glob("*.started")):
-        sys.exit(
-            f"error: the run used more, and nobody knows how much: {', '.join(unread)} began and left no "
-            "reading. Either they still run, or their machine or their meter was killed."
-        )
+        left = f"{', '.join(unread)} began and left no reading."
+        why = "Either they still run, or their machine or their meter was killed."
+        sys.exit(f"error: the run used more, and nobody knows how much: {left} {why}")

@@ -48,19 +48,15 @@ def options(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def prepare(chosen: argparse.Namespace) -> tuple:
     """Return the accelerator, model, optimizer, schedule and batches of one process among several."""
-    # split_batches: a batch of 32 stays one of 32, and each of two processes takes 16 of it.
     here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # processes on this machine
-    accelerator = Accelerator(
-        cpu=torch.cuda.device_count() < here,  # a GPU for each of them, or none
-        dataloader_config=DataLoaderConfiguration(split_batches=True),
-    )
+    cpu = torch.cuda.device_count() < here  # a GPU for each of them, or none
+    # split_batches: a batch of 32 stays one of 32, and each of two processes takes 16 of it.
+    accelerator = Accelerator(cpu=cpu, dataloader_config=DataLoaderConfiguration(split_batches=True))
     train = reviews.read("train", chosen.rows)
     model = transformer.load(chosen.seed)  # every process draws the same head
     optimizer = torch.optim.AdamW(model.parameters(), lr=chosen.learning_rate, fused=True)
     steps, warmup = chosen.steps, max(1, chosen.steps // 10)  # as in “Fine-tune a BERT”: up, then down to 0
-    schedule = LambdaLR(
-        optimizer, lambda step: min((step + 1) / warmup, (steps - step) / (steps - warmup + 1))
-    )
+    schedule = LambdaLR(optimizer, lambda n: min((n + 1) / warmup, (steps - n) / (steps - warmup + 1)))
     model, optimizer, schedule = accelerator.prepare(model, optimizer, schedule)
 
     def batches(epoch: int) -> DataLoader:  # another order in each epoch, and the same one after a restart

@@ -66,9 +66,8 @@ def make_reviews(folder: Path, downloads: Path) -> list[str]:
     """Write the splits and the domains; return the training sentences."""
     source = download(REVIEWS_PACKAGE, downloads, "--no-binary", ":all:", "--no-build-isolation")
     with tarfile.open(source) as package:
-        inner = package.extractfile(
-            "vaderSentiment-3.3.2/additional_resources/hutto_ICWSM_2014.tar.gz"
-        ).read()
+        path = "vaderSentiment-3.3.2/additional_resources/hutto_ICWSM_2014.tar.gz"
+        inner = package.extractfile(path).read()
     with tarfile.open(fileobj=io.BytesIO(inner)) as archive:
         movies = read_sentences(archive, "movieReviewSnippets_GroundTruth.txt")
         domains = {name: read_sentences(archive, file) for name, file in DOMAINS.items()}
@@ -76,11 +75,8 @@ def make_reviews(folder: Path, downloads: Path) -> list[str]:
     by_hash = movies["text"].map(lambda text: hashlib.sha256(text.encode()).hexdigest()).sort_values()
     movies = movies.loc[by_hash.index]
     held_out = TEST_ROWS + VALIDATION_ROWS
-    splits = {
-        "test": movies[:TEST_ROWS],
-        "validation": movies[TEST_ROWS:held_out],
-        "train": movies[held_out:],
-    }
+    splits = {"test": movies[:TEST_ROWS], "validation": movies[TEST_ROWS:held_out]}
+    splits["train"] = movies[held_out:]
     for name, rows in (splits | domains).items():
         rows.to_csv(folder / f"{name}.csv", index=False, float_format="%.4f", lineterminator="\n")
     return splits["train"]["text"].tolist()
@@ -127,9 +123,8 @@ def sums(made: Path) -> str:
     files = {path.relative_to(made).as_posix(): path for path in made.glob("*/*")}
     beside = [*DATA.glob("models/*/*"), *DATA.glob("other/*"), *(DATA / name for name in OTHERS)]
     files |= {path.relative_to(DATA).as_posix(): path for path in beside}
-    return "".join(
-        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {name}\n" for name, path in sorted(files.items())
-    )
+    digests = {name: hashlib.sha256(files[name].read_bytes()).hexdigest() for name in sorted(files)}
+    return "".join(f"{digest}  {name}\n" for name, digest in digests.items())
 
 
 def main() -> int:

@@ -11,6 +11,7 @@ import numpy as np
 from .progress import keep
 
 Finding = str | tuple[Any, Mapping[str, Any]]
+Judge = Callable[[Any], Finding]
 
 
 @dataclass(frozen=True)
@@ -28,9 +29,7 @@ class Verdict:
         return f"**{head}{colon}**{rest}"
 
 
-def check(
-    expected: str, tolerance: float = 1e-6
-) -> Callable[[Callable[[Any], Finding]], Callable[[Any], Verdict]]:
+def check(expected: str, tolerance: float = 1e-6) -> Callable[[Judge], Callable[[Any], Verdict]]:
     """Turn a function that judges an answer into a check that never raises.
 
     The function returns a message, or the value that the answer comes to, a number or an array of them, with
@@ -52,7 +51,7 @@ def check(
     Not yet: your answer raised TypeError: must be real number, not str. Expected: a number, six times seven.
     """
 
-    def decorate(judge: Callable[[Any], Finding]) -> Callable[[Any], Verdict]:
+    def decorate(judge: Judge) -> Callable[[Any], Verdict]:
         @functools.wraps(judge)
         def judged(answer: Any = ...) -> Verdict:
             if answer is ... or answer is None:
@@ -99,9 +98,8 @@ def near(found: Any, expected: Any, tolerance: float = 1e-6) -> bool:
     """
     if np.ndim(expected) == 0:
         return math.isclose(found, expected, rel_tol=tolerance, abs_tol=1e-9)
-    return np.shape(found) == np.shape(expected) and all(
-        near(one, other, tolerance) for one, other in zip(found, expected, strict=True)
-    )
+    alike = np.shape(found) == np.shape(expected)
+    return alike and all(near(*pair, tolerance) for pair in zip(found, expected, strict=True))
 
 
 def kind(got: object) -> str:

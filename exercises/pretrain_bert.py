@@ -17,9 +17,8 @@ BUDGET_FLOP = 2e12
 
 @check("a function that takes x, special_ids, mask_id, vocab_size and generator, and returns two tensors")
 def mask(answer: Callable) -> Finding:
-    for seed, (rows, length, vocab_size, special_ids, mask_id) in enumerate(
-        [(300, 40, 900, (0, 1, 2, 3, 4), 4), (700, 24, 2_000, (0, 100, 101, 102, 103), 103)]
-    ):
+    cases = [(300, 40, 900, (0, 1, 2, 3, 4), 4), (700, 24, 2_000, (0, 100, 101, 102, 103), 103)]
+    for seed, (rows, length, vocab_size, special_ids, mask_id) in enumerate(cases):
         draw = torch.Generator().manual_seed(seed)
         x = torch.randint(110, vocab_size, (rows, length), generator=draw)
         x[:, 0], x[::3, -1] = special_ids[2], special_ids[1]

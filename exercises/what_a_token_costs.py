@@ -74,11 +74,9 @@ def _served(arrivals: list, lengths: list, places: int, step_s: dict) -> list[tu
             clock = arrivals[waiting[0]]
             continue
         clock += step_s[len(running)]
-        running = {each: (left - 1, start) for each, (left, start) in running.items()}
-        found += [
-            (clock - arrivals[each], clock - start) for each, (left, start) in running.items() if not left
-        ]
-        running = {each: (left, start) for each, (left, start) in running.items() if left}
+        ended = {each: start for each, (left, start) in running.items() if left == 1}
+        found += [(clock - arrivals[each], clock - start) for each, start in ended.items()]
+        running = {each: (left - 1, start) for each, (left, start) in running.items() if left > 1}
     return found
 
 

@@ -12,6 +12,7 @@ from tools.notebooks import ROOT
 HOUSES = ("helpers", "exercises", "capstone", "tools", "cluster", "benchmarks")
 MADE_OF = ("Makefile", "start.py", "pyproject.toml", "requirements.txt", "requirements-test.txt")
 MADE_OF += ("extras/tensorflow/requirements.txt",)
+TINY = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
 
 
 def python(*arguments, **settings):
@@ -36,8 +37,7 @@ def tiny_bert(kind="BertForSequenceClassification", seed=0, **shape):
     import transformers
 
     transformers.set_seed(seed)
-    usual = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
-    return getattr(transformers, kind)(transformers.BertConfig(**usual | shape))
+    return getattr(transformers, kind)(transformers.BertConfig(**TINY | shape))
 
 
 def interrupt_at(model, step):

@@ -28,9 +28,8 @@ def main(arguments: list[str] | None = None) -> int:
         known[name].add_argument("names", nargs="*", metavar="notebook", help="fine_tune_bert (default: all)")
     known["run"].add_argument("--profile", help="parameters from notebooks/profiles.toml: quick, or gpu")
     known["run"].add_argument("--output", default="build", metavar="folder", help="for the copies (build)")
-    known["kit"].add_argument(
-        "targets", nargs="*", metavar="target", help="windows-amd64-3.12 (default: all)"
-    )
+    example = "windows-amd64-3.12 (default: all)"
+    known["kit"].add_argument("targets", nargs="*", metavar="target", help=example)
     known["lint"].add_argument("--tag", help="a release's tag, which the version must agree with: v1.0.0")
     machine.escape_unprintable()
     chosen = parser.parse_args(arguments)

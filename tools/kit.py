@@ -36,8 +36,7 @@ def build(targets: list[str], output: Path = ROOT / "build" / "kit") -> int:
         raise RunError(f"there is no {', '.join(unknown)}; the kit can have: {', '.join(TARGETS)}")
     (output / "kit.json").unlink(missing_ok=True)  # what is being written is no kit
     (output / "wheels").mkdir(parents=True, exist_ok=True)
-    wanted: set[str] = set()
-    complete = []
+    wanted, complete = set(), []
     for target in targets or TARGETS:
         try:
             wanted |= add_wheels(target, output / "wheels")

@@ -9,10 +9,8 @@ import nbformat
 from tools import notebooks, store
 from tools.notebooks import ADDRESS, ROOT, SETUP, TAG
 
-TEXTS = (
-    *("*.md", ".github/*/*.yml", "data/*.md", "docs/*.md", "extras/*/*.md", "site/*.md", "teaching/*.md"),
-    *("cluster/*.md", "cluster/*.ipynb", "extras/*/*.ipynb", "notebooks/*.md", "notebooks/*.ipynb"),
-)
+TEXTS = ("*.md", ".github/*/*.yml", "data/*.md", "docs/*.md", "extras/*/*.md", "site/*.md", "teaching/*.md")
+TEXTS += ("cluster/*.md", "cluster/*.ipynb", "extras/*/*.ipynb", "notebooks/*.md", "notebooks/*.ipynb")
 NAME = r"[\w.-]+"
 WORDS = re.compile(r"\*([^*]+)\*(?:, \*([^*]+)\*)?: ([^*]+)[.;](?= |$)")  # *a word*, *another*: its meaning.
 

@@ -10,6 +10,8 @@ def ready() -> None:
     import sys
     from pathlib import Path
 
+    from IPython import get_ipython
+
     root = str(Path(__file__).resolve().parent.parent)
     sys.path[:] = [root, *(folder for folder in sys.path if folder != root)]
     from helpers import environment, machine
@@ -22,6 +24,10 @@ def ready() -> None:
             "Run this cell again; if that fails too, choose Runtime > Disconnect and delete runtime first."
         )
     environment.require()
+    if os.environ.get("COURSE_STATIC") != "1" and (shell := get_ipython()) is not None:
+        from tools import waiting
+
+        waiting.announce(shell, Path(root, "notebooks", "costs.json"))
 
 
 def add_missing() -> int:

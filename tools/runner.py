@@ -20,6 +20,10 @@ ADVICE = {  # by what an error says that is not the notebook's fault
     "No space left": "the disk is full: free some space, or choose another folder with --output",
 }
 INTERRUPTED = 130  # what a shell expects of a program that Ctrl-C ended
+PAPERMILL = {"kernel_name": "python3", "language": "python"}
+PAPERMILL |= {"progress_bar": False, "coalesce_streams": True, "store_widget_state": False}
+PAPERMILL["start_timeout"] = 120  # a cold disk and two busy cores
+PAPERMILL["execution_timeout"] = 1_800  # a cell that takes half an hour hangs
 
 
 def run(
@@ -95,19 +99,8 @@ def execute(path: Path, copy: Path, parameters: dict[str, object] | None = None)
         try:
             copy.unlink(missing_ok=True)  # an earlier run's would say how far that one came
             notebooks.read(path)  # or a RunError that says why not
-            papermill.execute_notebook(
-                path.resolve(),
-                copy,
-                parameters=parameters,
-                kernel_name="python3",
-                language="python",
-                cwd=path.resolve().parent,
-                progress_bar=False,
-                start_timeout=120,  # a cold disk and two busy cores
-                execution_timeout=1_800,  # a cell that takes half an hour hangs
-                coalesce_streams=True,
-                store_widget_state=False,
-            )
+            source = path.resolve()
+            papermill.execute_notebook(source, copy, parameters, cwd=source.parent, **PAPERMILL)
         except (Exception, KeyboardInterrupt) as error:
             result = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
             failure = _describe(error, copy)
@@ -140,15 +133,11 @@ def _summarise(outcomes: Sequence[Outcome], output: Path) -> None:
     ran = [outcome for outcome in outcomes if outcome.wall_s is not None]
     energies = [outcome.energy_wh for outcome in ran]
     methods = {outcome.energy_method for outcome in ran}
-    total = Outcome(
-        "total",
-        f"{sum(outcome.result == 'ok' for outcome in outcomes)} of {len(outcomes)} ok",
-        sum(outcome.wall_s or 0 for outcome in ran),
-        max((outcome.peak_memory_gb or 0 for outcome in ran), default=0),
-        None if None in energies else sum(energy or 0 for energy in energies),
-        next((method for method in ("assumed", "modelled", "measured") if method in methods), None),
-    )
-    print(total)
+    ok, wall_s = sum(outcome.result == "ok" for outcome in outcomes), sum(outcome.wall_s for outcome in ran)
+    peak_gb = max((outcome.peak_memory_gb or 0 for outcome in ran), default=0)
+    energy_wh = None if None in energies else sum(energies)
+    method = next((method for method in ("assumed", "modelled", "measured") if method in methods), None)
+    print(Outcome("total", f"{ok} of {len(outcomes)} ok", wall_s, peak_gb, energy_wh, method))
     for outcome in outcomes:
         if outcome.failure:
             copy = output / f"{outcome.notebook}.ipynb"

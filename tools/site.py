@@ -78,10 +78,8 @@ def folded(text: str) -> str:
             cell.metadata["mystnb"] = SOLUTION
         elif "setup" in tags or (cell.cell_type == "code" and cell.source.startswith(FOLDED)):
             tags.append("hide-input")
-        alts = [
-            output.get("metadata", {}).get("image/png", {}).get("alt") for output in cell.get("outputs", [])
-        ]
-        if alt := next(filter(None, alts), None):
+        shown = [output.get("metadata", {}).get("image/png", {}) for output in cell.get("outputs", [])]
+        if alt := next((each["alt"] for each in shown if each.get("alt")), None):
             cell.metadata["mystnb"] = {**cell.metadata.get("mystnb", {}), "image": {"alt": alt}}
         if "widgets.explore(" in cell.source:  # its output is a picture
             note = nbformat.v4.new_markdown_cell(LIVE)

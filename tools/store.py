@@ -13,7 +13,7 @@ from pathlib import Path
 import nbformat
 
 from helpers import machine
-from tools import RunError, kernel, notebooks, runner
+from tools import RunError, kernel, notebooks, runner, waiting
 
 README = notebooks.ROOT / "README.md"
 COSTS = "costs.json"
@@ -22,8 +22,8 @@ TABLE_MARKS = ("<!-- notebooks -->", "<!-- /notebooks -->")
 HEAD = "| notebook | what it is | machine time | peak memory | energy |\n|---|---|---|---|---|\n"
 
 
-class Cost(namedtuple("Cost", "wall_s peak_memory_gb energy_wh energy_method cpu cores recorded")):
-    """What executing a stored notebook took, where and when."""
+class Cost(namedtuple("Cost", "wall_s peak_memory_gb energy_wh energy_method cpu cores recorded long_cells")):
+    """What executing a stored notebook took, where and when, and the seconds of its long cells."""
 
     def __str__(self) -> str:
         time, memory, energy = self.figures()
@@ -60,13 +60,14 @@ def store(names: Sequence[str] = (), folder: Path = notebooks.NOTEBOOKS, readme:
                 print(f"{path.stem}: {outcome.failure}, left as it was", file=sys.stderr)
                 return runner.INTERRUPTED
             notebook = notebooks.read(copy if copy.exists() else path)
+            long_cells = _long_cells(notebook)
             notebooks.tidy(notebook)
             notebooks.describe(notebook)
             if wrong := [outcome.failure] if outcome.failure else notebooks.problems(notebook):
                 print(f"{path.stem}: left as it was: " + "; ".join(wrong), file=sys.stderr)
                 status = 1
                 continue
-            _record(path, notebook, outcome)
+            _record(path, notebook, outcome, long_cells)
             if readme.exists():
                 notebooks.write({readme: with_table(readme.read_text(encoding="utf-8"), folder)})
     return status
@@ -108,11 +109,19 @@ def between(text: str, marks: tuple[str, str], content: str, name: str = "README
     return text
 
 
-def _record(path: Path, notebook: nbformat.NotebookNode, outcome: kernel.Outcome) -> None:
+def _long_cells(notebook: nbformat.NotebookNode) -> dict[str, int]:
+    """Give the seconds of each cell that took long, as papermill notes them, for `waiting.announce`."""
+    took = {cell.source: cell.metadata.get("papermill", {}).get("duration") or 0 for cell in notebook.cells}
+    return {waiting.key(text): round(seconds) for text, seconds in took.items() if seconds > waiting.LONG_S}
+
+
+def _record(
+    path: Path, notebook: nbformat.NotebookNode, outcome: kernel.Outcome, long_cells: dict[str, int]
+) -> None:
     """Write a notebook, with its cost in it and in costs.json."""
     used = (round(outcome.wall_s or 0, 1), round(outcome.peak_memory_gb or 0, 2))
     energy, today = (outcome.energy_wh, outcome.energy_method), date.today().isoformat()
-    cost = Cost(*used, *energy, machine.cpu_name(), machine.cores(), today)
+    cost = Cost(*used, *energy, machine.cpu_name(), machine.cores(), today, long_cells)
     notebook.cells[0].source = between(notebook.cells[0].source, COST_MARKS, str(cost))
     nbformat.validate(notebook)
     costs = read_costs(path.parent) | {notebooks.topic(path): cost}

@@ -3,6 +3,7 @@
 import pytest
 import transformers
 
+from benchmarks.labels import MeanClassifier
 from helpers import data, training
 from tests.shared import tiny_bert
 
@@ -17,4 +18,6 @@ def small(one_thread):
         patch.setattr(data, "load_reviews", lambda split: data.take(load(split), 40))
         patch.setattr(training, "release_memory", lambda **_: None)  # a tiny model leaves little to return
         patch.setattr(transformers.AutoModelForSequenceClassification, "from_pretrained", instead)
+        mean = lambda path, **settings: MeanClassifier(instead(path, **settings).config)  # noqa: E731
+        patch.setattr(MeanClassifier, "from_pretrained", mean)
         yield patch

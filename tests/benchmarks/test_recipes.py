@@ -7,7 +7,7 @@ import transformers
 from benchmarks import recipes
 from helpers import assets, data, receipts
 
-SHIPPED = dict(recipes.RECIPES)
+SHIPPED, SHIPPED_TRIES = dict(recipes.RECIPES), recipes.TRIES
 
 
 @pytest.fixture(autouse=True)
@@ -15,6 +15,7 @@ def own(small, monkeypatch, tmp_path):
     """Small batches, and a receipt of our own."""
     monkeypatch.setattr(recipes, "RECEIPT", tmp_path / "recipes.json")
     monkeypatch.setattr(recipes, "LOOK_ROWS", 8)
+    monkeypatch.setattr(recipes, "TRIES", {"LoRA": [{"lora_rank": 4}]})
     for name, settings in SHIPPED.items():
         monkeypatch.setitem(recipes.RECIPES, name, settings | {"batch_size": 8})
 
@@ -33,6 +34,7 @@ def test_a_receipt_holds_what_each_run_was_and_cost(monkeypatch):
     receipt = record(monkeypatch, [(name, 0) for name in names[::-1]])
     assert [run["name"] for run in receipt["runs"]] == names  # in the order of the recipes
     assert receipt["target"] == recipes.find_target(receipt["runs"])
+    assert [each["settings"] for each in receipt["tuning"]] == [{"lora_rank": 4}]
     for run in receipt["runs"]:
         whole = [entry["step"] for entry in run["evaluations"] if entry["rows"] == 40]
         assert whole == [5 * (epoch + 1) for epoch in range(run["settings"]["epochs"])]
@@ -45,8 +47,8 @@ def test_what_is_frozen_is_not_trained():
     for name, settings in recipes.RECIPES.items():
         model = recipes.new_model(settings)
         weights[name] = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
-    assert weights["2 layers frozen"] < weights["frugal"] < weights["[CLS] alone"]
-    assert max(weights["4 layers frozen"], weights["LoRA"]) < weights["[CLS] alone"]
+    assert weights["frugal"] < weights["[CLS] alone"]
+    assert weights["LoRA"] < weights["2 layers frozen"] < weights["lean"] < weights["[CLS] alone"]
     assert weights["[CLS] alone"] == weights["embeddings frozen"] < weights["better rate"]
     assert weights["better rate"] == weights["naive"]
 
@@ -88,6 +90,14 @@ def test_the_receipt_that_ships_is_of_the_recipes_that_the_code_holds():
         assert run["settings"] == SHIPPED[run["name"]], run["name"]
         assert run["to_target"] == recipes.to_target(run, target, rows=1_000), run["name"]
         assert not run["cost"].disturbed, f"{run['name']} ran beside other programs"
+
+
+def test_lean_and_lora_have_what_did_best_on_validation_of_eight_tries_each():
+    tuning = receipts.replay(assets.DATA / "receipts" / "recipes.json").details["tuning"]
+    for name, tries in SHIPPED_TRIES.items():
+        tried = [each for each in tuning if each["name"] == name]
+        assert [each["settings"] for each in tried] == tries and len(tries) == 8
+        assert max(tried, key=lambda each: each["accuracy"])["settings"].items() <= SHIPPED[name].items()
 
 
 def test_padding_changes_the_work_and_not_the_gradient(tokenizer):

@@ -18,6 +18,7 @@ from helpers import assets, energy, receipts
 
 RUNS = itertools.count(1)
 EVIL = "<script>alert(1)</script>"
+NONSENSE = (None, "x", -1, 0, [], {}, math.nan, math.inf, True, 10**400)
 
 
 def cost(label, wall_s, load=1.0, cpu_w=8.0, foreign=0.0, **work):
@@ -184,9 +185,7 @@ def places(value, path=()):
         yield from places(inner, (*path, name))
 
 
-@pytest.mark.parametrize(
-    "value", [None, "x", -1, 0, [], {}, math.nan, math.inf, True, 10**400], ids=lambda value: str(value)[:9]
-)
+@pytest.mark.parametrize("value", NONSENSE, ids=lambda value: str(value)[:9])
 def test_nonsense_anywhere_stops_nothing(value, tmp_path):
     receipt, survivors = make(window_s=0.5), []
     for path in places({name: receipt[name] for name in ("settings", "figures", "hardware", "versions")}):
@@ -225,8 +224,7 @@ def test_the_least_energy_at_the_target_comes_first_and_a_miss_has_no_rank(board
         make("beside others", train_s=5.0, foreign=0.3),
         make("brief", train_s=6.0, window_s=2.0),
     ).groups.values()
-    in_order = ["frugal", "thirsty", "coin", "beside others", "brief", "over"]
-    assert [entry.name for entry in group] == in_order
+    assert [entry.name for entry in group] == ["frugal", "thirsty", "coin", "beside others", "brief", "over"]
     assert leaderboard.marks(group) == ["1", "2", "(3)", "(4)", "(5)", "(6)"]
     said = {entry.name: "; ".join(leaderboard.remarks(entry)) for entry in group}
     assert said["frugal"] == "" and said["coin"] == "missed the target" and said["over"] == "over the budget"
@@ -274,8 +272,7 @@ def test_the_page_is_whole_and_takes_nothing_from_outside(board, honest):
 
 def test_what_a_learner_writes_runs_nowhere(board):
     evil = [make(EVIL), make('" onload="x'), make("$\\frac{"), make("a\u202eb\x00c")]
-    evil.append(make("&amp;", cpu=EVIL * 50))
-    evil.append(edit(make(EVIL), *PREDICT, "right", to=0))
+    evil += [make("&amp;", cpu=EVIL * 50), edit(make(EVIL), *PREDICT, "right", to=0)]
     evil.append('{"receipt": "' + EVIL + '"}')
     page = parsed(leaderboard.page(board(*evil)))
     shown = "".join(page.itertext())

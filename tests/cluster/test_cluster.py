@@ -24,6 +24,7 @@ ACCELERATE = [sys.executable, "-m", "accelerate.commands.launch", "--num_machine
 ACCELERATE += ["--dynamo_backend=no", "--main_process_port=0", "--num_processes=2"]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
 TORCHRUN += ["--standalone", "--local-addr=127.0.0.1"]
+PICKLES = ("optimizer.bin", "scheduler.bin", "random_states_0.pkl", "pytorch_model.bin")
 GRADIENT = """
 import sys, torch
 from cluster import train, worker
@@ -93,7 +94,6 @@ def test_a_killed_worker_ends_the_job_and_it_resumes(alone, tmp_path):
     assert not any(psutil.pid_exists(pid) for pid in workers.values())
     reached = max(losses(lines))
     assert 6 <= reached < 12
-
     resumed = processes.run(command)
     first = min(losses(resumed))
     assert reached - first < 4 and first in (5, 9), "it went on from the last whole interval"
@@ -135,9 +135,7 @@ def test_a_checkpoint_of_another_run_or_a_damaged_one_is_refused(alone, tmp_path
         train.options(["--checkpoint", str(tmp_path / "file")])
 
 
-@pytest.mark.parametrize(
-    "name", ["optimizer.bin", "scheduler.bin", "random_states_0.pkl", "pytorch_model.bin"]
-)
+@pytest.mark.parametrize("name", PICKLES)
 def test_no_file_of_a_checkpoint_can_run_code(alone, tmp_path, name):
     """Even of one that agrees with its sums, as a stranger would make it."""
 

@@ -122,8 +122,7 @@ def test_make_extras_without_a_network_says_so_and_leaves_no_stamp(tmp_path):
 def test_it_runs_where_tensorflow_is_installed(tmp_path):
     """In a copy of the course, so that its receipt replaces nobody's."""
     for name in ("helpers", "tools", "extras"):
-        ignored = shutil.ignore_patterns("__pycache__", ".venv")
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=ignored)
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", ".venv"))
     for name in ("data", ".venv", "pyproject.toml"):
         (tmp_path / name).symlink_to(ROOT / name)
     program = EXTRA / ".venv" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")

@@ -105,11 +105,8 @@ def test_what_does_not_compare_and_predictions_that_do_not_pair_up_are_refused()
     ):
         with pytest.raises(energy.EnergyError, match=message):
             energy.compare(runs)
-    for inputs, labels, message in (
-        ([], None, "from 1"),
-        ([1, 2], [1], "2 inputs but 1 labels"),
-        ([1, 2, 3], None, "1 answers to 3 inputs"),
-    ):
+    unpaired = ([1, 2], [1], "2 inputs but 1 labels"), ([1, 2, 3], None, "1 answers to 3 inputs")
+    for inputs, labels, message in (([], None, "from 1"), *unpaired):
         with pytest.raises(energy.EnergyError, match=message):
             energy.per_1000("x", lambda batch: [1], inputs, labels, country="USA", batch_size=8)
 

@@ -20,6 +20,25 @@ from helpers import energy
 from helpers.energy import sources, tracker
 
 GPUS, GPU_W, CPU_W, RANGE_UJ = 2, 100.0, 40.0, 262_143_328_850
+VISIBLE = {"1": [1], "": [], "-1": [], "0,-1,1": [0], " 1 , 0 ": [0, 1], "1,7": [1], "all": []}
+VISIBLE |= {"GPU-1": [1], "GPU-": [], "MIG-GPU-0/1/0": [0], "MIG-c0ffee": [1]}  # and which GPUs are seen
+ODD_RAPL = [  # microjoules: the counter's range, the power's limit, what is counted by second; what is said
+    (RANGE_UJ, 0, lambda s: 40e6 * s + 7e9 * (s < 0.15), "2,000 W is the most: a reset", True),
+    (RANGE_UJ, 95e6, lambda s: 9e6 * s + 2e11 * (s < 0.1), "190 W is the most: a reset", True),
+    (0, 0, lambda s: 40e6 * s + 7e9 * (s < 0.15), "its counter went back", True),
+    (RANGE_UJ, 125e6, lambda s: 600e6 * s, "W, but 250 W is the most", False),
+    (RANGE_UJ, 0, lambda s: 7.0, "its counter stood still for 0.", False),
+    (RANGE_UJ, 0, lambda s: 7e9 + 40e6 * min(s, 0.1), "its counter stood still for 0.", False),
+    (RANGE_UJ, 125e6, lambda s: (RANGE_UJ - 4e6 + 40e6 * s) % RANGE_UJ, None, True),  # full, and no reset
+    (RANGE_UJ, 125e6, lambda s: 7e9 + 200e6 * s, None, True),  # beyond the limit, as a burst is
+]
+ODD_NVML = [  # joules by second, what is said, and whether the other GPU's energy is known
+    (lambda s: 9e6 + 100 * s if s < 0.15 else 100 * s, "went back, as after a reset", True),
+    (lambda s: 9e6 + 85_000 * s, "600 W is the most", True),
+    (lambda s: 9e6 + 100 * min(s, 0.1), "stood still", True),
+    (lambda s: 9e6 + 100 * s if s < 0.1 else 1 / 0, "could not be read", True),  # it is lost
+    (lambda s: 9e6 + 100 * s if s < 0.1 else [][0], "stood still", False),  # and the driver with it
+]
 
 
 @pytest.fixture(autouse=True)
@@ -72,22 +91,16 @@ def nvml(monkeypatch):
             raise NVMLError("not supported")
         return int(fake.joules(handle) * 1_000)
 
-    fake = MagicMock(
-        counter=True,
-        joules=lambda handle: time.perf_counter() * GPU_W * (handle + 1),
-        others=(),
-        NVMLError=NVMLError,
-        NVMLError_NotSupported=NVMLError,
-        nvmlDeviceGetCount=lambda: GPUS,
-        nvmlDeviceGetHandleByIndex=int,
-        nvmlDeviceGetTotalEnergyConsumption=energy_mj,
-        nvmlDeviceGetPowerUsage=lambda handle: int(GPU_W * (handle + 1) * 1_000),
-        nvmlDeviceGetName="Made-up {}".format,
-        nvmlDeviceGetUUID="GPU-{}".format,
-        nvmlDeviceGetEnforcedPowerLimit=lambda handle: 300_000,
-    )
-    ran = lambda _: [SimpleNamespace(pid=pid, usedGpuMemory=1) for pid in fake.others]  # noqa: E731
-    fake.nvmlDeviceGetComputeRunningProcesses = ran
+    def ran(_handle):
+        return [SimpleNamespace(pid=pid, usedGpuMemory=1) for pid in fake.others]
+
+    fake = MagicMock(counter=True, others=(), NVMLError=NVMLError, NVMLError_NotSupported=NVMLError)
+    fake.joules = lambda handle: time.perf_counter() * GPU_W * (handle + 1)
+    fake.nvmlDeviceGetHandleByIndex, fake.nvmlDeviceGetCount = int, lambda: GPUS
+    fake.nvmlDeviceGetName, fake.nvmlDeviceGetUUID = "Made-up {}".format, "GPU-{}".format
+    fake.nvmlDeviceGetPowerUsage = lambda handle: int(GPU_W * (handle + 1) * 1_000)
+    fake.nvmlDeviceGetEnforcedPowerLimit = lambda handle: 300_000
+    fake.nvmlDeviceGetTotalEnergyConsumption, fake.nvmlDeviceGetComputeRunningProcesses = energy_mj, ran
     for module in (gpu, gpu_nvidia):
         monkeypatch.setattr(module, "pynvml", fake)
         monkeypatch.setattr(module, "PYNVML_AVAILABLE", True)
@@ -131,19 +144,7 @@ def test_a_closed_rapl_counter_says_how_to_open_it(rapl, tmp_path, monkeypatch):
     assert sources.rapl_hint() == ""
 
 
-@pytest.mark.parametrize(
-    ("range_uj", "limit_uw", "counted", "reason", "later_known"),
-    [
-        (RANGE_UJ, 0, lambda s: 40e6 * s + 7e9 * (s < 0.15), "2,000 W is the most: a reset", True),
-        (RANGE_UJ, 95e6, lambda s: 9e6 * s + 2e11 * (s < 0.1), "190 W is the most: a reset", True),
-        (0, 0, lambda s: 40e6 * s + 7e9 * (s < 0.15), "its counter went back", True),
-        (RANGE_UJ, 125e6, lambda s: 600e6 * s, "W, but 250 W is the most", False),
-        (RANGE_UJ, 0, lambda s: 7.0, "its counter stood still for 0.", False),
-        (RANGE_UJ, 0, lambda s: 7e9 + 40e6 * min(s, 0.1), "its counter stood still for 0.", False),
-        (RANGE_UJ, 125e6, lambda s: (RANGE_UJ - 4e6 + 40e6 * s) % RANGE_UJ, None, True),  # full, and no reset
-        (RANGE_UJ, 125e6, lambda s: 7e9 + 200e6 * s, None, True),  # beyond the limit, as a burst is
-    ],
-)
+@pytest.mark.parametrize(("range_uj", "limit_uw", "counted", "reason", "later_known"), ODD_RAPL)
 def test_what_no_processor_can_use_is_unknown(clock, rapl, range_uj, limit_uw, counted, reason, later_known):
     (rapl.domain / "max_energy_range_uj").write_text(f"{range_uj}\n")
     (rapl.domain / "constraint_0_max_power_uw").write_text(f"{limit_uw:.0f}\n")
@@ -163,16 +164,7 @@ def test_what_no_processor_can_use_is_unknown(clock, rapl, range_uj, limit_uw, c
         assert cpu.energy_wh is meter.result.energy_wh is cpu.method is None and reason in cpu.source
 
 
-@pytest.mark.parametrize(
-    ("joules", "reason", "other_known"),
-    [
-        (lambda s: 9e6 + 100 * s if s < 0.15 else 100 * s, "went back, as after a reset", True),
-        (lambda s: 9e6 + 85_000 * s, "600 W is the most", True),
-        (lambda s: 9e6 + 100 * min(s, 0.1), "stood still", True),
-        (lambda s: 9e6 + 100 * s if s < 0.1 else 1 / 0, "could not be read", True),  # it is lost
-        (lambda s: 9e6 + 100 * s if s < 0.1 else [][0], "stood still", False),  # and the driver with it
-    ],
-)
+@pytest.mark.parametrize(("joules", "reason", "other_known"), ODD_NVML)
 def test_what_no_gpu_can_have_used_is_unknown(clock, nvml, joules, reason, other_known):
     real = nvml.joules
 
@@ -207,11 +199,7 @@ def test_what_no_chip_of_apples_can_have_used_is_unknown(clock, monkeypatch):
         assert reason in cpu.source and (cpu.energy_wh is None) == (watts != 30)
 
 
-@pytest.mark.parametrize(
-    ("visible", "seen"),
-    [("1", [1]), ("", []), ("-1", []), ("0,-1,1", [0]), (" 1 , 0 ", [0, 1]), ("1,7", [1]), ("all", []),
-     ("GPU-1", [1]), ("GPU-", []), ("MIG-GPU-0/1/0", [0]), ("MIG-c0ffee", [1])],
-)  # fmt: skip
+@pytest.mark.parametrize(("visible", "seen"), VISIBLE.items())
 def test_a_hidden_gpu_is_not_charged_and_noted(clock, nvml, monkeypatch, visible, seen):
     """A scheduler gave this process one of the machine's GPUs; the others are other people's."""
     nvml.nvmlDeviceGetHandleByUUID = {"MIG-c0ffee": "an instance"}.get

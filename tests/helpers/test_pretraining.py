@@ -18,7 +18,7 @@ from transformers import BertForMaskedLM, BertTokenizer, DataCollatorForLanguage
 from benchmarks import pocket_bert
 from helpers import assets, data, pretraining, transformer
 from helpers.training import TrainingError
-from tests.shared import interrupt_at
+from tests.shared import TINY, interrupt_at
 
 LENGTH = 16
 corpus = functools.cache(data.load_corpus)
@@ -47,9 +47,8 @@ def model(tokenizer):
 
 def tiny(tokenizer):
     torch.manual_seed(0)
-    shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
     sizes = {"vocab_size": len(tokenizer), "max_position_embeddings": LENGTH, "layer_norm_eps": 1e-12}
-    return transformer.LanguageModel(shape | sizes)
+    return transformer.LanguageModel(TINY | sizes)
 
 
 def run(model, sequences, tokenizer, loss=None, **settings):
@@ -75,10 +74,8 @@ def test_the_corpus_is_what_its_card_says():
 
 
 def test_neither_a_held_out_sentence_nor_a_review_that_is_tested_on_is_in_training():
-    splits = [
-        [[plain(part) for part in re.split(r"[.!?;]", text)] for text in corpus(split)["text"][:]]
-        for split in ("train", "held_out")
-    ]
+    both = (corpus(split)["text"][:] for split in ("train", "held_out"))
+    splits = [[[plain(part) for part in re.split(r"[.!?;]", text)] for text in texts] for texts in both]
     train, held_out = ({part for text in some for part in text if part.count(" ") > 2} for some in splits)
     assert len(held_out) > 3_000 and not train & held_out
     whole = {" ".join(filter(None, text)) for some in splits for text in some}

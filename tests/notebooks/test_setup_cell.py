@@ -1,6 +1,7 @@
 """The notebooks' set-up cell: in its place, in a wrong one, without packages, and on Colab."""
 
 import importlib.metadata
+import json
 import re
 import shutil
 import subprocess
@@ -9,10 +10,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from IPython import InteractiveShell
 
 from helpers import environment, machine
 from tests.shared import python
-from tools import ready
+from tools import ready, waiting
 from tools.notebooks import ADDRESS, FOLDER, ROOT, SETUP, TAG
 
 
@@ -42,6 +44,18 @@ def test_it_finds_the_course_that_it_is_in_and_says_what_it_did_not_find(tmp_pat
     shown = run_cell(ROOT / "notebooks", before=absent)
     assert f"ModuleNotFoundError: This Python, {sys.executable}, has no peft" in shown
     assert "requirements.txt" in shown and "make lab" in shown
+
+
+def test_a_long_cell_says_for_how_long_and_one_that_ran_corrects_the_next(tmp_path, capsys):
+    shell, costs, long_cell = InteractiveShell(), tmp_path / "costs.json", "import time; time.sleep(0.1)"
+    costs.write_text(json.dumps({"a topic": {"long_cells": {waiting.key(long_cell): 20}}}))
+    for _ in range(2):  # as the set-up cell may run again
+        waiting.announce(shell, costs)
+    for source in (f"{long_cell}\n", "x = 1", long_cell):
+        shell.run_cell(source)
+    until = r": until \d\d:\d\d:\d\d\.\n"
+    seen = capsys.readouterr().out
+    assert re.fullmatch(f"About 20 s on the course's machine{until}About [0-4] s{until}", seen)
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")

@@ -47,12 +47,10 @@ def test_every_link_leads_somewhere(renamed):
 def test_badges_and_the_setup_cell_are_those_of_the_release(renamed):
     for path in notebooks.course(renamed / "notebooks").values():
         notebook = notebooks.read(path)
-        repository = ADDRESS.removeprefix("https://github.com/")
-        for link in (
-            f"https://mybinder.org/v2/gh/{repository}/{TAG}?urlpath=lab/tree/notebooks/{path.name}",
-            f"https://colab.research.google.com/github/{repository}/blob/{TAG}/notebooks/{path.name}",
-        ):
-            assert notebook.cells[0].source.count(f"]({link})") == 1
+        place = ADDRESS.removeprefix("https://github.com/")
+        binder = f"https://mybinder.org/v2/gh/{place}/{TAG}?urlpath=lab/tree/notebooks/{path.name}"
+        colab = f"https://colab.research.google.com/github/{place}/blob/{TAG}/notebooks/{path.name}"
+        assert [notebook.cells[0].source.count(f"]({link})") for link in (binder, colab)] == [1, 1]
         assert [cell.source for cell in notebooks.tagged(notebook, "setup")] == [SETUP]
 
 

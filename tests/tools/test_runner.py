@@ -18,7 +18,7 @@ from papermill.iorw import LocalHandler
 from helpers import machine
 from tests.environments import __main__ as environments
 from tests.shared import printed, python
-from tools import RunError, kernel, links, notebooks, ready, runner, store
+from tools import RunError, kernel, links, notebooks, ready, runner, store, waiting
 from tools.__main__ import main
 
 BUILD, README = Path("build"), Path("README.md")  # of the folder that `course` makes and goes to
@@ -216,7 +216,8 @@ def test_ctrl_c_ends_the_kernel_and_keeps_what_there_is(course):
     assert "not run" in out and "so far" in texts(Path("out/01_long.ipynb"))
 
 
-def test_store_writes_outputs_and_costs_and_keeps_the_rows_of_notebooks_it_did_not_run(course):
+def test_store_writes_outputs_and_costs_and_keeps_the_rows_of_notebooks_it_did_not_run(course, monkeypatch):
+    monkeypatch.setattr(waiting, "LONG_S", 1e-9)
     static = "import os; print(os.environ['COURSE_STATIC'])"
     path = write(course, "00_first", static, "print('a'); print('b')")
     write(course, "01_second")
@@ -229,6 +230,7 @@ def test_store_writes_outputs_and_costs_and_keeps_the_rows_of_notebooks_it_did_n
     assert [[output.text for output in cell.outputs] for cell in notebook.cells[2:]] == [["1\n"], ["a\nb\n"]]
     cost = store.read_costs(course)["first"]
     assert f"<!-- cost -->{cost}<!-- /cost -->" in notebook.cells[0].source
+    assert cost.long_cells.keys() >= {waiting.key(static), waiting.key("print('a'); print('b')")}
     text = README.read_text()
     assert text.startswith("before\n") and text.endswith("\nafter\n")
     assert "| [00_first](notebooks/00_first.ipynb) | A title |" in text
