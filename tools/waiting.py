@@ -22,9 +22,12 @@ def announce(shell: InteractiveShell, costs: Path) -> None:
     The first guess is the stored time; each of those cells that has run here corrects the next.
     """
     known = [each.__module__ for each in shell.events.callbacks["pre_run_cell"]]
-    if __name__ in known or not costs.is_file():  # the set-up cell ran again, or a copy has none
+    if __name__ in known:  # the set-up cell ran again
         return
-    long_cells = (each.get("long_cells", {}) for each in json.loads(costs.read_text()).values())
+    try:
+        long_cells = [each["long_cells"] for each in json.loads(costs.read_text()).values()]
+    except (OSError, ValueError, LookupError):  # a copy without it, or one that a merge left in pieces
+        return
     expected = {name: seconds for cells in long_cells for name, seconds in cells.items()}
     ratios: list[float] = []
     begun: dict[float, float] = {}

@@ -131,6 +131,15 @@ def test_the_head_has_a_learning_rate_of_its_own_and_frozen_weights_stay(model, 
     assert not any(size for name, size in moved.items() if "layer.0" in name)
 
 
+@pytest.mark.parametrize(("precision", "inside"), [("bf16", [False, True]), ("no", [True, False])])
+def test_in_bf16_on_a_cpu_attention_is_plain_products_and_the_switches_go_back(precision, inside):
+    names = ("flash_sdp_enabled", "fp16_bf16_reduction_math_sdp_allowed")
+    with pytest.raises(ZeroDivisionError), training.attention(training.new_accelerator(precision)):
+        assert torch.cuda.is_available() or [getattr(torch.backends.cuda, name)() for name in names] == inside
+        raise ZeroDivisionError
+    assert [getattr(torch.backends.cuda, name)() for name in names] == [True, False]
+
+
 @pytest.mark.parametrize("mode", [True, False])
 def test_evaluation_depends_on_no_batches_and_leaves_the_mode(model, rows, tokenizer, mode):
     model.train(mode)

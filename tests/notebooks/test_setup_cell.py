@@ -48,14 +48,15 @@ def test_it_finds_the_course_that_it_is_in_and_says_what_it_did_not_find(tmp_pat
 
 def test_a_long_cell_says_for_how_long_and_one_that_ran_corrects_the_next(tmp_path, capsys):
     shell, costs, long_cell = InteractiveShell(), tmp_path / "costs.json", "import time; time.sleep(0.1)"
+    costs.write_text("<<<<<<< HEAD")
+    waiting.announce(shell, costs)  # says nothing, and stops nothing
     costs.write_text(json.dumps({"a topic": {"long_cells": {waiting.key(long_cell): 20}}}))
     for _ in range(2):  # as the set-up cell may run again
         waiting.announce(shell, costs)
     for source in (f"{long_cell}\n", "x = 1", long_cell):
         shell.run_cell(source)
-    until = r": until \d\d:\d\d:\d\d\.\n"
-    seen = capsys.readouterr().out
-    assert re.fullmatch(f"About 20 s on the course's machine{until}About [0-4] s{until}", seen)
+    end = r": until \d\d:\d\d:\d\d\.\n"
+    assert re.fullmatch(f"About 20 s on the course's machine{end}About [0-4] s{end}", capsys.readouterr().out)
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
