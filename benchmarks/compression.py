@@ -4,9 +4,10 @@
 
 The teachers have all six layers and are fine-tuned by the recipe "[CLS] alone" of benchmarks/recipes.py. Each
 model is made with three seeds, a student from the teacher with its seed. A student has some of the teacher's
-layers, learns from its probabilities, and is trained as long as the others. Every choice, the cascade's
-threshold among them, is made on validation; each model met the test split once, the cascade twice (“Compress
-the model” tells why). The models stay in artifacts/compress; benchmarks/serving.py has the ways to serve.
+layers and learns from its probabilities; "small" learns from all three teachers, and from what they say of
+random pieces of the sentences. Every choice, the cascade's threshold among them, is made on training and
+validation sentences; each model met the test split once in each record, the cascade twice (“Compress the
+model” tells why). The models stay in artifacts/compress; benchmarks/serving.py has the ways to serve.
 Writes data/receipts/compression.json, which “Compress the model” shows.
 """
 
@@ -19,6 +20,7 @@ import numpy as np
 import torch
 import transformers
 from accelerate.utils import set_seed
+from datasets import Dataset, concatenate_datasets
 from safetensors.torch import load_model
 from torch.nn.utils import prune
 
@@ -33,7 +35,8 @@ SMALLEST_PROBABILITY = 1e-37  # near float32's smallest: a probability that beca
 STUDENT = {
     "layers": [0, 2, 5],  # of the teacher's six
     "units": None,  # in each feed-forward part; all 1,536 if None
-    "trimmed": False,  # True keeps the tokens of the training sentences alone
+    "teachers": 1,  # or as many as there are seeds: their mean log probability counts
+    "pieces": 0,  # of each training sentence, for the teachers to answer as well
     "scratch": None,  # the shape of a model from random weights, instead of the teacher's layers
     "epochs": 2,
     "learning_rate": 1e-4,
@@ -44,6 +47,8 @@ STUDENT = {
 TINY = {"hidden_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 512}
 LONG = {"epochs": 4, "learning_rate": 1e-3, "head_learning_rate": 1e-3}
 FROM_SCRATCH = STUDENT | {"layers": None, "scratch": TINY} | LONG
+SMALL = STUDENT | {"layers": [0, 1, 2, 3], "units": 768, "teachers": 3, "pieces": 3}
+SMALL |= {"share": 1, "learning_rate": 2e-4}
 MODELS = {
     "teacher": recipes.FIRST_POSITION,
     "4 layers": STUDENT | {"layers": [0, 2, 4, 5]},
@@ -53,7 +58,9 @@ MODELS = {
     "2 layers, no teacher": STUDENT | {"layers": [0, 5], "share": 0},
     "tiny from scratch": FROM_SCRATCH,
     "tiny from scratch, no teacher": FROM_SCRATCH | {"share": 0},
-    "small": STUDENT | {"units": 768, "trimmed": True},
+    "small": SMALL,
+    "small, no pieces": SMALL | {"pieces": 0, "epochs": 5},  # as many tokens
+    "small, one teacher": SMALL | {"teachers": 1},
 }
 MODELS |= {f"{name} int8": {"of": name} for name in serving.QUANTIZED}
 SEEDS = (0, 1, 2)
@@ -86,6 +93,7 @@ class Work:
         if sealed_rows:
             rows, kept = self.rows["train"], len(self.rows["train"]) - sealed_rows
             self.rows |= {"train": data.take(rows, kept), "sealed": rows.select(range(kept, len(rows)))}
+        self.rows["pieces"] = pieces(self.rows["train"], SMALL["pieces"], self.tokenizer)
 
     def path(self, name: str, seed: int, ending: str = "") -> Path:
         return self.folder / f"{name.replace(' ', '-').replace(',', '')}-{seed}{ending}"
@@ -101,8 +109,6 @@ class Work:
         folder = self.path(name, seed)
         config = transformers.BertConfig.from_pretrained(folder)
         model = transformers.BertForSequenceClassification(config)
-        if MODELS[name].get("trimmed"):
-            model = compression.trim(model, self.rows["train"], self.tokenizer)
         load_model(model, folder / "model.safetensors")
         return model.eval()
 
@@ -140,14 +146,29 @@ class Work:
         }
 
 
+def pieces(rows, count: int, tokenizer):
+    """`count` random pieces of each sentence, of four words or more, with its label: the same each time."""
+    draw, texts = np.random.default_rng(0), []
+    for text in rows["text"][:]:
+        words = text.split()
+        for _ in range(count):
+            length = draw.integers(min(4, len(words)), len(words), endpoint=True)
+            first = draw.integers(0, len(words) - length, endpoint=True)
+            texts.append(" ".join(words[first : first + length]))
+    labels = np.repeat(rows["label"][:], count)
+    return data.tokenize(Dataset.from_dict({"text": texts, "label": labels}), tokenizer)
+
+
 def fine_tuned(work: Work, name: str, seed: int) -> tuple:
     """Make a teacher, and let it answer the training sentences, once for all its students."""
     rows = min(MODELS[name]["rows"], len(work.rows["train"]))
     model, evaluations, cost = recipes.run(name, MODELS[name] | {"rows": rows}, seed)
-    with energy.measure("answers", country=COUNTRY) as meter:
-        train = work.evaluate(model, "train").probabilities
-    found = {"cost": cost, "answers_cost": meter.result, "epochs": evaluations}
-    return model, found, {"train": train}
+    found, answers = {"cost": cost, "epochs": evaluations}, {}
+    for part in ("train", "pieces"):
+        with energy.measure(part, country=COUNTRY) as meter:
+            answers[part] = work.evaluate(model, part).probabilities
+        found[f"{part}_answers_cost"] = meter.result
+    return model, found, answers
 
 
 def new_student(settings: dict, teacher, work: Work):
@@ -160,19 +181,16 @@ def new_student(settings: dict, teacher, work: Work):
     if settings["units"]:
         teacher = compression.shrink(teacher, units=settings["units"], scores=work.importance(teacher))
     student = compression.student(teacher, settings["layers"])
-    if settings["trimmed"]:
-        student = compression.trim(student, work.rows["train"], work.tokenizer)
     student.bert.embeddings.requires_grad_(False)
     return student
 
 
-def distil(student, answers: np.ndarray, train, validation, tokenizer, *, alpha, temperature, **settings):
-    """Train the student in place on its teacher's probabilities for the training rows, in their order.
+def distil(student, logits: np.ndarray, train, validation, tokenizer, *, alpha, temperature, **settings):
+    """Train the student in place on its teacher's logits for the training rows, in their order.
 
     It is the loop of `training.fine_tune` with `compression.distillation_loss`.
     """
-    # These are the logits but for one constant a row, which every softmax takes out again.
-    teacher = torch.as_tensor(answers, dtype=torch.float32).clamp_min(SMALLEST_PROBABILITY).log()
+    teacher = torch.as_tensor(logits, dtype=torch.float32)
 
     def loss(model, batch: dict) -> torch.Tensor:
         index, labels = batch.pop("index"), batch.pop("labels")
@@ -186,15 +204,19 @@ def distil(student, answers: np.ndarray, train, validation, tokenizer, *, alpha,
 def taught(work: Work, name: str, seed: int) -> tuple:
     """Make a student of the teacher with the same seed."""
     settings = MODELS[name]
-    teacher, answers = work.load("teacher", seed), work.answers("teacher", seed)["train"]
+    teacher, parts = work.load("teacher", seed), ["train", "pieces"][: 1 + bool(settings["pieces"])]
+    read = ["label", "input_ids", "length"]
+    train = concatenate_datasets([work.rows[part].select_columns(read) for part in parts])
+    given = [work.answers("teacher", each) for each in (SEEDS if settings["teachers"] > 1 else [seed])]
+    given = [np.log(np.concatenate([each[part] for part in parts]) + SMALLEST_PROBABILITY) for each in given]
     chosen = {"alpha": settings["share"], "batch_size": MODELS["teacher"]["batch_size"], "seed": seed}
     as_named = ("epochs", "learning_rate", "head_learning_rate", "temperature")
     chosen |= {key: settings[key] for key in as_named}
     with energy.measure(name, country=COUNTRY) as meter:
         set_seed(seed)
         student = new_student(settings, teacher, work)
-        rows = work.rows["train"], work.rows["validation"]
-        history = distil(student, answers, *rows, work.tokenizer, **chosen)
+        logits = np.mean(given, axis=0)  # but for one constant a row, which every softmax takes out again
+        history = distil(student, logits, train, work.rows["validation"], work.tokenizer, **chosen)
     return student, {"cost": meter.result, "epochs": history.epochs}, {}
 
 

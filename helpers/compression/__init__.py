@@ -163,37 +163,6 @@ def shrink(
     return copied
 
 
-def trim(
-    model: BertPreTrainedModel, rows: Dataset, tokenizer: PreTrainedTokenizerBase
-) -> BertPreTrainedModel:
-    """A copy that keeps the vectors of the tokens in some rows; all others read as [UNK].
-
-    It does as much work; what gets smaller is the table of word vectors, half of a small BERT. The
-    tokenizer's special tokens stay as well. To load such a model, trim one with the same rows first. Raises
-    `CompressionError` if the model is no BERT, was trimmed before, or has other tokens than the rows.
-    """
-
-    class Words(torch.nn.Embedding):
-        def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
-            return super().forward(self.place[input_ids])
-
-    copied = copy_of(model)
-    embeddings = copied.base_model.embeddings
-    words = embeddings.word_embeddings
-    if hasattr(words, "place"):
-        raise CompressionError("The model was trimmed before: expected one with all its tokens. Trim that.")
-    kept = sorted({token for row in rows["input_ids"][:] for token in row} | set(tokenizer.all_special_ids))
-    if kept[-1] >= len(words.weight):
-        found = f"The rows hold token {kept[-1]}, the model has {len(words.weight)}"
-        raise CompressionError(f"{found}: expected rows of its own tokenizer.")
-    place = torch.full((len(words.weight),), kept.index(tokenizer.unk_token_id), device=words.weight.device)
-    place[kept] = torch.arange(len(kept), device=place.device)
-    fewer = Words.from_pretrained(words.weight.detach()[kept], freeze=not words.weight.requires_grad)
-    fewer.register_buffer("place", place)  # which row is a token's
-    embeddings.word_embeddings = fewer
-    return copied
-
-
 def _linears(model: BertPreTrainedModel) -> list[torch.nn.Linear]:
     return [each for each in model.base_model.encoder.layer.modules() if isinstance(each, torch.nn.Linear)]
 

@@ -34,10 +34,11 @@ def copy_of(model: BertPreTrainedModel) -> BertPreTrainedModel:
 class OnnxClassifier(torch.nn.Module):
     """A classifier of `export` or `quantize`, called as PyTorch's are, run by ONNX Runtime on the CPU.
 
-    It only predicts, on as many threads as PyTorch has when it is made. Other files raise `CompressionError`.
+    It only predicts, on as many `threads` as PyTorch has when it is made, if no other number is given. Other
+    files raise `CompressionError`.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, threads: int | None = None) -> None:
         from onnxruntime import InferenceSession, SessionOptions
 
         super().__init__()
@@ -46,7 +47,7 @@ class OnnxClassifier(torch.nn.Module):
         if not self.path.is_file():
             raise CompressionError(f"There is no file {path}: expected one that export() wrote.")
         options = SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
+        options.intra_op_num_threads = threads or torch.get_num_threads()
         try:
             self._session = InferenceSession(self.path, options, providers=["CPUExecutionProvider"])
             names = {node.name for node in self._session.get_inputs()}
@@ -85,6 +86,7 @@ def export(model: BertPreTrainedModel, path: str | Path) -> OnnxClassifier:
         raise CompressionError(f"{kind} has no classifier: expected BertForSequenceClassification.")
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it has much to say of names of axes
     copied.config.return_dict = False  # ONNX knows tensors alone, the logits first
+    copied.set_attn_implementation("eager")  # the fused one's graph also looks for rows without any token
     rows = torch.export.Dim("rows")
     length = torch.export.Dim("length", max=copied.config.max_position_embeddings)
     with replacing(path) as new:
@@ -114,8 +116,10 @@ def export(model: BertPreTrainedModel, path: str | Path) -> OnnxClassifier:
 def quantize(onnx_path: str | Path, out_path: str | Path) -> OnnxClassifier:
     """Write an exported model with 8-bit weights, word embeddings too, and open it.
 
-    Dynamic quantization: weights are rounded once; activations each time, from their own range, with no data.
-    A file that `export` did not write raises `CompressionError`.
+    Dynamic quantization: weights are rounded once, each column of a matrix with a scale of its own;
+    activations each time, from their own range, with no data. Of 8 bits 7 are used: a processor without
+    VNNI's instructions adds two products in 16 bits, and so they always fit. A file that `export` did not
+    write raises `CompressionError`.
     """
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
@@ -127,8 +131,7 @@ def quantize(onnx_path: str | Path, out_path: str | Path) -> OnnxClassifier:
         quant_pre_process(onnx_path, prepared, skip_symbolic_shape=True)
         graph = onnx.load(prepared)
         graph.graph.ClearField("value_info")  # shapes of weights that the next step transposes
-        # Unsigned: without VNNI, two products of uint8 and int8 are added in 16 bits, which can overflow.
-        quantize_dynamic(graph, new, weight_type=QuantType.QUInt8)
+        quantize_dynamic(graph, new, weight_type=QuantType.QInt8, per_channel=True, reduce_range=True)
     return OnnxClassifier(out_path)
 
 

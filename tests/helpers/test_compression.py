@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from onnx import load, numpy_helper, parser, save
-from safetensors.torch import load_model
 from scipy import special, stats
 from transformers import BertConfig, BertForSequenceClassification
 
@@ -203,31 +202,6 @@ def test_without_heads_lost_any_bert_can_load_it(model, tmp_path):
         BertForSequenceClassification.from_pretrained(tmp_path / "heads")
 
 
-def test_a_trimmed_model_knows_the_words_it_saw_and_no_others(fitted, exported, rows, tokenizer, tmp_path):
-    before = weights(fitted)
-    small = compression.trim(fitted, rows, tokenizer)
-    inputs = next(iter(data.batches(rows, tokenizer, 16, shuffle=False)))
-    del inputs["index"], inputs["labels"]
-    assert torch.equal(logits(small, **inputs), logits(fitted, **inputs))
-    new, unknown = ({"input_ids": torch.tensor([[101, token, 102]])} for token in (20_000, 100))
-    assert torch.equal(logits(small, **new), logits(fitted, **unknown))
-    assert small.num_parameters() < fitted.num_parameters() / 5 and weights(fitted) == before
-    small.save_pretrained(tmp_path / "model")
-    again = compression.trim(tiny(seed=9), rows, tokenizer)
-    load_model(again, tmp_path / "model" / "model.safetensors")
-    assert weights(again) == weights(small) and torch.equal(logits(again), logits(small))
-    written = compression.export(small, tmp_path / "small.onnx")
-    close(written(**batch()).logits, logits(small))
-    compression.quantize(written.path, tmp_path / "int8.onnx")
-    assert written.path.stat().st_size < exported.path.stat().st_size / 3
-    with pytest.raises(CompressionError, match="was trimmed before"):
-        compression.trim(small, rows, tokenizer)
-    with pytest.raises(CompressionError, match="the model has 200: expected rows of its own tokenizer"):
-        compression.trim(tiny_bert(vocab_size=200), rows, tokenizer)
-    alone = compression.student(small, [1])
-    assert training.fine_tune(alone, rows, rows, tokenizer, **RUN).epochs[-1]["accuracy"] > 0.9
-
-
 def test_a_smaller_model_of_the_first_position_is_exported(fitted, rows, tokenizer, tmp_path, recwarn, capfd):
     teacher = transformer.first_position_only(compression.student(fitted, range(LAYERS)))
     small = compression.student(shrink(teacher, heads=3, units=16), [1]).train()
@@ -248,7 +222,7 @@ def test_another_family_is_refused(tmp_path):
     other.config = BertConfig()
     other.config.model_type = "distilbert"
     calls = [(compression.student, [0]), (compression.prune, 0.5)]
-    calls += [(compression.importance, None, None), (compression.trim, None, None)]
+    calls += [(compression.importance, None, None)]
     calls += [(functools.partial(compression.shrink, scores=None),)]
     for compress, *given in (*calls, (compression.export, tmp_path / "model.onnx")):
         for model, family in ((plain, "Linear"), (other, "distilbert")):
