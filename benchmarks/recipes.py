@@ -198,7 +198,9 @@ def run(name: str, settings: dict, seed: int, target: float = math.inf) -> tuple
         with phase("load"):
             tokenizer = transformers.AutoTokenizer.from_pretrained(assets.fetch_model())
             splits = [data.tokenize(data.load_reviews(split), tokenizer) for split in data.REVIEWS[:2]]
-            train, validation = data.take(splits[0], min(settings["rows"], len(splits[0]))), splits[1]
+            whole, sealed = splits[0], settings.get("sealed", ())  # rows that benchmarks/sealed.py leaves out
+            whole = whole.select([row for row in range(len(whole)) if row not in sealed])
+            train, validation = data.take(whole, min(settings["rows"], len(whole))), splits[1]
             train = train.select(np.flatnonzero(np.abs(train["rating"][:]) >= settings["least_rating"]))
             set_seed(seed)
             model = new_model(settings)

@@ -64,24 +64,16 @@ def judge(
     1. Over budget or under the target is said, and gives a receipt too. An interrupt or an error leaves none.
     Code that raises or returns something else, a setting out of range and changed data raise `CapstoneError`.
 
-    Parameters
-    ----------
-    train : callable
-        Takes the training and the validation split (`data.load_reviews`), returns `predict`, which takes a
-        list of sentences, 100 at a time, and returns a 0 (negative) or 1 (positive) for each. All that
-        training needs beyond the pretrained model happens in it: it may be called more than once.
-    name : str
-        What stands on the leaderboard, up to 40 characters.
-    target, budget : float
-        Accuracy to reach, 0 to 1, and how many times as long as the reference training one training and
-        10,000 predictions may take.
-    path : path, optional
-        The receipt to write, a .json file. Beside it `hidden_rows_asked.txt` counts each asking of hidden
-        rows, one that failed too; nobody can see that the file was deleted.
-    others : iterable of Entry
-        What to compare a receipt with, from `capstone.submission.read`.
-    window_s : float
-        How long predictions are measured; an entry measured for less than 10 s gets no rank.
+    `train` takes the training and the validation split (`data.load_reviews`) and returns `predict`, which
+    takes a list of sentences, 100 at a time, and returns a 0 (negative) or 1 (positive) for each. All that
+    training needs beyond the pretrained model happens in it: it may be called more than once.
+
+    `name`, up to 40 characters, stands on the leaderboard. `target` is the accuracy to reach, 0 to 1, and
+    `budget` how many times as long as the reference training one training and 10,000 predictions may take.
+    `path` is the receipt to write, a .json file. Beside it `hidden_rows_asked.txt` counts each asking of
+    hidden rows, one that failed too; nobody can see that the file was deleted. `others`, from
+    `capstone.submission.read`, are what a receipt is compared with. Predictions are measured for `window_s`;
+    an entry measured for less than 10 s gets no rank.
     """
     path = None if path is None else Path(path)
     if not callable(train):

@@ -127,8 +127,7 @@ def _find(patterns: Sequence[str]) -> list[Path]:
     found: dict[Path, None] = {}
     for pattern in patterns:
         names = [pattern] if Path(pattern).exists() else sorted(glob.glob(pattern))
-        files = [path for path in map(Path, names) if path.is_file()]  # a * names folders too
-        if not files:
+        if not (files := [path for path in map(Path, names) if path.is_file()]):  # a * names folders too
             raise CapstoneError(f"There is no file {pattern}: expected receipts, such as receipts/*.json.")
         found |= dict.fromkeys(files)
     return list(found)

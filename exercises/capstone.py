@@ -55,10 +55,8 @@ def front(answer: Iterable[str]) -> str:
 
 @check("a set of letters, such as {'A', 'B'}")
 def caught(answer: Iterable[str]) -> str:
-    right = (
-        "Right: a check finds what doesn't agree. Against D, E and F only reading each other's code helps."
-    )
-    return sorted_out(answer, NOT_CAUGHT, CAUGHT) or right
+    text = "Right: a check finds what doesn't agree. Against D, E and F only reading each other's code helps."
+    return sorted_out(answer, NOT_CAUGHT, CAUGHT) or text
 
 
 @check("a function train(train_set, validation_set) that returns a function predict(texts)")

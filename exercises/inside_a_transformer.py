@@ -119,8 +119,7 @@ def sabotage(answer: Callable) -> Finding:
         x, real = torch.randn(2, 6, hidden), torch.ones(2, 6, dtype=torch.bool)
         real[1, -2:] = False
         for fault in ("none", "mask", "heads", "residual"):
-            block = _broken(fault, hidden, heads)
-            got = answer(block, x.clone(), real[:, None, None, :].clone())
+            got = answer(_broken(fault, hidden, heads), x.clone(), real[:, None, None, :].clone())
             if got not in ("none", "mask", "heads", "residual"):
                 return f'your function returned {got!r}: return "mask", "heads", "residual" or "none".'
             if got != fault:
@@ -151,8 +150,7 @@ def flops(answer: Callable) -> Finding:
     def count(two=2, square=4, projections=4, feed_forward=2, m=inner):
         return layers * n * (two * (projections * h * h + feed_forward * h * m) + square * n * h)
 
-    got = [answer(*shape) for shape in shapes]
-    return got, {
+    return [answer(*shape) for shape in shapes], {
         "Right: from a toy to BERT-Large. BERT-Base takes 0.1 TFLOP to read a text of 512 tokens, and its "
         "square is a tenth of that.": count(),
         "a multiplication and an addition are two operations for each weight.": count(two=1),

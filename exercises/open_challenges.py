@@ -43,8 +43,7 @@ def invariance(answer: Callable) -> Finding:
     def praise(texts: list[str]) -> list[float]:
         if isinstance(texts, str):
             raise TypeError("praise takes a list of texts, and got a single text")
-        unknown = [text for text in texts if text not in probabilities]
-        if unknown:
+        if unknown := [text for text in texts if text not in probabilities]:
             raise ValueError(f"the template was filled to {unknown[0]!r}, expected one such as 'a b.'")
         return [probabilities[text] for text in texts]
 

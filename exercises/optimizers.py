@@ -116,8 +116,7 @@ def schedule(answer: Callable) -> str:
             return f"the multiplier at step {step} of {steps} is negative: that step would go uphill."
         if max(multipliers) == 0:
             return "every multiplier is 0, so nothing is learned."
-        losses = losses_with(multipliers, base)
-        if not losses.isfinite().all():
+        if not (losses := losses_with(multipliers, base)).isfinite().all():
             return "some runs fly out: their loss is no finite number. Lower the highest multiplier."
         mean, low, high = statistics.mean_interval((losses_with([1.0] * steps, base) - losses).tolist())
         gains.append((low > 0, steps, f"{mean:+.3f} nats ({low:+.3f} to {high:+.3f})", multipliers))

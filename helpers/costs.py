@@ -89,14 +89,9 @@ def published_runs() -> list[dict]:
         parameters = numbers["bert_base_parameters" if model == "bert" else f"{model}_parameters"]
         known = numbers.get(f"{model}_mfu")
         mfu = 1.0 if rate.endswith("_rate") else known.value if known else DEFAULT_MFU
-        modelled = footprint(
-            parameters.value,
-            numbers[f"{model}_tokens"].value,
-            peak_flop_per_s=numbers[rate].value,
-            mfu=mfu,
-            power_w=numbers[power].value,
-            pue=numbers[pue].value if pue else 1.0,
-        )
+        machines: dict = {"peak_flop_per_s": numbers[rate].value, "mfu": mfu, "power_w": numbers[power].value}
+        machines["pue"] = numbers[pue].value if pue else 1.0
+        modelled = footprint(parameters.value, numbers[f"{model}_tokens"].value, **machines)
         energy = numbers[f"{model}_energy"]
         modelled_mwh = modelled.energy_kwh / 1_000
         published_mwh = energy.value / {"kWh": 1_000, "MWh": 1}[energy.unit]

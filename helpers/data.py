@@ -99,8 +99,7 @@ def _label(written: str, line: int, name: str) -> int:
 def _sorted(labels: Sequence[int]) -> bool:
     """Whether labels change only once, or a quarter as often as in random order; each has several rows."""
     changes = sum(one != other for one, other in itertools.pairwise(labels))
-    ones = sum(labels)
-    zeros = len(labels) - ones
+    ones, zeros = labels.count(1), labels.count(0)
     at_random = 2 * ones * zeros / len(labels)
     return min(ones, zeros) > 1 and changes <= max(1, at_random / 4)
 

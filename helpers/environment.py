@@ -159,8 +159,7 @@ def check_threads() -> Finding:
 
 
 def check_gpu() -> Finding:
-    names = machine.nvidia_gpus()
-    if not names:
+    if not (names := machine.nvidia_gpus()):
         return Finding(True, "gpu", "none, and none is needed: the course runs on the CPU")
     if (machine.installed_version("torch") or "").endswith("+cpu"):
         return Finding(True, "gpu", f"{', '.join(names)}, unused: this torch was built for the CPU")

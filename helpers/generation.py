@@ -154,8 +154,7 @@ def write(writer: Writer, prompts: Sequence[str], new_tokens: int = 64, stop: st
                     answer.finish = "end"
                 elif stop and stop in answer.text:
                     answer.text, answer.finish = answer.text.split(stop)[0], "stop"
-            going = [row for row, answer in enumerate(writing) if answer.finish == "length"]
-            if not going:
+            if not (going := [row for row, answer in enumerate(writing) if answer.finish == "length"]):
                 break
             if len(going) < len(writing):  # nothing is computed for those that have ended
                 writing, ids, real = [writing[row] for row in going], ids[going], real[going]

@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from tokenizers.implementations import BertWordPieceTokenizer
@@ -96,15 +96,9 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenize
     parts = [part for word in set(words) for part, _ in learned.pre_tokenizer.pre_tokenize_str(word)]
     letters, inner = Counter("".join(words)), {letter for part in parts for letter in part[1:]}
     kept = sorted(letters, key=lambda letter: (-letters[letter], letter))[:ALPHABET]
-    first: list[Any] = [*SPECIAL_TOKENS, *("##" + letter for letter in sorted(inner & {*kept}))]
-    learned.train_from_iterator(
-        iter(texts),
-        vocab_size,
-        limit_alphabet=ALPHABET,
-        initial_alphabet=kept,
-        special_tokens=first,
-        show_progress=False,
-    )
+    first = [*SPECIAL_TOKENS, *("##" + letter for letter in sorted(inner & {*kept}))]
+    given: dict = {"limit_alphabet": ALPHABET, "initial_alphabet": kept, "special_tokens": first}
+    learned.train_from_iterator(iter(texts), vocab_size, show_progress=False, **given)
     vocabulary = learned.get_vocab()
     if not 5 < len(vocabulary) <= vocab_size:
         expected = f"more tokens than letters take, {len(vocabulary)}. 2,000 is fair for a small model."
@@ -251,18 +245,13 @@ def pretrain(
 
     An interrupt ends the call, and the model keeps what it learned.
 
-    Parameters
-    ----------
-    sequences : torch.Tensor, int64, shape (rows, length)
-        Batches are drawn in a random order, pass after pass.
-    loss : callable
-        From the model and a batch to what to minimize: `masked(tokenizer, seed)`, or `causal_loss`.
-    watch : callable
-        Called with the number of steps made, before the first and after each; not in the `seconds`.
-    **settings
-        `batch_size` (32), `learning_rate` (1e-3), `seed` (0); `warmup_steps` and `decay_steps` (0), in which
-        it rises from 0 at the start, and falls to 0 at the end; `precision`, "bf16" or "no" (fp32).
-        An unknown setting raises `TrainingError`, as do a model and data that do not fit.
+    Batches of `sequences` (int64, rows x length) are drawn in a random order, pass after pass. `loss` goes
+    from the model and a batch to what to minimize: `masked(tokenizer, seed)`, or `causal_loss`. `watch` is
+    called with the number of steps made, before the first and after each; not in the `seconds`.
+
+    The settings are `batch_size` (32), `learning_rate` (1e-3), `seed` (0); `warmup_steps` and `decay_steps`
+    (0), in which the rate rises from 0 at the start, and falls to 0 at the end; `precision`, "bf16" or "no"
+    (fp32). An unknown setting raises `TrainingError`, as do a model and data that do not fit.
     """
     chosen: PretrainingSettings = choose(PretrainingSettings, {"steps": steps, **settings})
     _require_fit(model, sequences)

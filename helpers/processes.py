@@ -47,17 +47,10 @@ class Job(psutil.Popen):
         # All processes are on this machine: they need no network, and no name that only a network resolves.
         loopback = [name for name in psutil.net_if_addrs() if name.startswith("lo")]
         variables |= {"GLOO_SOCKET_IFNAME": loopback[0]} if loopback else {}
+        streams: dict = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        streams |= {"text": True, "errors": "replace"}
         try:
-            super().__init__(
-                [str(part) for part in command],
-                cwd=ROOT,
-                env=os.environ | variables,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                errors="replace",
-            )
+            super().__init__([str(part) for part in command], cwd=ROOT, env=os.environ | variables, **streams)
         except OSError as error:  # such as a program that is not there
             raise JobError(f"{command[0]} can't be started: {error.strerror}.") from None
 

@@ -83,8 +83,7 @@ def validate(receipt: Mapping, schema: Path = SCHEMA) -> None:
     import jsonschema
 
     checker = jsonschema.Draft202012Validator(json.loads(schema.read_text(encoding="utf-8")))
-    error = jsonschema.exceptions.best_match(checker.iter_errors(receipt))
-    if error is not None:
+    if error := jsonschema.exceptions.best_match(checker.iter_errors(receipt)):
         where = ".".join(map(str, error.absolute_path)) or "the receipt"
         raise ReceiptError(f"{where}: {error.message[:200]}. {schema.name} says what is expected.")
 

@@ -255,16 +255,10 @@ class FirstPositionLayer(nn.Module):
     def forward(self, hidden_states, attention_mask=None, *_, **__):
         """The layer's output (batch x 1 x hidden) from its input (batch x length x hidden)."""
         attention, first = self.attention.self, hidden_states[:, :1]
-
-        def heads(states: torch.Tensor) -> torch.Tensor:
-            return states.unflatten(-1, (-1, attention.attention_head_size)).transpose(1, 2)
-
-        mixed = F.scaled_dot_product_attention(
-            heads(attention.query(first)),
-            heads(attention.key(hidden_states)),
-            heads(attention.value(hidden_states)),
-            attn_mask=None if attention_mask is None else attention_mask[:, :, :1],
-            dropout_p=attention.dropout.p if self.training else 0.0,
-        )
+        parts = (attention.query(first), attention.key(hidden_states), attention.value(hidden_states))
+        q, k, v = (part.unflatten(-1, (-1, attention.attention_head_size)).transpose(1, 2) for part in parts)
+        dropout = attention.dropout.p if self.training else 0.0
+        mask = None if attention_mask is None else attention_mask[:, :, :1]
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
         attended = self.attention.output(mixed.transpose(1, 2).flatten(2), first)
         return self.output(self.intermediate(attended), attended)

@@ -32,8 +32,7 @@ def _cards():
     for word, meaning, title, topic in WORD.findall(html.escape(links.glossary(NOTEBOOKS), quote=False)):
         yield word, f"{meaning}<br><i>{title}</i>", topic
     for topic in notebooks.course():
-        text = (QUIZZES / f"{topic}.json").read_text("utf-8")
-        for each in json.loads(html.escape(text, quote=False)):
+        for each in json.loads(html.escape((QUIZZES / f"{topic}.json").read_text("utf-8"), quote=False)):
             choices = "".join(f"<li>{choice['answer']}</li>" for choice in each["answers"])
             [right] = [choice for choice in each["answers"] if choice["correct"]]
             front = f'{each["question"]}<ol type="A" style="text-align: left">{choices}</ol>'

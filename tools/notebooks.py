@@ -74,8 +74,7 @@ def write(texts: Mapping[Path, str]) -> None:
     try:
         with ExitStack() as stack:
             for path, text in texts.items():
-                new = stack.enter_context(replacing(path))
-                new.write_text(text, encoding="utf-8", newline="\n")
+                stack.enter_context(replacing(path)).write_text(text, encoding="utf-8", newline="\n")
     except OSError as error:
         names = " and ".join(str(path) for path in texts)
         raise RunError(f"{names} can't be written ({error.strerror}); nothing was changed") from None

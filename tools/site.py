@@ -20,7 +20,7 @@ PAGES = ("docs/*.md", "docs/*.png", "teaching/*.md", "data/README.md", "data/fac
 FOLDED = ("# Draws", "# Shows", "# @title", "import ")  # how cells begin that draw or set up
 SOLUTION = {"code_prompt_show": "Show the solution", "code_prompt_hide": "Hide the solution"}
 LIVE = "*A picture: its controls move in the notebook, some in the [calculators](../calculators.md), too.*"
-MATHJAX = ("tex-chtml.js", "output/chtml/fonts/woff-v2")  # of a package of 24 MB
+MATHJAX, FONTS = "tex-chtml.js", "output/chtml/fonts/woff-v2"  # of a package of 24 MB
 
 
 def build(output: Path = ROOT / "build" / "site") -> None:
@@ -41,10 +41,8 @@ def build(output: Path = ROOT / "build" / "site") -> None:
             (pages / path).write_text(folded(text) if path.suffix == ".ipynb" else text, encoding="utf-8")
     shutil.copytree(assets.DATA / "receipts", pages / "_static" / "receipts")
     mathjax = Path(importlib.util.find_spec("sphinx-mathjax-offline").origin).parent / "static" / "mathjax"
-    for name in MATHJAX:
-        copy = shutil.copytree if (mathjax / name).is_dir() else shutil.copyfile
-        (pages / "_static" / "mathjax" / name).parent.mkdir(parents=True, exist_ok=True)
-        copy(mathjax / name, pages / "_static" / "mathjax" / name)
+    shutil.copytree(mathjax / FONTS, pages / "_static" / "mathjax" / FONTS)
+    shutil.copyfile(mathjax / MATHJAX, pages / "_static" / "mathjax" / MATHJAX)
     command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-j", "auto", pages, output]
     with kernel.course_kernel():  # computes the page of receipts
         if subprocess.run(command).returncode:
@@ -82,6 +80,5 @@ def folded(text: str) -> str:
         if alt := next((each["alt"] for each in shown if each.get("alt")), None):
             cell.metadata["mystnb"] = {**cell.metadata.get("mystnb", {}), "image": {"alt": alt}}
         if "widgets.explore(" in cell.source:  # its output is a picture
-            note = nbformat.v4.new_markdown_cell(LIVE)
-            notebook.cells.insert(notebook.cells.index(cell) + 1, note)
+            notebook.cells.insert(notebook.cells.index(cell) + 1, nbformat.v4.new_markdown_cell(LIVE))
     return nbformat.writes(notebook)

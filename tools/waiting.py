@@ -21,9 +21,8 @@ def announce(shell: InteractiveShell, costs: Path) -> None:
 
     The first guess is the stored time; each of those cells that has run here corrects the next.
     """
-    known = [each.__module__ for each in shell.events.callbacks["pre_run_cell"]]
-    if __name__ in known:  # the set-up cell ran again
-        return
+    if __name__ in [each.__module__ for each in shell.events.callbacks["pre_run_cell"]]:
+        return  # the set-up cell ran again
     try:
         long_cells = [each["long_cells"] for each in json.loads(costs.read_text()).values()]
     except (OSError, ValueError, LookupError):  # a copy without it, or one that a merge left in pieces

@@ -34,8 +34,7 @@ ORDER = {
 
 def complete(order: dict) -> dict:
     """Fill in what an order doesn't say; refuse what none can say, which would be a slip."""
-    unknown = order.keys() - ORDER.keys()
-    if unknown:
+    if unknown := order.keys() - ORDER.keys():
         raise ValueError(f"An order has no {', '.join(map(repr, unknown))}: expected {', '.join(ORDER)}.")
     return ORDER | order
 
@@ -52,8 +51,7 @@ def new_network(order: dict, arrays: dict) -> nn.Sequential:
         network = digits_network()
     else:  # the mean of a sentence's word vectors, then two scores; word 0 is padding and doesn't count
         words, size = int(arrays["words"]), int(arrays["vector_size"])
-        vectors = nn.EmbeddingBag(words, size, mode="mean", padding_idx=0)
-        network = nn.Sequential(vectors, nn.Linear(size, 2))
+        network = nn.Sequential(nn.EmbeddingBag(words, size, mode="mean", padding_idx=0), nn.Linear(size, 2))
     if order["vector_range"] is not None:
         nn.init.uniform_(network[0].weight, -order["vector_range"], order["vector_range"])
     if order["start"] is not None:
@@ -87,8 +85,7 @@ def train(network: nn.Module, x: torch.Tensor, y: torch.Tensor, order: dict) -> 
 
 def answer(order: dict, arrays: dict) -> dict:
     """Train from the start that the order names, and look at the test split at the end."""
-    task = order["task"]
-    tensors = [torch.from_numpy(arrays[f"{task}_{name}"]) for name in ("x", "y", "test_x", "test_y")]
+    tensors = [torch.from_numpy(arrays[f"{order['task']}_{name}"]) for name in ("x", "y", "test_x", "test_y")]
     x, y, test_x, test_y = (each.long() if each.ndim == 1 else each for each in tensors)
     network = new_network(order, arrays)
     spread = [weight.std().item() for weight in network.parameters()]

@@ -173,8 +173,7 @@ def compare(runs: Mapping[str, Sequence[Measurement]]) -> Comparison:
     energies = {name: [_per_call(run, run.energy_wh) for run in rounds] for name, rounds in runs.items()}
     seconds = {name: [_per_call(run, run.wall_s) for run in rounds] for name, rounds in runs.items()}
     parts = [run.components for rounds in runs.values() for run in rounds]
-    ways = {tuple((part.name, part.method) for part in each) for each in parts}
-    if len(ways) > 1:
+    if len(ways := {tuple((part.name, part.method) for part in each) for each in parts}) > 1:
         raise EnergyError(f"The rounds were read in different ways, which do not compare: {sorted(ways)}.")
     names, pairs = tuple(runs), list(zip(*runs.values(), strict=True))
     disturbed = tuple(place for place, (a, b) in enumerate(pairs, start=1) if a.disturbed or b.disturbed)
@@ -203,8 +202,7 @@ def _judge(ratio: Ratio, disturbed: Sequence[int]) -> tuple[int | None, str]:
     """Which candidate has less, 0 or 1, or None, and the reason."""
     if len(ratio.rounds) < LEAST_ROUNDS:
         return None, f"{len(ratio.rounds)} rounds are too few, {LEAST_ROUNDS} are the least"
-    side = _side(ratio.low, ratio.high)
-    if side is None:
+    if (side := _side(ratio.low, ratio.high)) is None:
         return None, "the interval of the energy ratio holds 1"
     clean = [each for place, each in enumerate(ratio.rounds, start=1) if place not in disturbed]
     if disturbed and (not clean or _side(min(clean), max(clean)) != side):

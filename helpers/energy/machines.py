@@ -79,8 +79,7 @@ def across(readings: Sequence[Reading]) -> Measurement:
 def _together(name: str, parts: Sequence[Component]) -> Component:
     """The components called `name`, summed: as good as the weakest, unknown if one is."""
     same = [part for part in parts if part.name == name]
-    unknown = [part.source for part in same if part.energy_wh is None]
-    if unknown:
+    if unknown := [part.source for part in same if part.energy_wh is None]:
         return Component(name, None, None, unknown[0])
     sources = "; ".join(dict.fromkeys(part.source for part in same))
     energy_wh, method = total(part.energy_wh for part in same), weakest(same)

@@ -189,8 +189,7 @@ class Reader:
             for device in [] if self.failure else self._gpus:
                 pids = {entry["pid"] for entry in device._get_compute_processes()}
                 # In a container the driver may know this process by another number.
-                others = len(pids - own) - (not pids & own and _uses_gpu())
-                if others > 0:
+                if (others := len(pids - own) - (not pids & own and _uses_gpu())) > 0:
                     who = f"{others} other process{'es' if others > 1 else ''}"
                     notes.append(f"{who} on GPU {device.gpu_index} meanwhile, and its counter includes them")
         return notes

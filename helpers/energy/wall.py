@@ -294,7 +294,6 @@ def _seconds(text: str, zone: str | None) -> float:
         iso = "2026-11-25T14:30:05Z, or without its zone and with zone='Europe/Berlin'"
         expected = f"expected {iso}, or 10 digits since 1970"
         raise ValueError(f"{shown(text)} with {zone=} is no time: {expected}") from None
-    stamps = {moment.replace(tzinfo=place, fold=fold).timestamp() for fold in (0, 1)}
-    if len(stamps) > 1:
+    if len(stamps := {moment.replace(tzinfo=place, fold=fold).timestamp() for fold in (0, 1)}) > 1:
         raise ValueError(f"{shown(text)} is twice or never in {zone}, around summer time: log in UTC")
     return stamps.pop()

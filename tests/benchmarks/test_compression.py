@@ -167,19 +167,33 @@ def test_a_cascade_asks_only_about_what_the_gate_is_unsure_of():
     assert combined.tolist() == [sure, other]
 
 
-def test_the_sealed_sentences_train_nothing_and_are_asked_once_a_call(patched, receipt, monkeypatch, capsys):
-    monkeypatch.setattr(sealed, "RECEIPT", compression.FOLDER / "sealed.json")
-    monkeypatch.setattr(sealed, "ROWS", 10)
-    monkeypatch.setattr(sealed, "RECEIPTS", compression.RECEIPT.parent)
-    asked = Mock(side_effect=compression.Work.evaluate, autospec=True)
+def test_the_sealed_sentences_train_nothing_and_are_asked_once(patched, receipt, monkeypatch, capsys):
+    monkeypatch.setattr(sealed, "RECEIPT", compression.FOLDER / "sealed_again.json")
+    monkeypatch.setattr(sealed, "ROWS", 20)
+    monkeypatch.setattr(sealed, "FOLDS", 2)
+    asked, trained = Mock(side_effect=compression.Work.evaluate, autospec=True), Mock(side_effect=recipes.run)
     monkeypatch.setattr(compression.Work, "evaluate", lambda *args: asked(*args))
-    for call_number in (1, 2):
-        asked.reset_mock()
-        sealed.main()
-        found = receipts.replay(sealed.RECEIPT)
-        assert found.details["opened"] == call_number and found.receipt["settings"]["train_rows"] == ROWS - 10
-        assert {len(run["right"]) for run in found.details["runs"]} == {10}
-        splits = [each.args[-1] for each in asked.call_args_list]
-        assert splits.count("sealed") == splits[-len(found.details["runs"]) :].count("sealed") == 4
-        assert "test" not in splits
+    monkeypatch.setattr(recipes, "run", trained)
+    sealed.main()
+    sealed.main()  # has nothing left to ask
+    runs = receipts.replay(sealed.RECEIPT).details["runs"]
+    assert [(run["name"], run["part"], run["seed"]) for run in runs] == sealed.plan()
+    assert {len(run["right"]) for run in runs} == {10}
+    splits = [each.args[-1] for each in asked.call_args_list]
+    assert splits.count("sealed") == len(runs) and "test" not in splits
+    assert {tuple(each.args[1]["sealed"]) for each in trained.call_args_list} == {
+        (*range(10),),
+        (*range(10, 20),),
+    }
+    work = compression.Work(range(10, 20))
+    assert (
+        set(work.rows["train"]["id"]).isdisjoint(work.rows["sealed"]["id"]) and len(work.rows["train"]) == 30
+    )
     assert "0.5 points may be lost to naive" in capsys.readouterr().out
+
+
+def test_a_loss_is_paired_over_all_parts(monkeypatch):
+    right = {"naive": ["11", "10"], "lean": ["01", "10"], "teacher": ["11", "11"], "small int8": ["11", "11"]}
+    runs = [{"name": n, "part": p, "seed": 0, "right": 40 * r} for n in right for p, r in enumerate(right[n])]
+    lost = sealed.lost(runs[::-1])
+    assert lost["lean"][0] == 0.25 and lost["lean"][1] > 0 and lost["small int8"] == (0, 0, 0)
