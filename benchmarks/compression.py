@@ -237,7 +237,8 @@ def quantized(work: Work, name: str, seed: int) -> tuple:
     by_onnx, by_int8, by_again = (each.probabilities for each in asked)
     pairs = {"onnx": (by_onnx, by_torch), "int8": (by_int8, by_torch), "reopened": (by_again, by_int8)}
     found = {f"{name}_differs_by": float(np.abs(a - b).max()) for name, (a, b) in pairs.items()}
-    return small, {"cost": meter.result, "onnx_bytes": exported.path.stat().st_size} | found, {}
+    found |= {"onnx_bytes": exported.path.stat().st_size, "weights": model.num_parameters()}
+    return small, {"cost": meter.result} | found, {}
 
 
 def tuned(model, work: Work, turn: int, rows: int, keep_zeros: bool):

@@ -78,6 +78,7 @@ def test_every_model_is_there_each_step_makes_it_smaller_and_one_that_is_opened_
     [int8] = [run for run in receipt["runs"] if run["name"] == "small int8"]
     assert int8["onnx_differs_by"] < 1e-4 and int8["int8_differs_by"] < 0.2
     assert int8["reopened_differs_by"] == 0
+    assert int8["weights"] == next(run["weights"] for run in receipt["runs"] if run["name"] == "small") > 0
 
 
 def test_pruned_parts_are_gone_and_zeros_stay_zero(receipt):
