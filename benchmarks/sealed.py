@@ -14,7 +14,7 @@ data/receipts/sealed_again.json.
 """
 
 from functools import partial
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 
@@ -33,9 +33,7 @@ MODELS = ("teacher", "small", "small int8")  # “small” learns from the teach
 
 def plan() -> list[tuple[str, int, int]]:
     """Each model with the part that it is made without, and its seed; what a model rests on comes first."""
-    return [
-        (name, *each) for name in (*TRAININGS, *MODELS) for each in product(range(FOLDS), compression.SEEDS)
-    ]
+    return [*product((*TRAININGS, *MODELS), range(FOLDS), compression.SEEDS)]
 
 
 def lost(runs: list[dict]) -> dict[str, tuple[float, float, float]]:
@@ -47,9 +45,8 @@ def lost(runs: list[dict]) -> dict[str, tuple[float, float, float]]:
     def mean(name: str) -> np.ndarray:
         return np.mean([of for (who, _), of in right.items() if who == name], axis=0)
 
-    return {
-        name: statistics.paired_difference(mean(each["rival"]), mean(name)) for name, each in CLAIMS.items()
-    }
+    pairs = {name: (mean(claim["rival"]), mean(name)) for name, claim in CLAIMS.items()}
+    return {name: statistics.paired_difference(*pair) for name, pair in pairs.items()}
 
 
 def main() -> None:
@@ -60,28 +57,22 @@ def main() -> None:
             model, _, cost = recipes.run(name, settings, seed)
         else:
             cost, model = compression.made(work, name, seed)[0]["cost"], work.load(name, seed)
-        correct = work.evaluate(model, "sealed").probabilities.argmax(axis=1) == np.array(
-            work.rows["sealed"]["label"]
-        )
+        answers = work.evaluate(model, "sealed").probabilities.argmax(axis=1)
+        correct = answers == np.array(work.rows["sealed"]["label"])
         return {"right": "".join(str(int(each)) for each in correct), "cost": cost}
 
-    works = [
-        compression.Work(range(ROWS * part // FOLDS, ROWS * (part + 1) // FOLDS)) for part in range(FOLDS)
-    ]
+    ends = [ROWS * part // FOLDS for part in range(FOLDS + 1)]
+    works = [compression.Work(range(*part)) for part in pairwise(ends)]
     found = recorded(RECEIPT)[0]
     tried = {"lean": len(recipes.RECIPES) + len(recipes.TRIES["lean"]), "small int8": compression.TRIED}
     settings = {"rows": ROWS, "parts": FOLDS, "claims": CLAIMS, "tried": tried}
     what = "accuracy of two headlines' models on sentences that nothing was judged on"
-    keep = partial(
-        save, RECEIPT, "benchmarks.sealed", what, ["reviews/train.csv", "reviews/validation.csv"], settings
-    )
+    files = ["reviews/train.csv", "reviews/validation.csv"]
+    keep = partial(save, RECEIPT, "benchmarks.sealed", what, files, settings)
     record(found, plan(), ("name", "part", "seed"), make, keep)
     for name, points in lost(found["runs"]).items():
-        print(
-            f"{name}: {CLAIMS[name]['points']} points may be lost to {CLAIMS[name]['rival']}",
-            points,
-            sep=" | ",
-        )
+        claim = "{points} points may be lost to {rival}".format(**CLAIMS[name])
+        print(f"{name}: {claim}", points, sep=" | ")
 
 
 if __name__ == "__main__":

@@ -31,15 +31,8 @@ def patched(tmp_path_factory, small):
     models["tiny"] = compression.MODELS["tiny from scratch"]
     steps = {"zeros": {"at once": [0.8], "in turns": [0.5, 0.8]}, "shares": [0.0, 0.9], "rows": 24}
     steps["sizes"] = {"at once": [(2, 16)], "in turns": [(3, 24), (2, 16)]}
-    times = {
-        "texts": 12,
-        "rounds": 2,
-        "window_s": 0.01,
-        "idle_s": 0.6,
-        "latency_s": 0.01,
-        "loadgen_s": 0.01,
-        "shares": [0.5],
-    }
+    times = dict.fromkeys(("window_s", "latency_s", "loadgen_s"), 0.01)
+    times |= {"texts": 12, "rounds": 2, "idle_s": 0.6, "shares": [0.5]}
     pruning, cascade = compression.PRUNING | steps, serving.CASCADE | {"of": "small int8", "measured": [0.9]}
     parts = {"pruning": pruning, "cascade": cascade, "serving": serving.SERVING | times}
     own = {"RECEIPT": folder / "compression.json", "FOLDER": folder / "models", "MODELS": models}
@@ -182,18 +175,13 @@ def test_the_sealed_sentences_train_nothing_and_are_asked_once(patched, receipt,
     assert {len(run["right"]) for run in runs} == {10}
     splits = [each.args[-1] for each in asked.call_args_list]
     assert splits.count("sealed") == len(runs) and "test" not in splits
-    assert {tuple(each.args[1]["sealed"]) for each in trained.call_args_list} == {
-        (*range(10),),
-        (*range(10, 20),),
-    }
-    work = compression.Work(range(10, 20))
-    assert (
-        set(work.rows["train"]["id"]).isdisjoint(work.rows["sealed"]["id"]) and len(work.rows["train"]) == 30
-    )
+    assert {each.args[1]["sealed"] for each in trained.call_args_list} == {range(10), range(10, 20)}
+    rows = compression.Work(range(10, 20)).rows
+    assert {*rows["train"]["id"]}.isdisjoint(rows["sealed"]["id"]) and len(rows["train"]) == 30
     assert "0.5 points may be lost to naive" in capsys.readouterr().out
 
 
-def test_a_loss_is_paired_over_all_parts(monkeypatch):
+def test_a_loss_is_paired_over_all_parts():
     right = {"naive": ["11", "10"], "lean": ["01", "10"], "teacher": ["11", "11"], "small int8": ["11", "11"]}
     runs = [{"name": n, "part": p, "seed": 0, "right": 40 * r} for n in right for p, r in enumerate(right[n])]
     lost = sealed.lost(runs[::-1])
