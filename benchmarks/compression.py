@@ -95,9 +95,8 @@ class Work:
             if name in data.DOMAINS:
                 rows = data.take(rows.shuffle(seed=0), min(DOMAIN_ROWS, len(rows)))
             self.rows[name] = data.tokenize(rows, self.tokenizer)
-        rows = self.rows["train"]
-        self.rows["sealed"] = rows.select(sealed)
-        self.rows["train"] = rows.select([row for row in range(len(rows)) if row not in sealed])
+        self.rows["sealed"] = self.rows["train"].select(sealed)
+        self.rows["train"] = recipes.without(self.rows["train"], sealed)
         self.rows["pieces"] = pieces(self.rows["train"], SMALL["pieces"], self.tokenizer)
 
     def path(self, name: str, seed: int, ending: str = "") -> Path:

@@ -11,6 +11,7 @@ Writes data/receipts/recipes.json, which “Train with less” shows.
 
 import math
 import time
+from collections.abc import Sequence
 
 import numpy as np
 import peft
@@ -172,6 +173,11 @@ def training_steps(model, train, tokenizer, settings: dict, seed: int):
             yield step
 
 
+def without(rows, sealed: Sequence[int]):
+    """The training sentences without those that benchmarks/sealed.py keeps to itself."""
+    return rows.select([row for row in range(len(rows)) if row not in sealed])
+
+
 def run(name: str, settings: dict, seed: int, target: float = math.inf) -> tuple:
     """Train by a recipe; return the model, its evaluations and the `Measurement`.
 
@@ -198,9 +204,8 @@ def run(name: str, settings: dict, seed: int, target: float = math.inf) -> tuple
         with phase("load"):
             tokenizer = transformers.AutoTokenizer.from_pretrained(assets.fetch_model())
             splits = [data.tokenize(data.load_reviews(split), tokenizer) for split in data.REVIEWS[:2]]
-            whole, sealed = splits[0], settings.get("sealed", ())  # rows that benchmarks/sealed.py leaves out
-            whole = whole.select([row for row in range(len(whole)) if row not in sealed])
-            train, validation = data.take(whole, min(settings["rows"], len(whole))), splits[1]
+            whole, validation = without(splits[0], settings.get("sealed", ())), splits[1]
+            train = data.take(whole, min(settings["rows"], len(whole)))
             train = train.select(np.flatnonzero(np.abs(train["rating"][:]) >= settings["least_rating"]))
             set_seed(seed)
             model = new_model(settings)
