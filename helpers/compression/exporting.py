@@ -48,8 +48,9 @@ class OnnxClassifier(torch.nn.Module):
             raise CompressionError(f"There is no file {path}: expected one that export() wrote.")
         options = SessionOptions()
         options.intra_op_num_threads = threads or torch.get_num_threads()
-        try:
-            self._session = InferenceSession(self.path, options, providers=["CPUExecutionProvider"])
+        how = {"providers": ["CPUExecutionProvider"], "disabled_optimizers": ["SkipLayerNormFusion"]}
+        try:  # that fusion's kernel takes longer than the sum and the LayerNorm that it is made of
+            self._session = InferenceSession(self.path, options, **how)
             names = {node.name for node in self._session.get_inputs()}
         except Exception as error:  # ONNX Runtime has one class for each of its reasons
             raise CompressionError(f"{path} cannot be read as an ONNX file: {error}") from error
