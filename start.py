@@ -33,7 +33,8 @@ def main():
     parser.add_argument("what", nargs="?", default="lab", choices=("lab", "setup", "tests"), help=about)
     parser.add_argument("--kit", type=Path, help="folder that `make kit` wrote")
     chosen, of_jupyter = parser.parse_known_args()
-    sys.stdout.reconfigure(line_buffering=True)  # what is printed here comes before what pip prints next
+    # What is printed here comes before what pip prints next, and a sign that a terminal lacks is escaped.
+    sys.stdout.reconfigure(line_buffering=True, errors="backslashreplace")
     if of_jupyter and chosen.what != "lab":
         parser.error("only JupyterLab takes more: " + " ".join(of_jupyter))
     try:
@@ -43,7 +44,11 @@ def main():
             install("--requirement", "requirements-test.txt")
             (VENV / ".ready-test").touch()
         if chosen.what == "lab":
-            copy_notebooks()
+            try:
+                copy_notebooks()
+            except OSError as error:
+                fix = "Make it writable, or free some space. Until then, save your work elsewhere"
+                print(f"{MINE} can't be written ({error.strerror}). {fix}; notebooks/ has all notebooks.")
             return open_lab(of_jupyter)
         return 0
     except KeyboardInterrupt:
@@ -145,17 +150,21 @@ def take_cpu_build():
 
 def copy_notebooks():
     """Copy the notebooks to mine/, where a learner works; a newer one comes beside a copy that was edited."""
+    from helpers.values import replacing  # where an old Python has been named already
+
     kept = MINE / ".as_copied"
     kept.mkdir(parents=True, exist_ok=True)
     for source in sorted((ROOT / "notebooks").glob("*.ipynb")):
         new, copy, before = as_jupyter_saves(source), MINE / source.name, kept / source.name
-        if before.exists() and before.read_bytes() == new:
+        old = before.read_bytes() if before.exists() else None
+        if old == new:
             continue
-        if copy.exists() and not (before.exists() and before.read_bytes() == copy.read_bytes()):
+        if copy.exists() and copy.read_bytes() not in (old, new):
             copy = copy.with_name(f"{source.stem}_new.ipynb")
             print(f"{source.stem} was updated. Yours stays as it is; the new one is {copy.name}.")
-        copy.write_bytes(new)
-        before.write_bytes(new)
+        for path in (copy, before):
+            with replacing(path) as whole:
+                whole.write_bytes(new)
 
 
 def as_jupyter_saves(source):
@@ -173,9 +182,9 @@ def as_jupyter_saves(source):
 
 def open_lab(arguments):
     """Open JupyterLab at the learner's copy of the first notebook, and return its exit status."""
-    first = min(path.name for path in MINE.glob("*.ipynb"))
+    first = min([*MINE.glob("*.ipynb")] or (ROOT / "notebooks").glob("*.ipynb")).relative_to(ROOT).as_posix()
     root = ["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []  # one is, in a container
-    where = f"--LabApp.default_url=/lab/tree/mine/{first}"
+    where = f"--LabApp.default_url=/lab/tree/{first}"
     return subprocess.call([PYTHON, "-m", "jupyter", "lab", *root, where, *arguments], cwd=ROOT)
 
 

@@ -26,15 +26,13 @@ def seal(folder: Path, made_with: dict) -> None:
 
 def read(folder: Path, made_with: dict) -> None:
     """Raise ValueError if the checkpoint isn't whole, or was made with something else."""
-    if not folder.is_dir():
-        raise ValueError(f"{folder} is a file: expected a folder for the checkpoint. Give another name.")
     which = f"The checkpoint {folder}"
     try:
         found = json.loads((folder / NOTE).read_text())
         before, sums = dict(found["made_with"]), dict(found["files"])
     except FileNotFoundError:
         raise ValueError(f"{folder} holds no checkpoint: there is no {NOTE} in it. {ADVICE}") from None
-    except (OSError, ValueError, KeyError, TypeError) as reason:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as reason:
         raise ValueError(f"{which} is damaged: {NOTE} is cut, or another's. {ADVICE}") from reason
     other = {name: wanted for name, wanted in made_with.items() if before.get(name) != wanted}
     if shown := [f"another {n}" if isinstance(other[n], str) else f"{n} {before.get(n)!r}" for n in other]:

@@ -52,15 +52,10 @@ def train(sharded: bool) -> dict:
         losses.append(loss.item())
     weights = list(model.parameters())
     states = [state[name] for state in optimizer.state.values() for name in ("exp_avg", "exp_avg_sq")]
-    return {
-        "sharded": sharded,
-        "process": distributed.get_rank(),
-        "losses": losses,
-        "parameters": sum(weight.numel() for weight in weights),  # of the whole model, sharded or not
-        "weights": held(weights),
-        "gradients": held(weight.grad for weight in weights),
-        "optimizer": held(states),
-    }
+    found = {"sharded": sharded, "process": distributed.get_rank(), "losses": losses}
+    kept = {"weights": weights, "gradients": (weight.grad for weight in weights), "optimizer": states}
+    found["parameters"] = sum(weight.numel() for weight in weights)  # of the whole model, sharded or not
+    return found | {name: held(tensors) for name, tensors in kept.items()}
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # finds `helper
 
 import torch
 from accelerate import Accelerator, skip_first_batches
-from accelerate.utils import DataLoaderConfiguration
+from accelerate.utils import DataLoaderConfiguration, GradientAccumulationPlugin
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
@@ -28,7 +28,6 @@ from helpers import machine, transformer
 
 
 def options(arguments: list[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
     parser = argparse.ArgumentParser(description="Fine-tune a BERT on one process or several.")
     parser.add_argument("--rows", type=int, default=640, help="sentences to train on")
     parser.add_argument("--batch-size", type=int, default=32, help="sentences in a step, of all processes")
@@ -51,7 +50,9 @@ def prepare(chosen: argparse.Namespace) -> tuple:
     here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # processes on this machine
     cpu = torch.cuda.device_count() < here  # a GPU for each of them, or none
     # split_batches: a batch of 32 stays one of 32, and each of two processes takes 16 of it.
-    accelerator = Accelerator(cpu=cpu, dataloader_config=DataLoaderConfiguration(split_batches=True))
+    split = DataLoaderConfiguration(split_batches=True)
+    one = GradientAccumulationPlugin(num_steps=1)  # whatever a variable says
+    accelerator = Accelerator(cpu=cpu, dataloader_config=split, gradient_accumulation_plugin=one)
     train = reviews.read("train", chosen.rows)
     model = transformer.load(chosen.seed)  # every process draws the same head
     optimizer = torch.optim.AdamW(model.parameters(), lr=chosen.learning_rate, fused=True)

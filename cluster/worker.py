@@ -8,7 +8,7 @@ import time
 
 import psutil
 
-from helpers.processes import CHECK_S, OWNER, end
+from helpers.processes import CHECK_S, OWNER, end, started
 
 
 def leave() -> None:
@@ -45,7 +45,7 @@ def end_with_owner() -> None:
         with contextlib.suppress(psutil.NoSuchProcess):
             while os.getppid() == parent and psutil.Process(owner).status() != psutil.STATUS_ZOMBIE:
                 time.sleep(CHECK_S)
-        end(set(psutil.Process().children(recursive=True)))
+        end(started(psutil.Process()))
         os._exit(1)
 
     threading.Thread(target=watch, name="end with owner", daemon=True).start()

@@ -7,7 +7,6 @@ from helpers import assets, environment, machine
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command and return its exit status."""
     commands = {"check": lambda: int(not environment.check()), "fetch": fetch}
     parser = argparse.ArgumentParser(prog="python -m helpers", description=__doc__)
     text = "check says OK or FAIL for everything the course needs, with the fix, and exits with 1 on a FAIL; "

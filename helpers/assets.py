@@ -28,7 +28,7 @@ HUB = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
 HUB_ANSWERS_S, HUB_STALLS_S = 4, 30  # longest wait for a first sign of life, and for more of a file
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # in Transformers; with .index.json if in parts
 POCKET_BERT = "pocket-bert"  # the course's own, pretrained in “Pretrain a BERT”'s way; ships in data/models
-MADE = "made.json"  # what was made of a gguf file, with sizes; hashing all of it took half a second each time
+MADE = "made.json"  # what was made of a gguf file: SHA-256 sums, or the sizes that were kept at first
 
 
 @dataclass(frozen=True)
@@ -45,10 +45,11 @@ class Model:
     gguf: str = ""  # the one of its files to make from what Transformers loads
 
     def files(self) -> dict[str, Any]:
-        """What to expect in its folder: a SHA-256 sum for what was fetched, and a size for what was made."""
+        """What to expect in its folder: a SHA-256 sum for each file, or a size where none was kept."""
         made: dict[str, Any] = {MADE: 1} if self.gguf else {}
-        with contextlib.suppress(OSError, ValueError):
-            made = json.loads((MODELS / self.name / MADE).read_text())
+        with contextlib.suppress(OSError, ValueError, RecursionError):
+            found = json.loads((MODELS / self.name / MADE).read_text())
+            made = found if isinstance(found, dict) and "model.safetensors" in found else made
         return made | self.sums
 
 
@@ -133,8 +134,8 @@ def _fetch(model: Model, source: str, target: Path) -> str | None:
             if model.gguf:
                 print(f"Converting {model.name} for Transformers, once: about a minute.", flush=True)
                 _convert(folder, model.gguf)
-                sizes = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
-                (folder / MADE).write_text(json.dumps(sizes))
+                sums = {path.name: sha256(path) for path in sorted(folder.iterdir())}
+                (folder / MADE).write_text(json.dumps(sums))
     except Exception as error:  # an HTTP client has many; each is a reason to try the next source
         if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EACCES, errno.EROFS}:
             raise  # but that one would find the same disk

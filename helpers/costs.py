@@ -42,8 +42,7 @@ def footprint(
 ) -> Footprint:
     """Model the energy and carbon of training a transformer.
 
-    A weight takes part in two operations for each token on the way forward and four on the way back:
-    about 6 x parameters x tokens in all (Kaplan et al., 2020).
+    A token takes two operations a weight on the way forward and four on the way back (Kaplan et al., 2020).
 
     `parameters` are the weights that a token passes through, `tokens` those seen in training. The peak and
     the power are of one accelerator, with its part of the server's power, if that is known. `mfu` is model

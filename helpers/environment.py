@@ -1,7 +1,6 @@
 """Say whether this machine is ready for the course, one line for each thing that can be wrong.
 
-Nothing here imports torch, and nothing but the standard library is needed to get as far as the missing
-package: a check that needs what it checks for would only show a traceback.
+The standard library alone gets as far as a missing package: a check that needs it would show a traceback.
 """
 
 import os
@@ -77,11 +76,8 @@ def packages() -> dict[str, tuple[str | None, Any]]:
     with (assets.ROOT / "pyproject.toml").open("rb") as file:
         declared = [Requirement(line) for line in tomllib.load(file)["project"]["dependencies"]]
     elsewhere = NOT_ON_COLAB if "COLAB_RELEASE_TAG" in os.environ else ()
-    return {
-        each.name: (machine.installed_version(each.name), each.specifier)
-        for each in declared
-        if each.name not in elsewhere and (each.marker is None or each.marker.evaluate())
-    }
+    needed = [each for each in declared if each.name not in elsewhere]
+    return {each.name: (machine.installed_version(each.name), each.specifier) for each in needed}
 
 
 def check_python() -> Finding:
@@ -141,9 +137,9 @@ def check_disk() -> Finding:
 
 def check_memory() -> Finding:
     try:
-        total_gb, available_gb = machine.memory_bytes() / 1e9, machine.available_memory_bytes() / 1e9
-    except ImportError:
-        return Finding(False, "memory", "can't be read without psutil", INSTALL)
+        total_gb, available_gb = (memory / 1e9 for memory in machine.memory_bytes())
+    except Exception as error:  # a package is absent, say, or /proc is empty
+        return Finding(None, "memory", f"unknown ({type(error).__name__}: {error})")
     text = f"{available_gb:.1f} of {total_gb:.1f} GB available"
     if available_gb >= MEMORY_GB:
         return Finding(True, "memory", text, QUICK if total_gb < SMALL_GB else "")

@@ -40,8 +40,7 @@ class Evaluation:
         """Fraction that is right."""
         return float((self.predictions == self.labels).mean())
 
-    # What follows asks SciPy or scikit-learn, which take some 75 MB of memory: a training that needs the
-    # accuracy alone does without them.
+    # What follows asks SciPy or scikit-learn: some 75 MB of memory, which the accuracy alone does without.
 
     @functools.cached_property
     def interval(self) -> tuple[float, float]:

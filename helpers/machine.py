@@ -21,8 +21,10 @@ RETURN_MEMORY_STEPS = 20  # often enough that little piles up, seldom enough to 
 
 
 def hardware() -> dict:
-    """Processor, cores, memory that this process may have, and GPUs, as a receipt holds them."""
-    memory_gb = round(memory_bytes() / 1e9, 1)
+    """Processor, cores, memory that this process may have (None if unknown), and GPUs, as in a receipt."""
+    memory_gb = None
+    with contextlib.suppress(Exception):  # /proc may be closed or empty, and a finished measurement counts
+        memory_gb = round(memory_bytes()[0] / 1e9, 1)
     return {"cpu": cpu_name(), "cores": cores(), "memory_gb": memory_gb, "gpus": nvidia_gpus()}
 
 
@@ -48,19 +50,13 @@ def visible_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def memory_bytes() -> float:
-    """Memory that this process may have: the machine's, or a container's limit if that is lower."""
+def memory_bytes() -> tuple[float, float]:
+    """Memory that this process may have, and may still take: the machine's, or a container's if less."""
     import psutil
 
-    return min([float(psutil.virtual_memory().total), *(limit for limit, _ in _memory_limits())])
-
-
-def available_memory_bytes() -> float:
-    """Memory that this process may still take: what the machine has left, or a container if that is less."""
-    import psutil
-
-    left = [limit - used for limit, used in _memory_limits()]
-    return max(0.0, min([float(psutil.virtual_memory().available), *left]))
+    machine, limits = psutil.virtual_memory(), [*_memory_limits()]
+    left = min([float(machine.available), *(limit - used for limit, used in limits)])
+    return min([float(machine.total), *(limit for limit, _ in limits)]), max(0.0, left)
 
 
 def cpu_name() -> str:

@@ -7,16 +7,8 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 
 # Okabe and Ito's palette (2008), told apart with every common form of color blindness.
-COLORS = {
-    "blue": "#0072B2",
-    "orange": "#E69F00",
-    "green": "#009E73",
-    "red": "#D55E00",
-    "purple": "#CC79A7",
-    "sky": "#56B4E9",
-    "yellow": "#F0E442",
-    "black": "#000000",
-}
+COLORS = {"blue": "#0072B2", "orange": "#E69F00", "green": "#009E73", "red": "#D55E00"}
+COLORS |= {"purple": "#CC79A7", "sky": "#56B4E9", "yellow": "#F0E442", "black": "#000000"}
 
 
 def style() -> None:

@@ -1,7 +1,4 @@
-"""Pretraining a small BERT: a vocabulary, masks, and the loop of “Pretrain a BERT”.
-
-Like `training`, it knows nothing of energy.
-"""
+"""Pretraining a small BERT: vocabulary, masks, and the loop of “Pretrain a BERT”; nothing knows of energy."""
 
 import time
 from collections import Counter
@@ -79,9 +76,6 @@ class MaskedScore(NamedTuple):
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerBase:
     """Learn a WordPiece vocabulary in lower case, the same each time, and return BERT's tokenizer with it.
 
-    The library joins, of pairs that are equally frequent, the one whose letters it met first, in the order of
-    a hash table that is another in each call. So the letters are given to it in order.
-
     `vocab_size` counts the five special tokens as well; it raises `TrainingError` if the letters need more.
 
     Examples
@@ -95,6 +89,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenize
     words = [word for text in texts for word in learned.normalizer.normalize_str(text).split()]
     parts = [part for word in set(words) for part, _ in learned.pre_tokenizer.pre_tokenize_str(word)]
     letters, inner = Counter("".join(words)), {letter for part in parts for letter in part[1:]}
+    # Of equally frequent pairs the library takes the one whose letters it met first, so they come in order.
     kept = sorted(letters, key=lambda letter: (-letters[letter], letter))[:ALPHABET]
     first = [*SPECIAL_TOKENS, *("##" + letter for letter in sorted(inner & {*kept}))]
     given: dict = {"limit_alphabet": ALPHABET, "initial_alphabet": kept, "special_tokens": first}
@@ -243,11 +238,10 @@ def pretrain(
 ) -> PretrainingHistory:
     """Pretrain in place: AdamW, the learning rate going up, staying, and going down.
 
-    An interrupt ends the call, and the model keeps what it learned.
-
     Batches of `sequences` (int64, rows x length) are drawn in a random order, pass after pass. `loss` goes
     from the model and a batch to what to minimize: `masked(tokenizer, seed)`, or `causal_loss`. `watch` is
-    called with the number of steps made, before the first and after each; not in the `seconds`.
+    called with the number of steps made, before the first and after each; not in the `seconds`. An interrupt
+    ends the call, and the model keeps what it learned.
 
     The settings are `batch_size` (32), `learning_rate` (1e-3), `seed` (0); `warmup_steps` and `decay_steps`
     (0), in which the rate rises from 0 at the start, and falls to 0 at the end; `precision`, "bf16" or "no"

@@ -73,7 +73,7 @@ class Job(psutil.Popen):
     def processes(self) -> list[psutil.Process]:
         """The command's process and all that it has started, as far as they run."""
         try:
-            return [self, *self.children(recursive=True)]
+            return [self, *started(self)] if psutil.pid_exists(self.pid) else []
         except psutil.NoSuchProcess:
             return []
 
@@ -91,6 +91,17 @@ def run(command: Sequence[str | Path], *, threads: int = 1) -> list[str]:
         lines = list(job)
     job.check()
     return lines
+
+
+def started(process: psutil.Process) -> set[psutil.Process]:
+    """All that a process has started, and what that started, as far as this system shows it."""
+    try:
+        return set(process.children(recursive=True))
+    except psutil.AccessDenied:  # other people's are hidden, so each is asked by itself
+        seen, found = {*psutil.process_iter(["ppid"])}, {process}
+        while new := {each for each in seen if each.info["ppid"] in {one.pid for one in found}} - found:
+            found |= new
+        return found - {process}
 
 
 def bytes_sent() -> int | None:

@@ -18,10 +18,8 @@ from helpers.values import replacing
 SCHEMA = assets.DATA / "receipt.schema.json"
 Figure = energy.Measurement | energy.Comparison | energy.Predictions | energy.Training
 KINDS: dict[str, Any] = {kind.__name__.lower(): kind for kind in get_args(Figure)}
-PACKAGES = (  # whose versions can change a figure
-    *("codecarbon", "torch", "transformers", "tokenizers", "accelerate", "peft", "numpy"),
-    *("scikit-learn", "onnxruntime", "mlcommons-loadgen"),
-)
+PACKAGES = ["codecarbon", "torch", "transformers", "tokenizers", "accelerate", "peft", "numpy"]
+PACKAGES += ["scikit-learn", "onnxruntime", "mlcommons-loadgen"]  # whose versions can change a figure
 NO_FIGURE = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError)
 TOLERANCE = 1e-9  # of a figure that is computed again: processors round the last bit differently
 

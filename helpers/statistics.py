@@ -117,5 +117,4 @@ def holm(p_values: Sequence[float]) -> list[float]:
     """
     places = np.argsort(p_values)
     steps = np.sort(p_values) * np.arange(len(p_values), 0, -1)
-    adjusted = np.minimum(1, np.maximum.accumulate(steps))
-    return adjusted[np.argsort(places)].tolist()
+    return np.minimum(1, np.maximum.accumulate(steps))[np.argsort(places)].tolist()

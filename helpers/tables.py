@@ -70,6 +70,7 @@ def listed(names: Iterable[str]) -> str:
 
 
 def _table(text: str, notes: list[str]) -> Table:
+    text = re.sub(r"\Asep=.(?=[\r\n])", "", text, flags=re.IGNORECASE)  # it tells Excel the separator
     csv.field_size_limit(max(csv.field_size_limit(), len(text)))  # it is 131,072 characters at first
     separator = max(SEPARATORS, key=lambda each: _fit(text, each))
     rows = [(line, row) for line, row in _rows(text, separator) if row]

@@ -1,8 +1,7 @@
 """BERT in plain PyTorch, as in “Inside a Transformer”, and what the course changes in Transformers' BERT.
 
-Importing Transformers' BERT takes a process about 150 MB and several seconds; two processes and their
-launcher on a small machine have neither to spare. The network is the same: tests hold its vectors equal to
-those of Transformers' BERT, and to those of the notebook's.
+Importing Transformers' BERT takes a process about 150 MB and several seconds, which a few of them on a small
+machine lack. The network is the same: tests hold its vectors equal to those of that BERT and the notebook's.
 """
 
 import json
@@ -11,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from helpers.assets import POCKET_BERT, resolve_model
+from helpers.assets import POCKET_BERT, AssetError, resolve_model
 
 NAMES = {  # what Transformers' names become here, one after another
     "bert.": "body.",
@@ -45,7 +44,7 @@ class Attention(nn.Module):
         self.query, self.key, self.value = (nn.Linear(hidden_size, hidden_size) for _ in range(3))
         self.output = nn.Linear(hidden_size, hidden_size)
 
-    def forward(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Mix vectors (batch x length x hidden); `mask` (bool) is True where a row may look at a column."""
         parts = (self.query(x), self.key(x), self.value(x))
         q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in parts)
@@ -64,13 +63,13 @@ class Block(nn.Module):
         self.up, self.down = nn.Linear(hidden, inner), nn.Linear(inner, hidden)
         self.feed_forward_norm = nn.LayerNorm(hidden, eps)
 
-    def forward(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Vectors to vectors, batch x length x hidden; the mask is that of `Attention`."""
         x = self.attention_norm(x + self.attention(x, mask))
         return self.feed_forward_norm(x + self.down(F.gelu(self.up(x))))
 
 
-def visible(attention_mask: torch.Tensor, causal: bool) -> torch.Tensor | None:
+def visible(attention_mask: Tensor, causal: bool) -> Tensor | None:
     """Say which position (row) may look at which (column): bool, batch x 1 x 1 or length x length.
 
     `attention_mask` (batch x length) is 0 at padding, at which nothing looks; in a `causal` model nothing
@@ -99,9 +98,7 @@ class Transformer(nn.Module):
         self.norm = nn.LayerNorm(hidden, config["layer_norm_eps"])
         self.blocks = nn.ModuleList(Block(config) for _ in range(config["num_hidden_layers"]))
 
-    def forward(
-        self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None, causal: bool = False
-    ) -> torch.Tensor:
+    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None, causal=False) -> Tensor:
         """Give a vector for each token (batch x length x hidden) of ids and mask (int64, batch x length)."""
         x = self.words(input_ids) + self.positions.weight[: input_ids.shape[1]] + self.types.weight[0]
         mask = visible(torch.ones_like(input_ids) if attention_mask is None else attention_mask, causal)
@@ -139,13 +136,11 @@ class LanguageModel(nn.Module):
             if isinstance(part, nn.Linear):
                 nn.init.zeros_(part.bias)
 
-    def forward(
-        self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None, causal: bool = False
-    ) -> torch.Tensor:
+    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None, causal=False) -> Tensor:
         """Give logits (batch x length x vocabulary) of ids and mask (int64, batch x length)."""
         return self.head(self.body(input_ids, attention_mask, causal))
 
-    def head(self, x: torch.Tensor) -> torch.Tensor:
+    def head(self, x: Tensor) -> Tensor:
         """Give logits (... x vocabulary) of some of the body's vectors (... x hidden)."""
         return F.linear(self.transform_norm(F.gelu(self.transform(x))), self.body.words.weight, self.bias)
 
@@ -158,27 +153,33 @@ class Classifier(nn.Module):
         self.body = Transformer(config)
         self.classifier = nn.Linear(config["hidden_size"], 2)
 
-    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Logits (float, batch x 2) of token ids and their mask (int64, batch x length)."""
         return self.classifier(mean(self.body(input_ids, attention_mask), attention_mask))
 
 
-def mean(vectors: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+def mean(vectors: Tensor, attention_mask: Tensor) -> Tensor:
     """The mean of each row's vectors (batch x length x hidden), padding left out."""
     real = attention_mask.unsqueeze(-1).to(vectors.dtype)
     return (vectors * real).sum(dim=1) / real.sum(dim=1)
 
 
-def stored(source: str | Path) -> tuple[dict, dict[str, torch.Tensor]]:
+def stored(source: str | Path) -> tuple[dict, dict[str, Tensor]]:
     """Read a BERT's folder, as Transformers saves it: its config, and its weights with the names used here.
 
     `source` is a path or a name of `assets.resolve_model`. The weights fit a `LanguageModel` where the folder
     has a head for masked words, and else, without "body.", a `Transformer`.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     folder = Path(resolve_model(str(source)))
-    weights = {renamed(name): weight for name, weight in load_file(folder / "model.safetensors").items()}
+    try:
+        found = load_file(folder / "model.safetensors")
+    except (OSError, SafetensorError) as error:
+        expected = "expected a whole model.safetensors. Get it anew, or save the model in that format"
+        raise AssetError(f"The weights in {folder} cannot be read ({error}): {expected}.") from error
+    weights = {renamed(name): weight for name, weight in found.items()}
     return json.loads((folder / "config.json").read_text()), weights
 
 

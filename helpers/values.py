@@ -28,8 +28,7 @@ def require_range(
 ) -> None:
     """Refuse a setting that is no finite number, or outside of `low` to `high`.
 
-    With `whole`, only whole numbers will do; with `above`, `low` itself is refused, too. The message of the
-    `error` names the setting, its value and what was expected.
+    `whole` asks for a whole number, `above` for more than `low`. The `error` has name, value and range.
 
     Examples
     --------

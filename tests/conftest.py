@@ -46,7 +46,6 @@ def one_thread():
 
 @pytest.fixture(scope="session")
 def tokenizer():
-    """The embedded model's."""
     from transformers import AutoTokenizer
 
     from helpers import assets

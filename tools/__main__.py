@@ -20,7 +20,6 @@ COMMANDS = {
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command and return its exit status."""
     parser = argparse.ArgumentParser(prog="python -m tools", description="Watt It Takes: its notebooks.")
     commands = parser.add_subparsers(required=True, metavar="command", dest="command")
     known = {name: commands.add_parser(name, help=text, description=text) for name, text in COMMANDS.items()}

@@ -45,12 +45,9 @@ class Outcome:
 
 @contextmanager
 def watched(label: str) -> Iterator[list[int]]:
-    """Sample the bytes of memory that processes started in the block hold; at its end, none of them is left.
-
-    On a terminal, a line is kept up to date meanwhile.
-    """
+    """Sample the memory, in bytes, of processes started in the block; at its end, none of them is left."""
     _adopt_orphans(True)
-    before = set(psutil.Process().children(recursive=True))
+    before = processes.started(psutil.Process())
     samples, done = [0], threading.Event()
     sampler = threading.Thread(target=_follow, args=(label, before, samples, done), daemon=True)
     sampler.start()
@@ -59,7 +56,7 @@ def watched(label: str) -> Iterator[list[int]]:
     finally:
         done.set()
         sampler.join()
-        processes.end(set(psutil.Process().children(recursive=True)) - before)
+        processes.end(processes.started(psutil.Process()) - before)
         _adopt_orphans(False)
 
 
@@ -103,7 +100,7 @@ def _follow(label: str, before: set[psutil.Process], samples: list[int], done: t
     """Add to `samples` what the processes started since use, and show it on a terminal, until it is done."""
     started, live = time.perf_counter(), sys.stdout.isatty()
     while not done.wait(SAMPLE_S):
-        running = set(psutil.Process().children(recursive=True)) - before
+        running = processes.started(psutil.Process()) - before
         samples.append(sum(_resident(process, shares=len(running) > 1) for process in running))
         if live:
             passed = timedelta(seconds=round(time.perf_counter() - started))

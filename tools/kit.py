@@ -26,8 +26,7 @@ SYSTEMS = {  # system and machine, as Python calls them in small letters: what m
     "darwin-arm64": ("Darwin", "darwin", "posix", "macosx_14_0_arm64", "macosx_14_0_universal2"),
     "windows-amd64": ("Windows", "win32", "nt", "win_amd64"),
 }
-PYTHONS = ("3.11", "3.12", "3.13")
-TARGETS = tuple(f"{system}-{python}" for system in SYSTEMS for python in PYTHONS)
+TARGETS = tuple(f"{system}-{python}" for system in SYSTEMS for python in ("3.11", "3.12", "3.13"))
 
 
 def build(targets: list[str], output: Path = ROOT / "build" / "kit") -> int:

@@ -19,7 +19,7 @@ ADDRESS = "https://github.com/watt-it-takes/watt-it-takes"
 TAG = f"v{tomllib.loads((ROOT / 'pyproject.toml').read_text(encoding='utf-8'))['project']['version']}"
 FOLDER = ADDRESS.rsplit("/", 1)[-1]
 SETUP = f"""\
-# On Colab, this fetches the course and the packages that are missing. Elsewhere it looks whether all is here.
+# On Colab, this fetches the course and what else is missing. Elsewhere it checks that everything is here.
 if "google.colab" in str(get_ipython()):
     %cd -q /content
     ![ -d {FOLDER} ] || git clone -q --depth=1 -b {TAG} {ADDRESS}
@@ -128,9 +128,6 @@ def problems(notebook: nbformat.NotebookNode) -> list[str]:
     for cell in code:
         where = f"cell [{cell.execution_count}] ({first_line(cell.source)})"
         found += [f"{where} {problem}" for problem in _cell_problems(cell)]
-    ids = [cell.get("id") for cell in notebook.cells]
-    if None in ids or len(set(ids)) < len(ids):
-        found.append("cell ids are missing or repeated: save it once with JupyterLab")
     if (size := len(nbformat.writes(notebook).encode())) >= MAX_BYTES:
         found.append(f"it takes {size / 1e6:.1f} MB, expected less than 1 MB: show smaller figures")
     return found

@@ -40,8 +40,10 @@ def add_missing() -> int:
     import subprocess
     import sys
     import tempfile
+    from contextlib import suppress
 
-    from packaging.requirements import Requirement
+    from packaging.requirements import InvalidRequirement, Requirement
+    from packaging.utils import canonicalize_name
 
     from helpers import environment, machine
 
@@ -58,32 +60,21 @@ def add_missing() -> int:
             absent[each.name] = f"{each.name}{each.specifier}"
     if not absent:
         return 0
-    with tempfile.NamedTemporaryFile("w", suffix=".txt") as kept:
-        kept.write("\n".join(installed()))
-        kept.flush()
-        status = subprocess.run([*pip, "--constraint", kept.name, *absent.values()], check=False).returncode
-    importlib.invalidate_caches()
-    return status
-
-
-def installed() -> list[str]:
-    """List the installed packages as ``name==version``, each once: the one that Python imports."""
-    from contextlib import suppress
-    from importlib.metadata import distributions
-
-    from packaging.requirements import InvalidRequirement, Requirement
-    from packaging.utils import canonicalize_name
-
-    first: dict[str, str] = {}
-    for each in distributions():
+    kept: dict[str, str] = {}  # each package once: the one that Python imports
+    for each in importlib.metadata.distributions():
         with suppress(InvalidRequirement):  # pip leaves alone what it can't read
             requirement = Requirement(f"{each.name}=={each.version}")
-            first.setdefault(canonicalize_name(requirement.name), str(requirement))
-    return list(first.values())
+            kept.setdefault(canonicalize_name(requirement.name), str(requirement))
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
+        file.write("\n".join(kept.values()))
+        file.flush()
+        status = subprocess.run([*pip, "--constraint", file.name, *absent.values()], check=False).returncode
+    importlib.invalidate_caches()
+    return status
 
 
 if __name__ == "__main__":
     try:
         ready()
     finally:
-        del ready, add_missing, installed
+        del ready, add_missing

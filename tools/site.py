@@ -1,7 +1,5 @@
 """The stored notebooks as a static site in build/site, which needs no server and no network."""
 
-from __future__ import annotations
-
 import importlib.util
 import os
 import re

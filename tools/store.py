@@ -35,8 +35,7 @@ class Cost(namedtuple("Cost", "wall_s peak_memory_gb energy_wh energy_method cpu
         """Write time, memory and energy for a table."""
         minutes, seconds = divmod(round(self.wall_s), 60)
         time = f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
-        energy = kernel.energy_text(self.energy_wh, self.energy_method)
-        return time, f"{self.peak_memory_gb:.1f} GB", energy
+        return time, f"{self.peak_memory_gb:.1f} GB", kernel.energy_text(self.energy_wh, self.energy_method)
 
 
 def store(names: Sequence[str] = (), folder: Path = notebooks.NOTEBOOKS, readme: Path = README) -> int:
@@ -60,7 +59,8 @@ def store(names: Sequence[str] = (), folder: Path = notebooks.NOTEBOOKS, readme:
                 print(f"{path.stem}: {outcome.failure}, left as it was", file=sys.stderr)
                 return runner.INTERRUPTED
             notebook = notebooks.read(copy if copy.exists() else path)
-            long_cells = _long_cells(notebook)
+            took = {c.source: c.metadata.get("papermill", {}).get("duration") or 0 for c in notebook.cells}
+            long_cells = {waiting.key(text): round(s) for text, s in took.items() if s > waiting.LONG_S}
             notebooks.tidy(notebook)
             notebooks.describe(notebook)
             if wrong := [outcome.failure] if outcome.failure else notebooks.problems(notebook):
@@ -109,15 +109,7 @@ def between(text: str, marks: tuple[str, str], content: str, name: str = "README
     return text
 
 
-def _long_cells(notebook: nbformat.NotebookNode) -> dict[str, int]:
-    """Give the seconds of each cell that took long, as papermill notes them, for `waiting.announce`."""
-    took = {cell.source: cell.metadata.get("papermill", {}).get("duration") or 0 for cell in notebook.cells}
-    return {waiting.key(text): round(seconds) for text, seconds in took.items() if seconds > waiting.LONG_S}
-
-
-def _record(
-    path: Path, notebook: nbformat.NotebookNode, outcome: kernel.Outcome, long_cells: dict[str, int]
-) -> None:
+def _record(path: Path, notebook: nbformat.NotebookNode, outcome: kernel.Outcome, long_cells: dict) -> None:
     """Write a notebook, with its cost in it and in costs.json."""
     used = (round(outcome.wall_s or 0, 1), round(outcome.peak_memory_gb or 0, 2))
     energy, today = (outcome.energy_wh, outcome.energy_method), date.today().isoformat()

@@ -39,16 +39,11 @@ def complete(order: dict) -> dict:
     return ORDER | order
 
 
-def digits_network() -> nn.Sequential:
-    """The network of “Optimizers”."""
-    return nn.Sequential(nn.Linear(784, 256), nn.ReLU(), nn.Linear(256, 10))
-
-
 def new_network(order: dict, arrays: dict) -> nn.Sequential:
     """The network for the order's task, with the weights that it starts from."""
     torch.manual_seed(order["seed"])
     if order["task"] == "digits":
-        network = digits_network()
+        network = nn.Sequential(nn.Linear(784, 256), nn.ReLU(), nn.Linear(256, 10))  # that of “Optimizers”
     else:  # the mean of a sentence's word vectors, then two scores; word 0 is padding and doesn't count
         words, size = int(arrays["words"]), int(arrays["vector_size"])
         network = nn.Sequential(nn.EmbeddingBag(words, size, mode="mean", padding_idx=0), nn.Linear(size, 2))
@@ -88,18 +83,13 @@ def answer(order: dict, arrays: dict) -> dict:
     tensors = [torch.from_numpy(arrays[f"{order['task']}_{name}"]) for name in ("x", "y", "test_x", "test_y")]
     x, y, test_x, test_y = (each.long() if each.ndim == 1 else each for each in tensors)
     network = new_network(order, arrays)
-    spread = [weight.std().item() for weight in network.parameters()]
+    spread = [weight.std().item() for weight in network.parameters()]  # of each array, before training
     losses, epoch_s = train(network, x, y, order)
     with torch.inference_mode():
         right = network(test_x).argmax(dim=1) == test_y
-    return {
-        "weights": sum(weight.numel() for weight in network.parameters()),
-        "spread": spread,  # standard deviation of each array of weights, before training
-        "losses": losses,
-        "epoch_s": epoch_s,
-        "accuracy": right.float().mean().item(),
-        "torch": torch.__version__,
-    }
+    found = {"losses": losses, "epoch_s": epoch_s, "accuracy": right.float().mean().item()}
+    weights = sum(weight.numel() for weight in network.parameters())
+    return found | {"weights": weights, "spread": spread, "torch": torch.__version__}
 
 
 def main(path: str, threads: str) -> None:

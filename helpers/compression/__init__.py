@@ -50,8 +50,7 @@ def distillation_loss(
     log_p = F.log_softmax(teacher_logits / temperature, dim=-1)
     log_q = F.log_softmax(student_logits / temperature, dim=-1)
     teacher_term = F.kl_div(log_q, log_p, reduction="batchmean", log_target=True)
-    label_term = F.cross_entropy(student_logits, labels)
-    return alpha * temperature**2 * teacher_term + (1 - alpha) * label_term
+    return alpha * temperature**2 * teacher_term + (1 - alpha) * F.cross_entropy(student_logits, labels)
 
 
 def student(teacher: BertPreTrainedModel, layers: Sequence[int]) -> BertPreTrainedModel:

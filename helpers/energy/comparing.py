@@ -62,11 +62,6 @@ class Comparison(Record):
     method: str
 
     @property
-    def same_power(self) -> bool:
-        """Whether both drew the same power within 3 %, so that their energies differ as their times do."""
-        return max(self.energy.mean / self.time.mean, self.time.mean / self.energy.mean) < SAME_POWER
-
-    @property
     def verdict(self) -> str:
         """Which one takes less time and which less energy, in words, or "undecided"."""
         if self.faster is self.winner is None:
@@ -122,7 +117,9 @@ class Comparison(Record):
 
     def _why(self) -> str:
         """The reason, and that a verdict on modelled energy is one of time where the powers are the same."""
-        apart = self.method == "measured" or not self.same_power or self.verdict == "undecided"
+        powers = self.energy.mean / self.time.mean
+        differ = max(powers, 1 / powers) >= SAME_POWER  # or else energies differ as times do
+        apart = self.method == "measured" or differ or self.verdict == "undecided"
         same = "; both drew the same power within 3 %, so it is a verdict of time"
         return self.reason if apart else self.reason + same
 

@@ -6,6 +6,8 @@ import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Iterator
 from concurrent.futures import Future
+from multiprocessing.pool import AsyncResult
+from subprocess import Popen
 from typing import Any
 
 from helpers.energy import sources, tracker
@@ -63,6 +65,7 @@ class Meter:
                     f"{_running[-1].label!r} is being measured in another thread; two at once would "
                     "each be charged the whole machine. Wait until it has stopped, or measure both together."
                 )
+            tracker.wait_for_gpu()
             self._reader = _running[0]._reader if _running else tracker.Reader()
             self._before = self._reader.read()
             self.started, self._wall = time.time(), time.perf_counter()  # the second is a clock no one sets
@@ -98,6 +101,7 @@ class Meter:
         return self._result
 
     def _read(self) -> Measurement:
+        tracker.wait_for_gpu()
         wall_s = time.perf_counter() - self._wall
         after = self._reader.read()
         now = sources.cpu_readings(self._notes)
@@ -118,6 +122,7 @@ class Meter:
         return Measurement(*found, pue=self._pue, started=self.started)
 
 
+PROMISES = (Iterator, AsyncIterator, Awaitable, Future, AsyncResult, Popen, threading.Thread)
 measure = Meter  # as a `with` statement reads
 _lock = threading.RLock()
 _running: list[Meter] = []  # from the outermost to the innermost
@@ -146,12 +151,15 @@ def idle(seconds: float = 5.0) -> Idle:
 
 
 def finished(label: str, result: Any) -> Any:
-    """What a work returned; an `EnergyError` if that is a promise, and the work is still to be done."""
-    if isinstance(result, Iterator | AsyncIterator | Awaitable | Future):
+    """What a work returned; an `EnergyError` if that is or holds a promise, and the work is still to do."""
+    held = result.values() if isinstance(result, dict) else result
+    parts = held if isinstance(result, dict | list | tuple) else ()
+    if promises := [kind for kind in {type(result), *map(type, parts)} if issubclass(kind, PROMISES)]:
         raise EnergyError(
-            f"{label!r} returned a {type(result).__name__} at once, before its work: the time and the energy "
+            f"{label!r} returned a {promises[0].__name__} at once, before its work: the time and the energy "
             "would be those of nothing. Expected a function that returns when all is done: put list(...) "
-            "around a generator, asyncio.run(...) around a coroutine, or ask a future for its .result()."
+            "around a generator, asyncio.run(...) around a coroutine, ask a future for its .result(), wait "
+            "for a process or a thread."
         )
     return result
 

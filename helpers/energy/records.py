@@ -196,10 +196,6 @@ class Measurement(Record):
         rows = [list(row) for row in self.breakdown()] if self.phases else []
         return {name: getattr(self, name) for name in names} | carbon | {"breakdown": rows}
 
-    def to_dict(self) -> dict:
-        """Everything, totals included, as plain values that `json` can write."""
-        return self.raw() | self.results()
-
     def __str__(self) -> str:
         if self.energy_wh is None:
             energy = "energy unknown: " + "; ".join(str(p) for p in self.components if p.energy_wh is None)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psutil
 
+from helpers import processes
 from helpers.energy.records import EnergyError
 
 MIN_SECONDS = 0.5  # CodeCarbon samples power about once a second; less than this is noise
@@ -112,7 +113,7 @@ def cpu_readings(notes: list[str]) -> list[float]:
 
 def _children_cpu_seconds() -> float:
     total = 0.0
-    for child in psutil.Process().children(recursive=True):
+    for child in processes.started(psutil.Process()):
         with contextlib.suppress(psutil.NoSuchProcess):  # it ended between the two calls
             total += sum(child.cpu_times()[:4])
     return total

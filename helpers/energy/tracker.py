@@ -20,10 +20,12 @@ from unittest import mock
 
 import psutil
 
+from helpers import processes
 from helpers.energy import sources
 from helpers.energy.records import RANGES, Component
 
 EVERY_S, EVERY_SLOW_S = 1.0, 5.0  # between samples; slow is a reading that starts a program
+PATIENCE_S = 5.0  # for a reading: no block waits longer at its end
 # How old a reading may be: RAPL counts every millisecond, NVML every 0.1 s or faster (Yang et al. 2024).
 RAPL_LATE_S, NVML_LATE_S, SAMPLED_LATE_S = 0.001, 0.1, 1.0
 NO_COUNTER = math.inf, False, 0.0  # a model or a constant: no most W, nothing that can fail or be late
@@ -69,20 +71,30 @@ class Reader:
     @contextlib.contextmanager
     def _caught(self) -> Iterator[None]:
         """One at a time asks CodeCarbon, with what is around it pinned; `failure` keeps an error."""
-        with self._lock, contextlib.ExitStack() as pinned:
-            try:
+        with contextlib.ExitStack() as around:
+            with self._kept():
+                if not self._lock.acquire(timeout=0 if self.failure else PATIENCE_S):
+                    raise TimeoutError(f"a reading takes more than {PATIENCE_S:g} s")
+                around.callback(self._lock.release)
                 for name, value in PINNED.items():
-                    pinned.enter_context(mock.patch(name, value))
+                    around.enter_context(mock.patch(name, value))
+            with self._kept():
                 yield
-            except Exception as error:  # whatever it is, the learner's training is worth more
-                self.failure = self.failure or f"CodeCarbon failed: {type(error).__name__}: {error}"
+
+    @contextlib.contextmanager
+    def _kept(self) -> Iterator[None]:
+        try:
+            yield
+        except (Exception, SystemExit) as error:  # whatever it is, the learner's training is worth more
+            self.failure = self.failure or f"CodeCarbon failed: {type(error).__name__}: {error}"
 
     def _watch(self) -> None:
         # CodeCarbon's own threads print their errors, and where none can be started, stopping them hangs.
         slow = {type(hardware).__name__ for hardware in self._tracker._hardware} - {"CPU", "GPU", "RAM"}
         while not self.failure and not self._done.wait(EVERY_SLOW_S if slow else EVERY_S):
             with self._caught():
-                self._sample()
+                if not self.failure:
+                    self._sample()
 
     def _sample(self) -> None:
         """Add what each part used since the last sample, and keep what cannot be energy."""
@@ -109,13 +121,13 @@ class Reader:
             self._odd += [(part.name, f"its counter {why}")] if part.method == "measured" else []
 
     def read(self) -> dict[str, Any]:
-        """Wh so far by component, and how many odd readings there were so far."""
+        """Wh so far by component, when that was, and how many odd readings there were so far."""
         with self._caught():
             if not self.failure and not self._thread.is_alive():
                 self.failure = "the thread that reads the machine has ended"
             if not self.failure:
                 self._sample()
-                return {**self._wh, "odd": len(self._odd)}
+                return {**self._wh, "at": self._at, "odd": len(self._odd)}
         return {}
 
     def components(self, before: dict, after: dict, wall_s: float) -> tuple[Component, ...]:
@@ -123,13 +135,18 @@ class Reader:
         found: list[Component] = []
         with self._caught():
             odd = dict(reversed(self._odd[before.get("odd", 0) : after.get("odd", 0)]))  # the first of each
-            for part, most_w, _, late_s in [] if self.failure else self._parts():
+            parts = [] if self.failure else list(self._parts())
+            beside_s = after.get("at", 0.0) - before.get("at", 0.0) - wall_s  # in the readings, not the block
+            most_s = 0.1 + 0.1 * wall_s + 2 * max((late_s for *_, late_s in parts), default=0.0)
+            for part, most_w, _, late_s in parts:
                 energy_wh, why = after.get(part.name, 0.0) - before.get(part.name, 0.0), ""
                 if wall_s < sources.MIN_SECONDS:
                     least = f"measure {sources.MIN_SECONDS} s or more, by repeating the work"
                     why = f"{wall_s:.2f} s is too short to tell; {least}"
                 elif part.name in odd or not energy_wh > 0:
                     why = odd.get(part.name, f"no reading from {part.source}")
+                elif beside_s > most_s:
+                    why = f"the readings are slow: {beside_s:.1f} s beside the block would be charged to it"
                 elif (watts := energy_wh * 3_600 / wall_s) > most_w:
                     why = f"{part.source} says {watts:,.0f} W, but {most_w:,.0f} W is the most"
                 known = {"energy_wh": energy_wh}
@@ -185,7 +202,7 @@ class Reader:
         """Which GPUs are not counted, and on which ones other processes are."""
         notes = list(self._gpu_notes)
         with contextlib.suppress(Exception):  # a driver that does not tell is not an error of the block
-            own = {os.getpid(), *(child.pid for child in psutil.Process().children(recursive=True))}
+            own = {os.getpid(), *(child.pid for child in processes.started(psutil.Process()))}
             for device in [] if self.failure else self._gpus:
                 pids = {entry["pid"] for entry in device._get_compute_processes()}
                 # In a container the driver may know this process by another number.
@@ -198,12 +215,19 @@ class Reader:
         """End the thread; two at once would undo each other's pins."""
         self._done.set()
         if self._thread.is_alive():
-            self._thread.join(10)
+            self._thread.join(0 if self.failure else PATIENCE_S)
 
 
 def _uses_gpu() -> bool:
     cuda = getattr(sys.modules.get("torch"), "cuda", None)
     return getattr(cuda, "is_initialized", bool)()
+
+
+def wait_for_gpu() -> None:
+    """Let the GPU do what it was given: the calls that start its work return at once."""
+    with contextlib.suppress(Exception):  # an error of that work is the block's own, which shows it
+        if _uses_gpu():
+            sys.modules["torch"].cuda.synchronize()
 
 
 def _offline_tracker():

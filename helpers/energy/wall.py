@@ -23,10 +23,11 @@ from helpers.values import quantity, require_range
 POWER = Path("/sys/class/power_supply")  # where Linux keeps its batteries
 IOREG = ("ioreg", "-rn", "AppleSmartBattery", "-a")  # what tells macOS's, as XML
 UNITS = {"w": 1.0, "kw": 1_000.0, "wh": 1.0, "kwh": 1_000.0}
-TIME = r"(?<![a-z])(?:date|time|utc|last_changed)"  # in a column's name, in small letters
+TIME = r"(?<![a-z])(?:date|datum|time|zeit|utc|last_changed)"  # in a column's name, in small letters
 VALUE = r"(?<![^\W\d_])k?wh?(?![^\W\d_])"  # a unit alone, without a letter beside it
 GAP = 3  # times the usual interval: no reading for longer is a gap
 GOAL = 0.05  # of a figure: a wider range gets a note
+MOST_W = 50_000.0  # no machine that a plug or a battery feeds draws more
 LATE_S = 60.0  # by which a battery's gauge may be late: macOS asks it once a minute
 STEP_WH, STEP_AH = 0.01, 0.001  # of such a gauge, by the Smart Battery Data Specification 1.1
 
@@ -113,7 +114,8 @@ def from_csv(
     column's unit, one in the last digit that it uses if not given, `offset_s` how far its clock is ahead.
 
     Raises `EnergyError`, with the line, for a value that is no number from 0, and a time without a zone or
-    not after the one before it; and if the columns do not tell what they are, or `read_table` refuses it.
+    not after the one before it; if the columns do not tell what they are, or `read_table` refuses it; and for
+    the energy of each interval, which is no counter.
 
     Examples
     --------
@@ -149,7 +151,13 @@ def from_csv(
     digits = max(map(len, re.findall(r"[.,](\d*[^\D0])", text)), default=0)
     step = 10.0**-digits if step is None else step
     require_range("step", step, 0, above=True, error=EnergyError)
-    back = zip(table.lines[1:], rising & (np.diff(values) < 0), strict=True)
+    rises = np.diff(values)
+    falls = np.flatnonzero(rising & (rises < 0))
+    resets = np.array(values)[falls + 1] <= rises.max()  # then no more was counted anew than in one interval
+    if len(falls) > max(2, len(values) / 10) or sum(~resets) > 2:
+        what = f"{value!r} falls {len(falls)} times in {len(values):,} readings: energy of each interval?"
+        raise EnergyError(f"{path.name}: {what} Expected a counter, which only rises: add them up for one.")
+    back = zip(table.lines[1:], rising & (rises < 0), strict=True)
     notes = table.notes + [f"the counter went back in line {line}: a reset?" for line, fell in back if fell]
     notes += ["decimal comma"] if "," in text else []
     usual = float(np.median(between := np.diff(times)))
@@ -161,8 +169,7 @@ def from_csv(
 def by_hand(start_kwh: float, stop_kwh: float, step_kwh: float, run: Measurement) -> Measurement:
     """The block again, with its energy off a meter that was read just before and just after it.
 
-    It may be off by a step, of the last digit; a note says how long a block must be for 5 %. A meter that
-    went back raises `EnergyError`.
+    It may be off by a step of its last digit; a note says what 5 % takes. Going back raises `EnergyError`.
 
     Examples
     --------
@@ -258,7 +265,10 @@ def _seen(run: Measurement, name: str, found: Found, of_ends: bool = True) -> Me
     """The block by this meter; a note where its range is wide from its ends, so that a longer block helps."""
     source, energy, low, high = found
     part, notes = Component(name, None, None, source), run.notes
-    if energy is not None and energy > 0:
+    if energy is not None and energy * 3_600 > MOST_W * run.wall_s:
+        what = f"says {energy * 3_600 / run.wall_s:,.0f} W, more than {MOST_W:,.0f} W"
+        part = replace(part, source=f"{source}, {what}: a wrong unit, or a reset?")
+    elif energy is not None and energy > 0:
         part = Component(name, float(energy), "measured", source, None, max(float(low), 0.0), float(high))
         wide, watts = (high - low) / 2 / energy, quantity(energy * 3_600 / run.wall_s, "W")
         if of_ends and wide > GOAL:
@@ -278,10 +288,10 @@ def _column(path: Path, table: Table, kind: str, pattern: str, given: str | None
 
 
 def _number(text: str) -> float:
-    if re.fullmatch(r"\d+([.,]\d*)?", text):
+    if re.fullmatch(r"\d{1,15}([.,]\d{,30})?", text):
         return float(text.replace(",", "."))
     hint = "is the plug turned round? Leave out a row without one"
-    raise ValueError(f"{shown(text)} is no number from 0: {hint}")
+    raise ValueError(f"{shown(text)} is no number from 0, of 15 digits at most: {hint}")
 
 
 def _seconds(text: str, zone: str | None) -> float:

@@ -25,6 +25,15 @@ def test_our_loop_is_as_fast_as_trainer_and_others_defaults_are_several_times_as
     assert pairs["naive", "frugal"]["time_interval"][0] > 3
 
 
+def test_the_plain_transformer_is_within_a_tenth_of_the_library_s_speed():
+    works = receipts.replay(assets.DATA / "receipts" / "plain.json").details
+    highs = [
+        energy.compare({name: runs[name] for name in ("plain", "library")}).time.high
+        for runs in works.values()
+    ]
+    assert len(highs) == 2 and max(highs) < 1.1
+
+
 @pytest.mark.parametrize("loop", benchmarks.LOOPS)
 def test_a_loop_trains_once_and_prints_what_that_cost(loop, capsys, monkeypatch, small):
     monkeypatch.setattr("sys.argv", ["benchmarks", "--loop", loop, "8"])
@@ -39,7 +48,7 @@ def test_the_rest_of_its_table(monkeypatch, small):
     assert benchmarks.fraction_of_matrix_rate(8)["share"] > 0
 
 
-@pytest.mark.parametrize(("name", "plan"), [("labels", labels.plan()), ("contestants", contestants.PLAN)])
+@pytest.mark.parametrize(("name", "plan"), [("labels", labels.PLAN), ("contestants", contestants.PLAN)])
 def test_the_receipt_that_ships_holds_the_planned_runs(name, plan):
     runs = receipts.replay(assets.DATA / "receipts" / f"{name}.json").details["runs"]
     assert sorted((run["name"], run["train_rows"], run["seed"]) for run in runs) == sorted(plan)

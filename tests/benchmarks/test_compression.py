@@ -1,7 +1,9 @@
 """The benchmark of compression, end to end on a few sentences, with a tiny BERT in place of the real one."""
 
 import functools
+import itertools
 import json
+import sys
 from unittest.mock import Mock, call
 
 import numpy as np
@@ -17,15 +19,15 @@ from tests.benchmarks.conftest import SIZES
 from tests.shared import tiny_bert
 
 ROWS, INT8 = 40, ["teacher int8", "small int8"]
-SHIPPED = json.loads(json.dumps([compression.plan(), compression.MODELS, compression.PARTS]))
+PLAN = itertools.product(compression.MODELS, compression.SEEDS)
+SHIPPED = json.loads(json.dumps([[*PLAN], compression.MODELS, compression.PARTS]))
 
 
 @pytest.fixture(scope="module")
 def patched(tmp_path_factory, small):
-    """Fewer models, small windows, and a receipt of our own."""
     pytest.importorskip("mlperf_loadgen", reason="MLPerf's load generator has no build for this Python")
     folder, names = tmp_path_factory.mktemp("compression"), ["4 layers", "3 layers", "small", *INT8]
-    models = {"teacher": recipes.FIRST_POSITION | {"rows": ROWS, "batch_size": 8}}
+    models = {"teacher": recipes.RECIPES["[CLS] alone"] | {"rows": ROWS, "batch_size": 8}}
     models |= {name: compression.MODELS[name] for name in names}
     models["small"] = models["small"] | {"units": 16, "layers": [0]}
     models["tiny"] = compression.MODELS["tiny from scratch"]
@@ -61,7 +63,8 @@ def shipped():
 
 def test_every_model_is_there_each_step_makes_it_smaller_and_one_that_is_opened_again_says_the_same(receipt):
     assert receipts.replay(compression.RECEIPT).ok
-    assert [(run["name"], run["seed"]) for run in receipt["runs"]] == compression.plan()
+    plan = itertools.product(compression.MODELS, compression.SEEDS)
+    assert [(run["name"], run["seed"]) for run in receipt["runs"]] == [*plan]
     for run in receipt["runs"]:
         assert run["cost"].wall_s > 0 and set(run["domains"]) == set(data.DOMAINS)
         assert len(run["test_positive_per_mille"].split()) == ROWS
@@ -157,8 +160,7 @@ def test_a_cascade_asks_only_about_what_the_gate_is_unsure_of():
     assert serving.cascade(texts, gate, 1.1, rest) == [0, 0, 0]
     assert rest.call_args_list == [call(["no such words"]), call(texts)]
     sure, unsure, other = [0.9, 0.1], [0.4, 0.6], [0.3, 0.7]
-    combined = serving.combined(np.array([sure, unsure]), np.array([other, other]), 0.8)
-    assert combined.tolist() == [sure, other]
+    assert serving.combined(np.array([sure, unsure]), np.array([other] * 2), 0.8).tolist() == [sure, other]
 
 
 def test_the_sealed_sentences_train_nothing_and_are_asked_once(patched, receipt, monkeypatch, capsys):
@@ -179,6 +181,11 @@ def test_the_sealed_sentences_train_nothing_and_are_asked_once(patched, receipt,
     rows = compression.Work(range(10, 20)).rows
     assert {*rows["train"]["id"]}.isdisjoint(rows["sealed"]["id"]) and len(rows["train"]) == 30
     assert "0.5 points may be lost to naive" in capsys.readouterr().out
+
+
+def test_without_mlperf_s_load_generator_the_rest_goes_on(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "mlperf_loadgen", None)
+    assert serving.loadgen(len, ["a text"], 0.01, 1.0) == {} and "left out" in capsys.readouterr().err
 
 
 def test_a_loss_is_paired_over_all_parts():

@@ -12,7 +12,6 @@ SHIPPED, SHIPPED_TRIES = dict(recipes.RECIPES), recipes.TRIES
 
 @pytest.fixture(autouse=True)
 def own(small, monkeypatch, tmp_path):
-    """Small batches, and a receipt of our own."""
     monkeypatch.setattr(recipes, "RECEIPT", tmp_path / "recipes.json")
     monkeypatch.setattr(recipes, "LOOK_ROWS", 8)
     monkeypatch.setattr(recipes, "TRIES", {"LoRA": [{"lora_rank": 4}]})
@@ -21,8 +20,7 @@ def own(small, monkeypatch, tmp_path):
 
 
 def record(monkeypatch, plan):
-    monkeypatch.setattr("sys.argv", ["recipes"])
-    monkeypatch.setattr(recipes, "plan", lambda: plan)
+    monkeypatch.setattr(recipes, "PLAN", plan)
     recipes.main()
     again = receipts.replay(recipes.RECEIPT)
     assert again.ok and again.receipt["made_by"] == "python -m benchmarks.recipes"
@@ -56,8 +54,7 @@ def test_what_is_frozen_is_not_trained():
 def test_the_target_is_naives_last_accuracy_rounded_down_and_its_cost_that_of_the_first_whole_evaluation():
     frugal = {"name": "frugal", "seed": 0, "evaluations": [{"accuracy": 0.99}]}
     naive = {"name": "naive", "seed": 0, "evaluations": [{"accuracy": 0.912}, {"accuracy": 0.879}]}
-    assert recipes.find_target([frugal, naive]) == 0.87
-    assert recipes.find_target([frugal]) is None
+    assert recipes.find_target([frugal, naive]) == 0.87 and recipes.find_target([frugal]) is None
     pairs = ((8, 0.9), (40, 0.86), (40, 0.87), (40, 0.95))
     part, low, high, higher = ({"rows": rows, "accuracy": accuracy} for rows, accuracy in pairs)
     assert recipes.to_target({"evaluations": [part, low, high, higher]}, 0.87, 40) == high
@@ -81,21 +78,17 @@ def test_a_second_call_goes_on_from_the_first(monkeypatch):
     assert len(changed) == 1 and changed[0]["settings"]["epochs"] == 1
 
 
-def test_the_receipt_that_ships_is_of_the_recipes_that_the_code_holds():
+def test_the_receipt_that_ships_is_of_the_recipes_that_the_code_holds_and_two_have_the_best_of_eight_tries():
     stored = receipts.replay(assets.DATA / "receipts" / "recipes.json").details
     runs, target = stored["runs"], stored["target"]
-    assert [(run["name"], run["seed"]) for run in runs] == recipes.plan()
+    assert [(run["name"], run["seed"]) for run in runs] == recipes.PLAN
     assert target == recipes.find_target(runs)
     for run in runs:
         assert run["settings"] == SHIPPED[run["name"]], run["name"]
         assert run["to_target"] == recipes.to_target(run, target, rows=1_000), run["name"]
         assert not run["cost"].disturbed, f"{run['name']} ran beside other programs"
-
-
-def test_lean_and_lora_have_what_did_best_on_validation_of_eight_tries_each():
-    tuning = receipts.replay(assets.DATA / "receipts" / "recipes.json").details["tuning"]
     for name, tries in SHIPPED_TRIES.items():
-        tried = [each for each in tuning if each["name"] == name]
+        tried = [each for each in stored["tuning"] if each["name"] == name]
         assert [each["settings"] for each in tried] == tries and len(tries) == 8
         assert max(tried, key=lambda each: each["accuracy"])["settings"].items() <= SHIPPED[name].items()
 

@@ -23,7 +23,6 @@ def metered(folder, *words, **settings):
 
 
 def asleep(folder):
-    """Start a metered command, and wait until it works."""
     words = [sys.executable, *METERED, folder, "--", sys.executable, "-c", SLEEP.format(60)]
     process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "asleep\n"
@@ -76,9 +75,12 @@ def test_a_reading_that_the_disk_has_no_room_for_is_shown(tmp_path):
 
 
 def test_a_reading_that_is_not_whole_is_named(tmp_path):
-    half = tmp_path / "half.json"
-    for text in ('{"machine": "x", "sta', "[]", '{"machine": "x"}'):
-        half.write_text(text)
+    metered(tmp_path, sys.executable, "-c", SLEEP.format(0.1))
+    whole, half = next(tmp_path.iterdir()).rename(tmp_path / "a.json"), tmp_path / "half.json"
+    other = [json.dumps(json.loads(whole.read_text()) | {name: [5]}) for name in ("machine", "started")]
+    for text in ('{"machine": "x", "sta', "[]", '{"machine": "x"}', "[" * 100_000, *other, "a link"):
+        half.symlink_to("gone") if text == "a link" else half.write_text(text)
         done = python(TOTAL, tmp_path)
         assert done.stderr.startswith(f"error: {half} is no whole reading (") and done.stderr.count("\n") == 1
         assert (done.returncode, done.stdout) == (1, "")
+        half.unlink()

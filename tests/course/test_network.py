@@ -40,7 +40,7 @@ for folder in (os.environ["HOME"], os.getcwd(), "data", os.environ["work"] + "/o
     with suppress(OSError):
         open(folder + "/new", "w").close()
         written.append(folder)
-print(os.getuid(), os.environ["LANG"], machine.cores(), int(machine.memory_bytes()), *written)
+print(os.getuid(), os.environ["LANG"], machine.cores(), int(machine.memory_bytes()[0]), *written)
 """
 
 

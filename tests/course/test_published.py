@@ -61,7 +61,6 @@ def cited(sentence):
 
 
 def unknown(text):
-    """The figures in a text that stand in no row."""
     for sentence in sentences(text):
         if (keys := cited(sentence)) or OUTSIDE.search(sentence):
             known = [(number, unit) for source, number, unit in KNOWN if not keys or source in keys]

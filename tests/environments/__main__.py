@@ -1,10 +1,9 @@
 """Run the course where people are, and say what came of it: ``python -m tests.environments [run ...]``.
 
 Each run takes a fresh copy of the last commit, makes its environments, as many as can hold at once, and
-executes the course in the quick profile, which takes ten minutes or more on two cores. The table in
-docs/environments.md keeps the results, unless `--notebook TOPIC ...` shortens a run. Most environments need
-Linux and root; the table gives the reason where one can't be made. Its other rows come from hub.py and
-colab.sh, or are written by hand.
+executes the course in the quick profile: ten minutes or more on two cores. The table in docs/environments.md
+keeps the results, unless `--notebook TOPIC ...` shortens a run. Most environments need Linux and root; the
+table says why one can't be made. Its other rows come from hub.py and colab.sh, or are written by hand.
 """
 
 from __future__ import annotations
@@ -56,12 +55,9 @@ class Run:
 
 def kernels(process: psutil.Process) -> list[psutil.Process]:
     """List the running kernels that a process, or one that it started, has started."""
-    found = []
-    for child in process.children(recursive=True):
-        with suppress(psutil.Error):
-            if "ipykernel_launcher" in child.cmdline():
-                found.append(child)
-    return found
+    started = {child.pid for child in process.children(recursive=True)}
+    found = (each for each in psutil.process_iter(["cmdline"]) if each.pid in started)
+    return [each for each in found if "ipykernel_launcher" in (each.info["cmdline"] or ())]
 
 
 def wait_for(work: Path, shell: psutil.Process, executed: str) -> psutil.Process:
@@ -94,7 +90,6 @@ RUNS = {
     "away": Run((*AWAY, "LANG=C", LETTERS)),
     "small": Run(("2 GB of memory", "one core", "an empty HOME")),
     "twice": Run((TWICE,)),
-    "loadgen": Run(("no MLPerf LoadGen, as on Python 3.14",), ("compress_the_model",)),
     "full": Run(("a full disk",), TWO, None, ("failed",), (1,)),
     "killed": Run(("a kernel killed in a cell, with -9",), TWO, kill, ("failed", "ok"), (1,)),
     "ctrl-c-early": Run(("Ctrl-C as it starts",), TWO, partial(interrupt, executed=None), (), (1, 130)),
@@ -203,16 +198,12 @@ def attempt(run: Run) -> tuple[bool, str]:
     return not bad, "; ".join([*good, *bad]).replace("|", "/")
 
 
-def when() -> str:
-    """Name today, the commit that is tried, and the machine."""
+def rows(environments: Iterable[str], *cells: str) -> dict[str, str]:
+    """Give the table's row of each environment, from the run, its notebooks and what came of it, and when."""
     commit = subprocess.check_output(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, text=True).strip()
     machine = f"{platform.system()}, Python {platform.python_version()}, {psutil.cpu_count()} cores"
-    return f"{datetime.date.today()}, {commit}, {machine}"
-
-
-def rows(environments: Iterable[str], *cells: str) -> dict[str, str]:
-    """Give the table's row of each environment, from the run, its notebooks and what came of it."""
-    return {each: f"| {' | '.join((each, *cells, when()))} |" for each in environments}
+    when = f"{datetime.date.today()}, {commit}, {machine}"
+    return {each: f"| {' | '.join((each, *cells, when))} |" for each in environments}
 
 
 def tried(name: str, run: Run) -> tuple[bool, dict[str, str]]:

@@ -53,9 +53,6 @@ while read -r -d ';' environment; do
         export OMP_NUM_THREADS=$((($(nproc) + 1) / 2)) ;;
     "a full disk")
         for output in $outputs; do mount -t tmpfs -o size=100k none "$work/$output"; done ;;
-    "no MLPerf LoadGen, as on Python 3.14")
-        mkdir "$work/absent" && export PYTHONPATH="$work/absent"
-        echo 'raise ModuleNotFoundError("No module named mlperf_loadgen")' >"$work/absent/mlperf_loadgen.py" ;;
     esac >/dev/null
 done <<<"$environments;"
 touch "$work/made"

@@ -43,7 +43,7 @@ def arrays() -> dict[str, np.ndarray]:
 
 
 def test_both_frameworks_have_the_network_of_optimizers_and_written_alike_compute_the_same(side):
-    weights = sum(weight.numel() for weight in side.digits_network().parameters())
+    weights = sum(weight.numel() for weight in side.new_network(side.ORDER, {}).parameters())
     assert f"{weights:,} weights in Keras, {weights:,} in PyTorch" in PRINTED
     assert f"{weights:,} weights" in printed(notebooks.read(notebooks.course()["optimizers"]))
     # First with the same settings, then with the same formula: on digits, and on reviews.
@@ -69,14 +69,12 @@ def test_pytorch_starts_from_weights_as_keras_lists_them(side, arrays, task, tmp
     draw = np.random.RandomState(1)
     start = [draw.normal(size=shape).astype(np.float32) for shape in shapes]
     np.savez(tmp_path / "start.npz", *start)
-    order = side.ORDER | {"task": task, "start": str(tmp_path / "start.npz")}
-    network = side.new_network(order, arrays)
+    network = side.new_network(side.ORDER | {"task": task, "start": str(tmp_path / "start.npz")}, arrays)
     x = arrays[f"{task}_x"][:3]
     if task == "digits":
         expected = np.maximum(x @ start[0] + start[1], 0) @ start[2] + start[3]
     else:
-        means = np.stack([start[0][row[row > 0]].mean(axis=0) for row in x])
-        expected = means @ start[1] + start[2]
+        expected = np.stack([start[0][row[row > 0]].mean(axis=0) for row in x]) @ start[1] + start[2]
     np.testing.assert_allclose(network(side.torch.tensor(x)).detach(), expected, rtol=1e-4, atol=1e-5)
 
 

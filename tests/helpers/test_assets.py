@@ -106,11 +106,13 @@ def test_the_hub_is_first_at_its_pinned_revision_and_again_for_a_damaged_one(mod
     for name in (model.name, model.hub_name):
         assert assets.resolve_model(name) == str(assets.fetch_model(model)) == str(folder)
     assert environment.check_model("model", model).ok and hub.asked == []  # nothing to fetch
-    for name, content in arrived.items():
-        (folder / name).write_bytes(content[::-1] if name in FILES else content[:-1])
+    spoiled = [(name, content[::-1]) for name, content in arrived.items()]
+    spoiled += [(assets.MADE, text) for text in (b"{}", b"[]") if model.gguf]
+    for name, content in spoiled:
+        (folder / name).write_bytes(content)
         found = environment.check_model("model", model)
         assert not found.ok and f"{name} has " in found.text and "helpers fetch" in found.fix
-        assert (assets.fetch_model(model) / name).read_bytes() == content
+        assert (assets.fetch_model(model) / name).read_bytes() == arrived[name]
 
 
 def test_wrong_bytes_are_not_kept_and_a_hub_that_is_switched_off_is_not_asked(model, hub, monkeypatch):

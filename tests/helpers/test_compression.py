@@ -185,8 +185,7 @@ def test_the_scores_decide_what_stays_and_what_says_nothing_can_go(model, rows, 
 
 
 def test_a_shrunk_model_learns_and_shrinks_again(fitted, rows, tokenizer):
-    scores = compression.importance(fitted, rows, tokenizer)
-    once = shrink(fitted, scores, heads=3, units=32)
+    once = shrink(fitted, compression.importance(fitted, rows, tokenizer), heads=3, units=32)
     assert training.fine_tune(once, rows, rows, tokenizer, **RUN).epochs[-1]["accuracy"] > 0.9
     twice = shrink(compression.student(once, [1]), random_scores(1, 32, 3), heads=2)
     assert twice.num_parameters() < once.num_parameters() and logits(twice).isfinite().all()
@@ -221,8 +220,7 @@ def test_another_family_is_refused(tmp_path):
     plain, other = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
     other.config = BertConfig()
     other.config.model_type = "distilbert"
-    calls = [(compression.student, [0]), (compression.prune, 0.5)]
-    calls += [(compression.importance, None, None)]
+    calls = [(compression.student, [0]), (compression.prune, 0.5), (compression.importance, None, None)]
     calls += [(functools.partial(compression.shrink, scores=None),)]
     for compress, *given in (*calls, (compression.export, tmp_path / "model.onnx")):
         for model, family in ((plain, "Linear"), (other, "distilbert")):

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from unittest.mock import Mock
@@ -55,7 +56,7 @@ def test_a_busy_second_and_what_of_it_is_not_the_idle_machines():
     assert result.country == "USA" and "2023" in result.intensity_source
     assert result.co2e_g == pytest.approx(result.energy_wh / 1_000 * result.intensity_g_per_kwh)
     assert result.work == {"samples": 96, "tokens": 2_400} and "2,400" in result._repr_html_()
-    assert json.loads(json.dumps(result.to_dict()))["energy_wh"] == result.energy_wh
+    assert json.loads(json.dumps(result.results()))["energy_wh"] == result.energy_wh
     net, mean_w = result.minus_idle(before, after), (before.power_w + after.power_w) / 2
     assert net.net_wh == pytest.approx(result.energy_wh - mean_w * result.wall_s / 3_600)
     assert net.energy_wh == result.energy_wh and result.net_wh is None, "the gross figure stays"
@@ -99,6 +100,32 @@ def test_what_cannot_be_read_is_unknown_and_stops_nothing(monkeypatch, tmp_path,
     assert energy.Measurement.from_raw(json.loads(json.dumps(found.raw()))) == found and found._repr_html_()
 
 
+GONE = [(sys.modules, "codecarbon", None), (tracker.PINNED, "codecarbon", None)]
+GONE += [(tracker.PINNED, f"{CODECARBON}_measure_power_and_energy", Mock(side_effect=SystemExit))]
+
+
+@pytest.mark.parametrize(("where", "name", "value"), GONE)
+def test_a_codecarbon_that_is_absent_or_another_stops_nothing(monkeypatch, where, name, value):
+    monkeypatch.setitem(where, name, value)
+    with pytest.raises(ZeroDivisionError), energy.measure("without it", country="USA") as meter:
+        1 / 0  # noqa: B018
+    assert "machine unknown (CodeCarbon failed: " in str(meter.result)
+
+
+@pytest.mark.parametrize(("slow", "reason"), [(True, "the readings are slow"), (False, "more than 0.3 s")])
+def test_a_slow_sensor_holds_no_block_up_and_is_not_charged_to_it(monkeypatch, slow, reason):
+    read, over = OfflineEmissionsTracker._measure_power_and_energy, threading.Event()
+    wait_s = lambda: 0.25 if slow else 60 * (threading.current_thread() is not threading.main_thread())  # noqa: E731
+    monkeypatch.setattr(f"{CODECARBON}_measure_power_and_energy", lambda at: (over.wait(wait_s()), read(at)))
+    monkeypatch.setattr(tracker, "PATIENCE_S", 0.3)
+    monkeypatch.setattr(tracker, "EVERY_S", 10.0 if slow else 0.01)
+    with energy.measure("slow", country="USA") as meter:
+        time.sleep(0.6)
+    over.set()
+    meter._reader._thread.join()
+    assert meter.result.energy_wh is None and reason in str(meter.result)
+
+
 def test_a_thread_that_ends_is_seen(monkeypatch):
     monkeypatch.setattr(tracker.Reader, "_watch", lambda self: None)
     with energy.measure("half dead", country="USA") as meter:
@@ -127,16 +154,6 @@ def look(monkeypatch, tmp_path):
     hardware_cache.clear_cache()
 
 
-@pytest.mark.parametrize("where", ["home", "here"])
-def test_a_bad_config_file_is_not_read(look, tmp_path, where):
-    bad = [b"[codecarbon]\noutput_dir = nowhere\n", b"output_dir = x\n", b"[codecarbon]\noutput_dir = %\n"]
-    bad += [b"\xef\xbb\xbf[codecarbon]\npue = 2\n", b"[codecarbon]\n[codecarbon]\n", b"\xff\xfe[\x00"]
-    plain = look()
-    for text in bad:
-        (tmp_path / where / ".codecarbon.config").write_bytes(text)
-        assert look() == plain, text
-
-
 @pytest.mark.parametrize("value", ["7", "true", "process"])
 def test_nothing_around_the_tracker_sets_it_or_bends_a_figure(look, monkeypatch, tmp_path, value):
     """Every parameter that CodeCarbon has, those of a later version too, as a variable and in a file."""
@@ -145,6 +162,10 @@ def test_nothing_around_the_tracker_sets_it_or_bends_a_figure(look, monkeypatch,
     assert {"pue", "force_ram_power", "country_iso_code"} <= keys
     text = "[codecarbon]\n" + "".join(f"{key} = {value}\n" for key in keys)
     (tmp_path / "here" / ".codecarbon.config").write_text(text)
+    bad = b"[codecarbon]\noutput_dir = nowhere\n", b"output_dir = x\n", b"[codecarbon]\noutput_dir = %\n"
+    for text in (*bad, b"\xef\xbb\xbf[codecarbon]\npue = 2\n", b"\xff\xfe[\x00"):
+        (tmp_path / "home" / ".codecarbon.config").write_bytes(text)
+        assert look() == plain, text
     for key in keys:
         monkeypatch.setenv(f"CODECARBON_{key.upper()}", value)
     assert look() == plain

@@ -219,9 +219,10 @@ def test_a_hidden_gpu_is_not_charged_and_noted(clock, nvml, monkeypatch, visible
 
 
 def test_a_gpu_that_is_used_and_has_no_counter_is_unknown(clock, monkeypatch):
-    monkeypatch.setattr(tracker, "_uses_gpu", lambda: True)
+    monkeypatch.setitem(sys.modules, "torch", torch := MagicMock())
     with energy.measure("no NVML", country="USA") as meter:
         time.sleep(0.11)
+    assert torch.cuda.synchronize.call_count == 2, "a GPU's work counts where it was asked for"
     assert parts(meter.result)["GPU"].energy_wh is meter.result.energy_wh is None
 
 

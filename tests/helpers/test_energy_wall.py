@@ -26,7 +26,6 @@ def block(begin=100.0, seconds=60.0, **more):
 
 
 def read(folder, lines, encoding="utf-8", **settings):
-    """Read these lines as a plug's file."""
     (folder / "plug.csv").write_text("\n".join(lines), encoding=encoding)
     return energy.from_csv(folder / "plug.csv", **settings)
 
@@ -104,9 +103,9 @@ def test_files_as_meters_write_them(tmp_path):
     for head, row, settings, step in (  # the row by its minute
         ("time,W", "2025-11-24T16:{0:02}:00Z,90.0", {}, 1),
         ("start_utc,Power (kW)", "2025-11-24T16:{0:02}:00,0.090", {}, 10),
-        ("Wärme;Date;power_w", "x;2025-11-24T17:{0:02}:00+01:00;90,05", {"encoding": "cp1252"}, 0.01),
-        ("Time\tW", "{1},5\t90", {"encoding": "utf-16"}, 1),
-        ("Time\tWh", "{1}.0\t{2}", {}, 0.1),
+        ("Wärme;Datum;power_w", "x;2025-11-24T17:{0:02}:00+01:00;90,05", {"encoding": "cp1252"}, 0.01),
+        ("Zeit\tW", "{1},5\t90", {"encoding": "utf-16"}, 1),
+        ("Zeitstempel\tWh", "{1}.0\t{2}", {}, 0.1),
         ("time,total [kWh],W", "{1},{3:.4f},7", {"value": "total [kWh]"}, 0.1),
         ("last_changed,state", "2025-11-24 11:{0:02}:00,90", home, 5),
     ):
@@ -117,6 +116,9 @@ def test_files_as_meters_write_them(tmp_path):
 
 
 def test_files_that_say_no_power_are_refused(tmp_path):
+    def intervals(*values):  # in a minute each, six times over
+        return "|".join(["time,kWh", *(f"{T0 + 60 * n},{x}" for n, x in enumerate(values * 6))])
+
     one, after = "time,W|1764000000,", "time,W|1764000000,5|"
     for text, settings, message in (
         ("W|5", {}, "0 columns that look like a time: give time=, one of W"),
@@ -129,8 +131,11 @@ def test_files_that_say_no_power_are_refused(tmp_path):
         ("time,W||24.11.2025,5", {}, "line 3: '24.11.2025' with zone=None is no time"),
         ("time,W|1764000000000,5", {}, "or 10 digits since 1970"),
         ('time,W|"1764000000|",5|1764000000,6', {}, "line 4: '1764000000' is not after the time above it"),
-        (one + "-5", {}, "line 2: '-5' is no number from 0: is the plug turned round"),
-        (one + "unavailable", {}, "'unavailable' is no number from 0: .*Leave out a row"),
+        (one + "-5", {}, "line 2: '-5' is no number from 0, of 15 digits at most: is the plug turned round"),
+        (one + "unavailable", {}, "'unavailable' is no number from 0, .*Leave out a row"),
+        (one + "9" * 400, {}, r"'9+\.\.\.' is no number"), (one + "5." + "0" * 400, {}, "is no number"),
+        (intervals(*[0.02] * 15, 0.03), {}, "'kWh' falls 5 times in 96 .* Expected a counter, which only"),
+        (intervals(0, 5, 0), {}, "'kWh' falls 6 times in 18 readings: energy of each interval?"),
         (one + "nan", {}, "'nan' is no number"), (one, {}, "'' is no number"),
         ("time;W|1764000000;1.234,5", {}, "'1.234,5' is no number"),
         ("time;W|1764000000;1,234|1764000001;5.5", {}, "commas and points"),
@@ -149,6 +154,8 @@ def test_what_a_file_does_not_tell_is_unknown(tmp_path):
         ("W", lambda _: 0, 100, "shows none yet", ""),
         ("Wh", lambda s: s % 150, 100, "the counter of plug.csv went back", "counter went back in line 32"),
         ("Wh", lambda _: 7, 100, "shows none yet; 5 % takes more than 20 times as long", ""),
+        ("W", lambda _: 850_000, 100, "says 850,000 W, more than 50,000 W: a wrong unit, or a reset?", ""),
+        ("kWh", lambda s: s // 150 * 1e5, 100, "more than 50,000 W: a wrong unit, or a reset?", ""),
     ):
         rows = [f"{T0 + s},{value(s)}" for s in range(0, 300, 5) if value(s) != ""]
         log = read(tmp_path, [f"time,{unit}", *rows])
@@ -164,6 +171,7 @@ def test_a_meter_read_by_hand():
     assert (seen.low_wh, seen.energy_wh, seen.high_wh) == pytest.approx((49, 50, 51)) and not seen.notes
     assert seen.method == "measured" and "by hand in steps of 1 Wh" in str(seen.components[0])
     assert "shows none yet" in str(energy.by_hand(41.2, 41.2, 0.001, block()))
+    assert "0 W: a wrong unit, or a reset?" in str(energy.by_hand(0, 1e6, 0.001, block()))
     assert "is ±50 %: at 120 W, a block of 600 s has 5 %" in str(energy.by_hand(41.2, 41.202, 0.001, block()))
     for start, stop, step, message in (
         (2, 1.999, 0.001, "went back, 2 to 1.999 kWh: swapped, or was it reset"), (1, 2, 0, "step_kwh is 0"),
@@ -228,6 +236,5 @@ def test_a_battery_that_tells_nothing_is_unknown_and_stops_nothing(laptop):
         ({}, {}, "BAT* say nothing"), (None, None, "is none"), (MAC_27, {"BatteryData": {}}, "KeyError("),
         (MAC, {"ExternalConnected": True}, "is plugged in"), (MAC, {"IsCharging": True}, "is plugged in"),
     ):  # fmt: skip
-        after = laptop(161, before | change if change else before)
-        seen = after.since(laptop(99, before), block())
+        seen = laptop(161, before | change if change else before).since(laptop(99, before), block())
         assert seen.energy_wh is seen.low_wh is None and reason in str(seen)

@@ -35,4 +35,4 @@ def test_check_without_torch_or_any_package_says_what_to_do():
     done = python("-S", "-m", "helpers", "check")
     assert done.returncode == 1 and done.stderr == ""
     assert "FAIL packages" in done.stdout and "make setup" in done.stdout
-    assert "FAIL memory" in done.stdout and "can't be read without psutil" in done.stdout
+    assert "NOTE memory    unknown (ModuleNotFoundError: No module named 'psutil')" in done.stdout

@@ -56,8 +56,7 @@ def follow(step, options, twin, twins_options, penalty=0.0):
     theirs = ours.clone().requires_grad_()
     optimizer = twin([theirs], lr=0.05, **twins_options)
     for t in range(20):
-        g = (ours - target) ** 3 + math.sin(t)
-        ours = step(ours, g + penalty * ours, state, lr=0.05, **options)
+        ours = step(ours, (ours - target) ** 3 + math.sin(t) + penalty * ours, state, lr=0.05, **options)
         theirs.grad = (theirs.detach() - target) ** 3 + math.sin(t)
         optimizer.step()
     return ours, theirs.detach()

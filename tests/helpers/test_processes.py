@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 import time
+from unittest.mock import Mock
 
 import psutil
 import pytest
@@ -76,8 +77,11 @@ def test_a_failed_job_says_what_it_wrote_last_and_a_program_that_is_not_there_is
             check()
 
 
-@pytest.mark.parametrize("error", [None, KeyboardInterrupt, ValueError])
-def test_leaving_the_block_ends_all_however_it_is_left(error):
+@pytest.mark.parametrize("error", [None, KeyboardInterrupt, ValueError, psutil.AccessDenied])
+def test_leaving_the_block_ends_all_however_it_is_left(error, monkeypatch):
+    """Also where other people's processes are hidden, as with hidepid=1."""
+    if error is psutil.AccessDenied:
+        monkeypatch.setattr(psutil.Process, "children", Mock(side_effect=error))
     with pytest.raises(error) if error else contextlib.nullcontext(), processes.Job(launcher()) as job:
         pids = started(job)
         if error:

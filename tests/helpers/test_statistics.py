@@ -18,12 +18,13 @@ def test_of_the_intervals_of_a_mean_and_of_a_ratio_95_percent_hold_it(size):
         assert 0.93 < np.mean([low <= truth <= high for _, low, high in found]) < 0.97
 
 
-def test_what_five_rounds_give_stays_what_it_says_where_a_round_is_sometimes_disturbed():
+def test_what_five_rounds_say_holds_where_one_is_sometimes_disturbed_and_one_alone_says_nothing():
     """A tenth of the ratios scatter four times as far: the interval widens and may hold more, not less."""
     draw = np.random.default_rng(5)
     spread = np.where(draw.random((2_000, 5)) < 0.1, 0.4, 0.1)
     found = [ratio_interval(row) for row in np.exp(draw.normal(0, spread))]
     assert np.mean([low <= 1 <= high for _, low, high in found]) > 0.93
+    assert mean_interval([3.0]) == (3.0, -math.inf, math.inf) and ratio_interval([2.0])[1:] == (0.0, math.inf)
 
 
 def right(draw, rows, apart):
@@ -49,15 +50,9 @@ def test_where_nothing_is_there_a_sign_test_and_mcnemar_say_so_and_where_much_is
     equal = [mcnemar(*(draw.random((2, 200)) < 0.8)) < 0.05 for _ in range(1_000)]
     apart = [mcnemar(draw.random(200) < 0.9, draw.random(200) < 0.75) < 0.05 for _ in range(200)]
     assert np.mean(equal) < 0.05 and np.mean(apart) > 0.9
-    assert mcnemar([True] * 7 + [False] * 1, [False] * 7 + [True]) == pytest.approx(2 * 9 / 2**8)
 
 
 def test_of_many_verdicts_about_nothing_one_in_twenty_sets_holds_a_wrong_one():
     draw = np.random.default_rng(4)
-    wrong = np.mean([min(holm(draw.random(12).tolist())) < 0.05 for _ in range(2_000)])
-    assert 0.03 < wrong < 0.07
+    assert 0.03 < np.mean([min(holm(draw.random(12).tolist())) < 0.05 for _ in range(2_000)]) < 0.07
     assert holm([0.9, 0.001, 0.9]) == pytest.approx([1.0, 0.003, 1.0]) and holm([]) == []
-
-
-def test_of_one_value_nothing_is_known():
-    assert mean_interval([3.0]) == (3.0, -math.inf, math.inf) and ratio_interval([2.0])[1:] == (0.0, math.inf)

@@ -44,13 +44,13 @@ def test_the_separator_is_the_one_that_fits_header_and_rows(tmp_path):
         ("a,b; c; d\n1,2\n3,4\n", {"a": ("1", "3"), "b; c; d": ("2", "4")}),
         (",a\n0,x\n", {"column 1": ("0",), "a": ("x",)}),
         ("\n  \n A ,b\n1,2\n", {"A": ("1",), "b": ("2",)}),
+        ("sep=;\r\na;b\r\n1;2\r\n", {"a": ("1",), "b": ("2",)}),
     ):
         assert read(tmp_path, content).columns == columns
 
 
 def test_every_character_and_every_line_is_counted(tmp_path):
-    long = "x" * 200_000
-    values = ("a\nb", "c\r\n\nd", 'He said ""no"", twice', " e\u2028\x85 ", long)
+    values = ("a\nb", "c\r\n\nd", 'He said ""no"", twice', " e\u2028\x85 ", "x" * 200_000)
     rows = "\n\n".join(f'{n},"{text}"' for n, text in enumerate(values))
     table = read(tmp_path, f"n,text\n{rows}\n,\n")
     assert table.columns["text"] == tuple(text.replace('""', '"') for text in values)

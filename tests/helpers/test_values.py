@@ -14,7 +14,6 @@ def test_a_range_holds_its_ends_and_nothing_else_and_numbers_are_shown_as_people
         require_range("alpha", inside, 0, 1, error=OwnError)
     for value, settings, message in (
         (0, {"above": True}, "a number above 0, at most 1"),
-        (1.5, {}, "a number from 0 to 1"),
         (math.nan, {}, "a number from 0 to 1"),
         (math.inf, {"high": math.inf}, "a number from 0"),
         (10**400, {"high": math.inf}, "a number from 0"),

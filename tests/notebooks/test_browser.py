@@ -36,8 +36,7 @@ QUIZ = f"from helpers.quiz import display_quiz\ndisplay_quiz({str(ROOT / 'exerci
 def lab(tmp_path):
     """JupyterLab on a free port, in a folder with one notebook; its address with its token."""
     cells = [new_code_cell(CELL), new_markdown_cell("$E = mc^2$"), new_code_cell(QUIZ)]
-    notebook = new_notebook(cells=cells, metadata={"kernelspec": KERNEL})
-    nbformat.write(notebook, tmp_path / "widget.ipynb")
+    nbformat.write(new_notebook(cells=cells, metadata={"kernelspec": KERNEL}), tmp_path / "widget.ipynb")
     token = secrets.token_hex()
     environment = {key: value for key, value in os.environ.items() if key != "COURSE_STATIC"}
     environment |= {"PYTHONPATH": str(ROOT), "JUPYTER_TOKEN": token}
@@ -78,8 +77,7 @@ def test_a_slider_redraws_the_picture_and_nothing_comes_from_the_web(lab):
                 break
         first = picture.get_attribute("src")
         height = picture.evaluate("image => image.naturalHeight")
-        handle = page.locator(".jp-OutputArea .noUi-handle").first
-        handle.focus()
+        page.locator(".jp-OutputArea .noUi-handle").first.focus()
         for _ in range(2):
             page.keyboard.press("ArrowRight")
         expect(picture).not_to_have_attribute("src", first, timeout=30_000)

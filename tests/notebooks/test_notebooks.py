@@ -93,7 +93,16 @@ def test_its_cost_is_the_recorded_one(path, notebook):
     assert cost.peak_memory_gb < 1.5, "a laptop has a browser open too; Binder ends at 2"
 
 
-def test_its_solutions_are_folded_and_tagged(notebook):
+def test_its_minutes_follow_from_its_words_its_code_and_its_exercises(path, notebook):
+    words = sum(len(cell.source.split()) for cell in notebook.cells if cell.cell_type == "markdown")
+    code = [cell for cell in notebook.cells if cell.cell_type == "code" and "jupyter" not in cell.metadata]
+    lines = sum(bool(line.strip()) for cell in code for line in cell.source.splitlines())
+    exercises = [6 if "def " in cell.source else 2 for cell in notebooks.tagged(notebook, "solution")]
+    stated = int(re.search(r"To read and do\*\* \| (\d+) minutes", notebook.cells[0].source)[1])
+    assert abs(words / 180 + lines / 10 + sum(exercises) - stated) <= 5 and lines <= 400
+
+
+def test_its_solutions_are_folded_and_tagged_and_no_cell_needs_one(notebook):
     solutions = notebooks.tagged(notebook, "solution")
     assert solutions, "no exercise has a solution"
     for cell in solutions:
@@ -106,6 +115,8 @@ def test_its_solutions_are_folded_and_tagged(notebook):
     for cell in notebook.cells:
         if re.match(r"#+ *(\*\*)?solution\b", cell.source, re.IGNORECASE):
             assert cell in solutions, f"a solution without its tag: {cell.source}"
+        needs = cell.cell_type == "code" and re.search(r"(?<!\.)\bsolution\b", cell.source)
+        assert cell in solutions or not needs, f"`make learner` leaves solutions out: {cell.source}"
 
 
 @and_the_extra
@@ -127,7 +138,7 @@ def test_it_installs_nothing_hides_no_figure_and_expects_no_error(notebook):
 
 
 @and_the_extra
-def test_what_says_that_the_figure_shows_something_stands_below_a_figure(notebook):
+def test_what_says_that_the_figure_shows_something_stands_below_one_and_each_can_be_read_aloud(notebook):
     """One that a helper returns shows only as the last value of its cell."""
     shown, missing = False, []
     for cell in notebook.cells:
@@ -136,10 +147,6 @@ def test_what_says_that_the_figure_shows_something_stands_below_a_figure(noteboo
         elif re.match(r"The (left |right )?figures? ", cell.source) and not shown:
             missing.append(cell.source[:80])
     assert missing == []
-
-
-@and_the_extra
-def test_each_figure_can_be_read_aloud(notebook):
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     figures = [output for output in outputs if "image/png" in output.get("data", {})]
     alts = [figure.metadata.get("image/png", {}).get("alt", "") for figure in figures]
@@ -194,17 +201,9 @@ def test_ratios_of_energies_are_found():
 
 
 def glossary(notebook):
-    """List the terms that a notebook explains among its words for the glossary."""
     words = notebook.cells[-1].source.partition("Words for the glossary")[2].partition("**Where next")[0]
     found = re.findall(r"\*([^*]+)\*(?:, \*([^*]+)\*)?: ", words)
     return [re.sub(r" \(.*\)", "", term) for terms in found for term in terms if term]
-
-
-def test_no_cell_needs_a_solution(notebook):
-    """`make learner` leaves the solutions out, and what is left has to run."""
-    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    other = [cell for cell in cells if cell not in notebooks.tagged(notebook, "solution")]
-    assert [cell.source for cell in other if re.search(r"(?<!\.)\bsolution\b", cell.source)] == []
 
 
 def test_a_term_in_bold_stands_in_the_glossary():

@@ -26,7 +26,6 @@ NEEDS = {  # whether a kit for Windows and Python 3.12 that has `one` has this
 
 
 def wheel(folder, name, needs="", files=()):
-    """Make a wheel of these files, or of none."""
     version = "1.0" if not files else distribution(name).version
     with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as archive:
         about = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{needs}"

@@ -1,6 +1,7 @@
 """The files that say what to install agree with each other and with the code, and make says what is wrong."""
 
 import ast
+import io
 import json
 import os
 import platform
@@ -11,6 +12,8 @@ import sys
 import tomllib
 from contextlib import nullcontext
 from importlib.metadata import metadata, packages_distributions, requires, version
+from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import yaml
@@ -45,7 +48,6 @@ def pins(name: str, marker: str = r' ; (python_version|sys_platform) (<|==) ".+"
 
 
 def applies(requirement: Requirement, python: str) -> bool:
-    """Whether it is wanted on this release of Python."""
     release = {"python_version": python.rpartition(".")[0], "python_full_version": python, "extra": ""}
     return requirement.marker is None or requirement.marker.evaluate(release)
 
@@ -226,12 +228,23 @@ def test_without_a_gpu_pytorch_s_cpu_build_comes_first_unless_pip_is_set_by_hand
         (start.VENV / ".ready").unlink()
 
 
-def test_an_update_meets_no_edit_and_a_copy_is_as_jupyterlab_saves_it(course, capsys):
+def test_an_update_meets_no_edit_and_a_copy_is_as_jupyterlab_saves_it(course, capsys, monkeypatch):
     folder, welcome = course(), notebooks.course()["welcome"]
     (folder / "notebooks").mkdir()
     original, mine = folder / "notebooks" / welcome.name, folder / "mine" / welcome.name
     (start.VENV / "pyvenv.cfg").write_text("home = /usr/bin\nversion = 3.12.7\n")
     text = welcome.read_text(encoding="utf-8")
+    original.write_text(text)
+    write, opened = Path.write_bytes, Mock(return_value=0)
+    half = lambda path, content: write(path, content[:9]) and os.stat("room")  # noqa: E731
+    terminal = io.TextIOWrapper(io.BytesIO(), "cp1252")  # which lacks a sign of the path
+    with monkeypatch.context() as patch:
+        patch.setattr(start, "set_up", lambda kit: print("水"))
+        for name, value in {"stdout": terminal, "argv": ["start.py"]}.items():
+            patch.setattr(sys, name, value)
+        patch.setattr(subprocess, "call", opened)
+        patch.setattr(Path, "write_bytes", half)  # as on a full disk
+        assert start.main() == 0 and opened.call_args.args[0][-1].endswith(f"/notebooks/{welcome.name}")
     for release, edit in {"# Welcome": "", "# Well met": "", "# Hello": " "}.items():
         if edit:
             mine.write_text(mine.read_text() + edit)

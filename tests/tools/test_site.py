@@ -55,7 +55,6 @@ def test_every_page_is_there_small_and_leads_nowhere_dead(built):
 
 @pytest.fixture
 def served(built):
-    """The site's address on a server of this machine."""
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=built[0])
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -65,7 +64,6 @@ def served(built):
 
 @pytest.fixture
 def browser():
-    """A Chromium without a window."""
     if CHROMIUM is None:
         pytest.skip("no Chromium or Chrome on this machine; install one")
     with sync_playwright() as playwright:
@@ -100,8 +98,7 @@ def test_pages_ask_nothing_of_the_web_and_show_formulas_folds_and_what_pictures_
     peak, watts = (facts.load()[f"a100_{name}"].value for name in ("peak", "power"))
     run = costs.footprint(70e9, 15_000e9, peak_flop_per_s=peak, power_w=watts, mfu=0.4, pue=1.1)
     found = calculated(page, "footprint", weights=70, tokens=15_000, share=0.4, pue=1.1)[:3]
-    expected = (run.energy_kwh / 1e3, run.device_hours, run.co2e_kg / 1e3)
-    assert found == pytest.approx(expected, rel=1e-3)
+    assert found == pytest.approx((run.energy_kwh / 1e3, run.device_hours, run.co2e_kg / 1e3), rel=1e-3)
     config = json.loads((assets.MODELS / assets.WRITER.name / "config.json").read_text())
     shape = {"layers": config["num_hidden_layers"], "heads": config["num_key_value_heads"]}
     shape["size"] = config["hidden_size"] // config["num_attention_heads"]
