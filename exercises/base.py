@@ -1,7 +1,9 @@
 """What the checks share: a decorator that turns a finding into a verdict, and what helps to find it."""
 
+import copy
 import functools
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +14,10 @@ from .progress import keep
 
 Finding = str | tuple[Any, Mapping[str, Any]]
 Judge = Callable[[Any], Finding]
+
+
+class Amiss(Exception):
+    """What is amiss with an answer, in a sentence for the learner."""
 
 
 @dataclass(frozen=True)
@@ -32,13 +38,12 @@ class Verdict:
 def check(expected: str, tolerance: float = 1e-6) -> Callable[[Judge], Callable[[Any], Verdict]]:
     """Turn a function that judges an answer into a check that never raises.
 
-    The function returns a message, or the value that the answer comes to, a number or an array of them, with
-    a table of messages: first what a right answer shows, then the slips that are known, each with the value
-    that it leads to (a set, if to one of several), and last a hint for any other, with the value ``...``.
+    The function returns a message, or the value that the answer comes to (numbers), with a table of messages:
+    first what a right answer shows, then each known slip with the value, or the set of values, that it leads
+    to, and last a hint for any other, with the value ``...``. `tolerance` is relative to the table's value.
 
-    `expected` names the answer: ``"a number, the loss in nats"``. With ``"a function"`` at its start, nothing
-    but a function will do, and else no function will. `tolerance`, relative to a value in the table, still
-    counts as it. To ``...`` and ``None`` the check says "Not answered yet", to what makes it raise "Not yet".
+    `expected` names the answer: ``"a number, the loss in nats"``; a function will do only if it begins with
+    ``"a function"``. To ``...`` and ``None`` the check says "Not answered yet", to what raises "Not yet".
 
     Examples
     --------
@@ -64,7 +69,9 @@ def check(expected: str, tolerance: float = 1e-6) -> Callable[[Judge], Callable[
                 else:
                     finding = judge(answer)
                     message = finding if isinstance(finding, str) else _choose(*finding, tolerance)
-            except Exception as error:  # a learner's function may raise any; a traceback would teach nothing
+            except Amiss as error:
+                message = str(error)
+            except (Exception, SystemExit) as error:  # a traceback would teach nothing
                 reason = " ".join(str(error).split()).rstrip(".") or "no message"
                 message = f"your answer raised {type(error).__name__}: {reason}. Expected: {expected}."
             ok = message.startswith("Right: ")
@@ -87,14 +94,9 @@ def _choose(found: Any, messages: Mapping[str, Any], tolerance: float) -> str:
 
 
 def near(found: Any, expected: Any, tolerance: float = 1e-6) -> bool:
-    """Say whether two numbers are the same, or two sequences or arrays of numbers, shape included.
+    """Say whether two numbers, or two sequences or arrays of them, are the same, shape included.
 
-    Two numbers are the same if they differ by `tolerance` of the larger one at most, or by 1e-9.
-
-    Examples
-    --------
-    >>> near(0.1 + 0.2, 0.3), near([1.0, 2.0], (1, 2)), near([1.0], [1.0, 2.0])
-    (True, True, False)
+    They may differ by `tolerance` of the larger one, or by 1e-9.
     """
     if np.ndim(expected) == 0:
         return math.isclose(found, expected, rel_tol=tolerance, abs_tol=1e-9)
@@ -102,16 +104,29 @@ def near(found: Any, expected: Any, tolerance: float = 1e-6) -> bool:
     return alike and all(near(*pair, tolerance) for pair in zip(found, expected, strict=True))
 
 
-def kind(got: object) -> str:
-    """Name what a learner's function returned: the shape of a tensor, or else the value."""
-    return f"a tensor of shape {tuple(got.shape)}" if hasattr(got, "shape") else repr(got)
+def untouched(answer: Callable, *given: Any) -> Any:
+    """Give what a learner's function makes of copies; refuse one that changes numbers, arrays or lists."""
+    copies = copy.deepcopy(given)
+    got = answer(*copies)
+    changed = [type(own).__name__ for own, lent in zip(given, copies, strict=True) if not _same(own, lent)]
+    if changed:
+        raise Amiss(f"your function changes the {changed[0]} that it is given. Leave it, and make a new one.")
+    return got
 
 
-def sorted_out(answer: Iterable[str], wrong: Mapping[str, str], right: Mapping[str, str]) -> str:
-    """Give the message of a letter that is wrong, or else of a right one that is missing, or else nothing."""
-    known, given = sorted(wrong | right), {str(letter).strip().upper() for letter in answer}
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, dict):
+        one, other = [*one.items()], [*other.items()]
+    if isinstance(one, list | tuple):
+        return isinstance(other, list | tuple) and len(one) == len(other) and all(map(_same, one, other))
+    data = hasattr(one, "__array__") or isinstance(one, int | float | str)
+    return not data or np.array_equal(one, other)
+
+
+def sorted_out(answer: Iterable[str], right: str, messages: Mapping[str, str]) -> str:
+    """Give the first message of a letter that is amiss: a wrong one, or one of `right` that isn't there."""
+    letters = re.findall("[A-Za-z]", answer) if isinstance(answer, str) else answer
+    known, given = sorted(messages), {str(letter).strip().upper() for letter in letters}
     if unknown := sorted(given - set(known)):
         raise ValueError(f"there is no {', '.join(unknown)}; the letters go from {known[0]} to {known[-1]}")
-    amiss = [message for letter, message in wrong.items() if letter in given]
-    amiss += [message for letter, message in right.items() if letter not in given]
-    return amiss[0] if amiss else ""
+    return next((text for letter, text in messages.items() if (letter in given) != (letter in right)), "")

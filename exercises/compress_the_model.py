@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .base import Finding, check, near
+from .base import Finding, check, near, untouched
 
 
 @check("a function of (low, high, bits) that returns a scale and a zero point")
@@ -12,9 +12,13 @@ def scale(answer: Callable) -> Finding:
     got = tuple(answer(-0.6, 1.0, 4))
     if len(got) != 2:
         return f"return two numbers, the scale and the zero point; you return {len(got)}."
-    width, step, others = 1.6, 1.6 / 15, [(4 / 255, 64), (1 / 255, 0)]
-    if near(got, (step, 6)) and not near([answer(-1.0, 3.0, 8), answer(0.0, 1.0, 8)], others):
-        return "it is right for one range, but not for -1 to 3, or 0 to 1, with 8 bits."
+    width, step = 1.6, 1.6 / 15
+    others = (-1.0, 3.0, 8, 64), (0.0, 1.0, 8, 0), (-1.0, 2.6, 3, 2), (-0.5, 1.0, 4, 5), (-0.3, 1.0, 4, 3)
+    for low, high, bits, zero in others:
+        right = (high - low) / (2**bits - 1), zero
+        if near(got, (step, 6)) and not near(tuple(answer(low, high, bits)), right):
+            lies = f"0.0 lies {-low / right[0]:.3g} steps of {right[0]:.6f} above low"
+            return f"right for -0.6 to 1, but not for {low:g} to {high:g} with {bits} bits: there {lies}."
     if near(got[0], step):
         return got[1], {
             "Right: -0.6 becomes 0, 0.0 becomes exactly 6, and 1.0 becomes 15: every number is used.": 6,
@@ -28,7 +32,7 @@ def scale(answer: Callable) -> Finding:
         "that takes the largest number alone. The range goes from low to high.": 1 / 15,
         "a step is the range divided by the number of steps, not the other way round.": 15 / width,
         "your number of steps doesn't depend on the bits, which are 4 here.": width / 255,
-        f"for -0.6 to 1.0 with 4 bits the scale is {step:.4f}, you give {float(got[0]):.4g}.": ...,
+        f"for -0.6 to 1.0 with 4 bits the scale is {step:.6f}, you give {float(got[0]):.6g}.": ...,
     }
 
 
@@ -36,14 +40,16 @@ def scale(answer: Callable) -> Finding:
 def cascade(answer: Callable) -> Finding:
     sure = np.array([0.95, 0.55, 0.8, 0.7, 0.99])
     cheap, large = np.array([1, 0, 0, 1, 1]), np.array([1, 1, 1, 0, 1])
-    got = tuple(answer(sure.copy(), cheap.copy(), large.copy(), 0.8))
+
+    def shares(threshold: float) -> tuple:
+        got = untouched(answer, sure, cheap, large, threshold)
+        return tuple(got.values() if isinstance(got, dict) else got)
+
+    got = shares(0.8)
     if len(got) != 2:
         return f"return two numbers, the accuracy and the share passed on; you return {len(got)}."
-    if near(got, (3 / 5, 2 / 5)):
-        if not near(answer(sure, cheap, large, 0.0), (3 / 5, 0)):
-            return "it is right here, but with the threshold 0 everything stays with the cheap one."
-        if not near(answer(sure, cheap, large, 2.0), (4 / 5, 1)):
-            return "it is right here, but with the threshold 2 everything goes to the large one."
+    if near(got, (3 / 5, 2 / 5)) and not near([shares(0.0), shares(2.0)], [(3 / 5, 0), (4 / 5, 1)]):
+        return "it is right for 0.8, but the threshold 0 passes nothing on, and the threshold 2 everything."
     hint = f"for five sentences you give {got[0]:.3g} and {got[1]:.3g}, expected 0.6 and 0.4."
     if near(got[1], 2 / 5):
         hint = "the share is right. For the accuracy take `cheap_right` or `large_right`, by row."

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from helpers.transformer import Attention, Block
 
-from .base import Finding, check, near
+from .base import Finding, check, near, untouched
 
 
 @check("a function of (x, query, key, value, mask) that returns the mix, n x d", 1e-4)
@@ -19,11 +19,9 @@ def head(answer: Callable) -> Finding:
         x, mask = torch.randn(n, hidden), torch.rand(n, n) < 0.6
         mask.fill_diagonal_(True)
         query, key, value = (torch.nn.Linear(hidden, d).requires_grad_(False) for _ in range(3))
-        got = answer(own_x := x.clone(), query, key, value, own_mask := mask.clone())
+        got = untouched(answer, x, query, key, value, mask)
         if not isinstance(got, torch.Tensor) or got.shape != (n, d):
             return "your function should return a tensor of n x d, the mix of the values."
-        if not (torch.equal(own_x, x) and torch.equal(own_mask, mask)):
-            return "it changes x or the mask, which others may still need. Work on new tensors."
         q, k, v = query(x), key(x), value(x)
 
         def mix(scale, mask=mask, dim=-1, values=v, scores=q @ k.T):
@@ -131,12 +129,9 @@ def sabotage(answer: Callable) -> Finding:
     missed, got = next((fault, got) for fault, got in wrong if fault != "none")
     if got == "none":
         return {
-            "mask": "a block that looks at padding passes. Change what stands in the padding; then no other "
-            "vector may move.",
-            "heads": "a block with mixed-up heads passes. Move the tokens on by one; so do "
-            "the vectors, if the block is sound.",
-            "residual": "a block without its residual passes. Silence a part (its last matrix to 0); x must "
-            "still come through. There are two parts.",
+            "mask": "a block that looks at padding passes. Change the padding: no other vector may move.",
+            "heads": "a block with mixed-up heads passes. Shuffle the tokens: sound vectors follow them.",
+            "residual": "a block without a residual passes. Set a part's last matrix to 0: is x still there?",
         }[missed]
     return f"{len(wrong)} of 12 diagnoses are wrong: a fault gets another's name. One may break two promises."
 
@@ -162,6 +157,5 @@ def flops(answer: Callable) -> Finding:
         "use `inner`: the feed-forward part needn't be four times as wide as the rest.": count(m=4 * h),
         "those are the operations of one block. How many has the model?": count() / layers,
         "those are the operations of one token. A text has n.": count() / n,
-        "count the weights of a block's matrices, twice for each token; add 4 n h for the square; times n, "
-        "times layers.": ...,
+        "twice a block's weights for each token, and 4 n h for the square; times n, times layers.": ...,
     }

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .base import Finding, check, kind, near
+from .base import Finding, check, near, untouched
 
 VOCAB_SIZE = 30_522
 
@@ -23,30 +23,20 @@ def untrained_loss(answer: float) -> Finding:
         "that is log base 10. PyTorch's losses use the natural log: math.log.": math.log10(VOCAB_SIZE),
         "that is the perplexity, exp(loss). The loss is its natural log.": VOCAB_SIZE,
         "that is the probability of the right token. The loss is minus its natural log.": 1 / VOCAB_SIZE,
-        f"you say {loss:.4g}. Each token gets the probability 1 / {VOCAB_SIZE:,}; what is minus the "
-        "natural log of that?": ...,
+        f"you say {loss:.4g}. Each token gets 1 / {VOCAB_SIZE:,}; what is minus its natural log?": ...,
     }
-
-
-def _padded(seed: int, lengths: list[int], vocab_size: int) -> tuple:
-    """Make logits, input_ids and attention_mask for texts of these lengths, padded at the end."""
-    generator = torch.Generator().manual_seed(seed)
-    attention_mask = (torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]).long()
-    logits = 2 * torch.randn(*attention_mask.shape, vocab_size, generator=generator)
-    input_ids = torch.randint(1, vocab_size, attention_mask.shape, generator=generator)
-    return logits, input_ids * attention_mask, attention_mask
 
 
 @check("a function of (logits, input_ids, attention_mask) that returns the mean loss", 1e-4)
 def causal_lm(answer: Callable) -> Finding:
     for seed, lengths, vocab_size in ((2, [7, 4, 2], 11), (5, [4, 6], 5), (6, [3], 20), (7, [2, 9], 3)):
-        given = logits, input_ids, attention_mask = _padded(seed, lengths, vocab_size)
-        copies = [tensor.clone() for tensor in given]
-        got = torch.as_tensor(answer(*copies))
+        generator = torch.Generator().manual_seed(seed)
+        attention_mask = (torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]).long()
+        logits = 2 * torch.randn(*attention_mask.shape, vocab_size, generator=generator)
+        input_ids = attention_mask * torch.randint(1, vocab_size, attention_mask.shape, generator=generator)
+        got = torch.as_tensor(untouched(answer, logits, input_ids, attention_mask))
         if got.numel() != 1:
-            return f"your function returned {kind(got)}. Return one mean."
-        if not all(torch.equal(*pair) for pair in zip(copies, given, strict=True)):
-            return "your function changes the tensors that it is given. Whoever calls it may still need them."
+            return f"your function returned a tensor of shape {tuple(got.shape)}. Return one mean."
         labels = input_ids[:, 1:].masked_fill(attention_mask[:, 1:] == 0, -100)
         expected = F.cross_entropy(logits[:, :-1].transpose(1, 2), labels)
         if not near(got, expected, 1e-4):
@@ -66,8 +56,7 @@ def causal_lm(answer: Callable) -> Finding:
         back: backward[source_mask].mean(),
         f"{back} And the padding counts.": backward.mean(),
         "the shift is right, but padding counts. Leave out the targets whose mask is 0.": shifted.mean(),
-        "nearly: you used the mask of the position that predicts. Use the mask of its target, "
-        "attention_mask[:, 1:].": shifted[source_mask].mean(),
+        "nearly: use the mask of the *target*, attention_mask[:, 1:].": shifted[source_mask].mean(),
         "padding is zeroed but counted: divide by the real targets.": (shifted * target_mask).mean(),
         "that is the sum. Divide by the number of real targets.": shifted[target_mask].sum(),
         "that averages each sentence first; average over all real targets at once.": per_row.mean(),
@@ -81,19 +70,16 @@ def _each(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     return labels != -100, F.cross_entropy(logits.transpose(1, 2), labels, reduction="none")
 
 
-def suspect_a(logits: Tensor, labels: Tensor) -> Tensor:
-    """Claim to be the masked language-model loss."""
+def suspect_a(logits: Tensor, labels: Tensor) -> Tensor:  # each claims to be the masked language-model loss
     return _each(logits, labels)[1].mean()
 
 
 def suspect_b(logits: Tensor, labels: Tensor) -> Tensor:
-    """Claim to be the masked language-model loss."""
     M, losses = _each(logits, labels)
     return (losses.sum(dim=1) / M.sum(dim=1)).mean()
 
 
 def suspect_c(logits: Tensor, labels: Tensor) -> Tensor:
-    """Claim to be the masked language-model loss."""
     p = logits.exp() / logits.exp().sum(dim=-1, keepdim=True)
     M = labels != -100
     return -p[M].gather(-1, labels[M][:, None]).log().mean()

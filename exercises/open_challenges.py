@@ -4,16 +4,13 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .base import Finding, check, near
+from .base import Finding, check, near, untouched
 
 
 @check("a function of (g, C) that returns the mean of the clipped rows", 1e-3)
 def clip(answer: Callable) -> Finding:
     g, C = np.array([[3.0, 4.0, 0.0], [0.0, 0.5, 0.0], [0.0, 0.0, -8.0], [0.0, 0.0, 0.0]]), 2.0
-    given = g.copy()
-    got = np.asarray(answer(given, C), dtype=float)
-    if not near(given, g):
-        return "your function changes the gradients that it is given; make new ones."
+    got = np.asarray(untouched(answer, g, C), dtype=float)
     if got.shape != (3,):
         return f"the result has the shape {got.shape}, expected (3,): one mean for each column."
     if np.isnan(got).any():
@@ -40,12 +37,12 @@ def clip(answer: Callable) -> Finding:
 def invariance(answer: Callable) -> Finding:
     probabilities = {"a b.": 0.5, "a cc.": 0.9, "a ddd.": 0.2, "a e.": 0.6}
 
-    def praise(texts: list[str]) -> list[float]:
+    def praise(texts: list[str]) -> np.ndarray:
         if isinstance(texts, str):
             raise TypeError("praise takes a list of texts, and got a single text")
         if unknown := [text for text in texts if text not in probabilities]:
             raise ValueError(f"the template was filled to {unknown[0]!r}, expected one such as 'a b.'")
-        return [probabilities[text] for text in texts]
+        return np.array([probabilities[text] for text in texts])
 
     got = float(answer(praise, "a {}.", ["b", "cc", "ddd", "e"]))
     if near(got, 0.7) and not near(answer(praise, "a {}.", ["e"]), 0):
@@ -59,8 +56,7 @@ def invariance(answer: Callable) -> Finding:
         "that compares only words that stand side by side, or the first with the last.": 0.1,
         "that is the spread around the mean. Here the extremes are asked for.": {0.25, 0.2887},
         "that counts the words whose verdict changes. Asked for is the difference of probabilities.": 1,
-        f"for probabilities of 0.5, 0.9, 0.2 and 0.6 you give {got:.3g}; "
-        "the highest minus the lowest is 0.7.": ...,
+        f"of 0.5, 0.9, 0.2 and 0.6 the highest minus the lowest is 0.7; you give {got:.3g}.": ...,
     }
 
 

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from helpers import assets, statistics
 
-from .base import Finding, check, kind, near
+from .base import Finding, check, near, untouched
 
 BATCH, SEEDS = 8, 16  # of the problem that schedules are tried on
 BASE_RATE = {150: 2.8, 450: 2.8}  # steps: the constant learning rate that ends lowest, of seven from 0.5 to 4
@@ -27,31 +27,25 @@ def temperature_gradient(answer: Callable) -> Finding:
         (gradient,) = torch.autograd.grad(F.cross_entropy(leaf / temperature, y), leaf)
         refused = mock.patch("torch.func.grad", side_effect=RuntimeError("no gradients here"))
         with torch.inference_mode(), refused:  # where autograd keeps no record
-            copies = z.clone(), y.clone()
             try:
-                got = torch.as_tensor(answer(*copies, temperature)).double()
+                got = torch.as_tensor(untouched(answer, z, y, temperature)).double()
             except RuntimeError as error:
                 if "grad" in str(error):
                     return "autograd is switched off here: write down the formula that it would follow."
                 raise
             if got.shape != z.shape:
-                return f"your function returned {kind(got)}; z has the shape {tuple(z.shape)}."
-            if not (torch.equal(copies[0], z) and torch.equal(copies[1], y)):
-                return "your function changes the tensors that it is given. Whoever calls it may need them."
+                return f"your function returned the shape {tuple(got.shape)}; z has {tuple(z.shape)}."
             if not near(got, gradient, 1e-4):
                 break
     cold = (torch.softmax(z, 1) - F.one_hot(y, classes)) / batch
     return got, {
         "Right: (softmax(z / T) - one-hot) / (T B). A high temperature also shrinks the gradient: 1 / T is "
         "one of the two factors that distillation's T squared makes up for.": gradient,
-        "the chain rule has one more factor: z / temperature grows by 1 / temperature when z grows "
-        "by 1. Divide by the temperature once more.": gradient * temperature,
+        "the chain rule's factor is missing: divide by the temperature once more.": gradient * temperature,
         "you multiply by the temperature; the chain rule divides.": gradient * temperature**2,
         "you divide by the temperature once too often.": gradient / temperature,
-        "that is the gradient of the sum. The loss is a mean over the batch: divide by the number "
-        "of rows.": gradient * batch,
-        "two factors are missing: 1 / temperature from the chain rule and 1 / (number of rows) from "
-        "the mean.": gradient * temperature * batch,
+        "that is the gradient of the sum. The loss is a mean over the rows: divide.": gradient * batch,
+        "both factors are missing, the chain rule's and the mean's.": gradient * temperature * batch,
         "the sign is turned: probability minus one-hot, not the other way round.": -gradient,
         "the temperature is missing: take the softmax of z / temperature, then apply the chain rule.": cold,
         "the chain rule is there, but the softmax should be that of z / temperature.": cold / temperature,
@@ -70,30 +64,21 @@ def adam_first_step(answer: float) -> Finding:
         "Right: both moments, once corrected, are the gradient and its square, so their ratio is 1 in "
         "size: the first step is the learning rate, whatever the gradient.": learning_rate,
         "that is SGD's step, learning rate times gradient. Adam divides by the root of v.": sgd,
-        "you left the bias correction out: m is 0.1 g and v is 0.001 g squared after one step, "
-        "and both are divided by 1 - beta to the power t first.": uncorrected,
-        "close to the formula, but follow both moments: m_hat = g, v_hat = g squared. What is "
-        "m_hat / sqrt(v_hat)?": {learning_rate * 0.1, learning_rate / gradient},
-        f"you say {answer:.4g}. Write down m_hat and v_hat after one step from zero; what is left of "
-        "the gradient in m_hat / sqrt(v_hat)?": ...,
+        "the bias correction is missing: m is 0.1 g, v 0.001 g squared; divide by 1 - beta.": uncorrected,
+        "follow both moments: m_hat = g, v_hat = g squared.": {learning_rate / 10, learning_rate / gradient},
+        f"you say {answer:.4g}. What are m_hat and v_hat after one step, and m_hat / sqrt(v_hat)?": ...,
     }
 
 
-def _digits() -> tuple[Tensor, Tensor]:
-    """Give 6,000 digits of 7 x 7 pixels, with a 1 at the end for the bias, and their classes one-hot."""
+def losses_with(multipliers: Sequence[float], learning_rate: float) -> Tensor:
+    """Train softmax regression by SGD in batches of 8, with 16 seeds at once; give the 16 losses at the end.
+
+    Step t has the learning rate `multipliers[t] * learning_rate`. A seed's batches are always the same.
+    """
     with np.load(assets.DATA / "digits" / "train.npz") as file:
         images, labels = torch.tensor(file["image"]), torch.tensor(file["label"]).long()
-    pixels = F.avg_pool2d(images.reshape(-1, 1, 28, 28).float() / 255, 4).flatten(1)
-    return F.pad(pixels, (0, 1), value=1.0), F.one_hot(labels, 10).float()
-
-
-def losses_with(multipliers: Sequence[float], learning_rate: float) -> Tensor:
-    """Train softmax regression by SGD in batches of 8, for each of 16 seeds; give the 16 losses at the end.
-
-    Step t has the learning rate `multipliers[t] * learning_rate`. All seeds are trained at once, each on
-    batches of its own, which are the same in every call.
-    """
-    pixels, classes = _digits()
+    pixels = F.avg_pool2d(images.reshape(-1, 1, 28, 28).float() / 255, 4).flatten(1)  # 7 x 7
+    pixels, classes = F.pad(pixels, (0, 1), value=1.0), F.one_hot(labels, 10).float()  # a 1 for the bias
     generator = torch.Generator().manual_seed(1)
     W = torch.zeros(SEEDS, pixels.shape[1], classes.shape[1])
     for multiplier in multipliers:

@@ -1,6 +1,7 @@
 """Checks of “Pretrain a BERT”: pretraining a BERT."""
 
 import math
+import numbers
 from collections.abc import Callable
 
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor
 
 from helpers import pretraining
 
-from .base import Finding, check
+from .base import Finding, check, untouched
 
 SIGMAS = 5.0  # a fair coin is that far off once in a million draws
 VOCAB_SIZE, LENGTH, BATCH_SIZE, HEAD_SIZE = 2_000, 20, 48, 32  # of every model that the budget is spent on
@@ -23,11 +24,8 @@ def mask(answer: Callable) -> Finding:
         x = torch.randint(110, vocab_size, (rows, length), generator=draw)
         x[:, 0], x[::3, -1] = special_ids[2], special_ids[1]
         x[torch.arange(length) >= torch.randint(length // 2, length + 1, (rows, 1), generator=draw)] = 0
-        given = x.clone()
-        calls = [answer(given, special_ids, mask_id, vocab_size, torch.Generator().manual_seed(9))]
-        if not torch.equal(given, x):
-            return "your function changes x itself. Work on a copy: x.clone()."
-        calls.append(answer(x.clone(), special_ids, mask_id, vocab_size, torch.Generator().manual_seed(9)))
+        given = x, special_ids, mask_id, vocab_size, torch.Generator().manual_seed(9)
+        calls = [untouched(answer, *given), untouched(answer, *given)]
         if finding := _amiss(x, calls, special_ids, mask_id):
             return finding
     return "Right: 15 % asked for, of these 80/10/10, no special token touched, and the batch left as it was."
@@ -72,27 +70,22 @@ def _amiss(x: Tensor, calls: list, special_ids: tuple, mask_id: int) -> str:
     return ""
 
 
-def flop_of(layers: int, hidden_size: int, steps: int) -> float:
-    """Operations of a pretraining of that shape and length, as `pretraining.flops_per_token` counts them."""
-    config = {"hidden_size": hidden_size, "intermediate_size": 2 * hidden_size}
-    config |= {"num_hidden_layers": layers, "vocab_size": VOCAB_SIZE}
-    return steps * BATCH_SIZE * LENGTH * pretraining.flops_per_token(config, LENGTH)
-
-
 @check("a dict of layers, hidden_size and steps, all whole numbers")
 def budget(answer: dict) -> Finding:
     if missing := [name for name in ("layers", "hidden_size", "steps") if name not in answer]:
         return f"your dict lacks {' and '.join(missing)}."
     for name, value in answer.items():
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < 1:
             return f"{name} is {value!r}: expected a whole number from 1."
     layers, hidden_size, steps = answer["layers"], answer["hidden_size"], answer["steps"]
     if hidden_size % HEAD_SIZE:
         return f"hidden_size is {hidden_size}: expected a multiple of {HEAD_SIZE}, the size of a head."
-    flop = flop_of(layers, hidden_size, steps)
+    config = {"hidden_size": hidden_size, "intermediate_size": 2 * hidden_size}
+    config |= {"num_hidden_layers": layers, "vocab_size": VOCAB_SIZE}
+    flop = steps * BATCH_SIZE * LENGTH * pretraining.flops_per_token(config, LENGTH)
     if flop > BUDGET_FLOP:
         most = int(steps * BUDGET_FLOP / flop)
         return f"{flop / 1e12:.2f} TFLOP of {BUDGET_FLOP / 1e12:.0f}: this shape can have {most:,} steps."
     if flop < 0.8 * BUDGET_FLOP:
         return f"that is {flop / BUDGET_FLOP:.0%} of the budget. What is left over teaches nothing: spend it."
-    return f"Right: {flop / BUDGET_FLOP:.0%} of the budget. The next cell says what it buys."
+    return f"Right: {flop / BUDGET_FLOP:.0%} of the budget. The cell that trains `answer` says what it buys."

@@ -1,10 +1,17 @@
 """Checks of “The whole bill”: what a model costs over its life, and the published numbers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
-from helpers import facts
+from .base import Finding, check, near, sorted_out, untouched
 
-from .base import Finding, check, near
+UNSAID = {
+    "A": "A is said: certificates make market-based books. What it hides is the grid's figure.",
+    "E": "E is said: in Texas.",
+    "B": "one more: a fifth of a gram or a fiftieth may be a matter of what was counted.",
+    "C": "one more: less than what? Another model, longer answers, or the same ones before the certificates.",
+    "D": "one more: a figure that doesn't say whether it was measured is a guess until it does.",
+    "F": "one more: per *what*? A median answer of ten words and a mean one of a thousand are far apart.",
+}
 
 
 @check("a function of (energy_kwh, intensity, making_kg, reserved_h, life_h, share, answers)")
@@ -31,20 +38,10 @@ def sci(answer: Callable) -> Finding:
     return got, messages
 
 
-@check("a number, grams of CO2e for each kWh", 0.01)
-def intensity(answer: float) -> Finding:
-    numbers = facts.load()
-    dynamic, all_of_it = numbers["bloom_carbon_dynamic"].value, numbers["bloom_carbon_all"].value
-    grams, whole = (1e6 * tonnes / numbers["bloom_energy"].value for tonnes in (dynamic, all_of_it))
-    return answer, {
-        "Right: about 57 g/kWh. Many grids emit five to ten times as much: the small figure is the "
-        "place's.": grams,
-        "that is in kilograms. A kilogram has 1,000 grams.": grams / 1e3,
-        "that is in tonnes. A tonne has a million grams.": grams / 1e6,
-        "that is for a megawatt-hour.": grams * 1e3,
-        "50.5 t also counts idle hours and making the hardware; take what the computing emitted.": whole,
-        "turn 24.7 t into grams, and divide by the kilowatt-hours.": ...,
-    }
+@check("a set of letters, such as {'A', 'B'}")
+def press(answer: Iterable[str]) -> str:
+    right = "Right: without them nobody can say whether anything was saved, or only bought."
+    return sorted_out(answer, "BCDF", UNSAID) or right
 
 
 @check("a function of (parameters, tokens, flop_per_s, power_w, pue) that returns kWh")
@@ -52,9 +49,7 @@ def training_energy(answer: Callable) -> Finding:
     for run in ((1e9, 2e10, 1e14, 400, 1.2), (3e8, 5e9, 2e13, 250, 1.5)):
         parameters, tokens, flop_per_s, power_w, pue = run
         joules = 6 * parameters * tokens / flop_per_s * power_w * pue
-        kwh, got = joules / 3.6e6, answer(*run)
-        if not isinstance(got, int | float):
-            return f"your function returned {got!r}. Return one number, the kWh."
+        kwh, got = joules / 3.6e6, float(answer(*run))
         messages = {
             "Right: operations over rate, times power, times PUE. Twice the tokens, twice the energy.": kwh,
             "that is in joules: a kilowatt-hour has 3.6 million of them.": joules,
@@ -83,7 +78,7 @@ def swings(answer: Callable) -> str:
     }
     likely = {each: spread[1] for each, spread in inputs.items()}
     for name, total in totals.items():
-        got = [*answer(total, dict(inputs))]
+        got = [*untouched(answer, total, inputs)]
         if sorted(got) != sorted(inputs):
             return f"for the total {name} you return {got}. Return each name once: {', '.join(inputs)}."
         ends = ([total(likely | {each: inputs[each][end]}) for end in (0, 2)] for each in got)

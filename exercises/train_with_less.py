@@ -4,22 +4,23 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .base import Finding, check, near
+from .base import Finding, check, near, untouched
 
 
 @check("a function of (lengths, batch_size) that returns a number of tokens")
 def tokens(answer: Callable) -> Finding:
-    lengths = [3, 9, 4, 4, 7, 2, 6]
-    got, want = answer(list(lengths), 3), 3 * 9 + 3 * 7 + 6
+    lengths = [3, 7, 4, 4, 9, 2, 6]
+    got, want = untouched(answer, lengths, 3), 3 * 7 + 3 * 9 + 6
     if near(got, want) and (answer([6], 8) != 6 or answer([5, 5, 5, 5], 2) != 20):
         return "it is right for one list, but not for a single sentence, or four of one length."
     return got, {
-        "Right: sort the lengths before you cut, and the same function shows what like lengths save.": want,
+        "Right: sort the lengths before you cut, and the same function shows what bucketing saves.": want,
         "those are the tokens that somebody wrote. The rectangles are larger.": sum(lengths),
         "you pad all batches to the longest sentence of all; each has its own longest.": 7 * 9,
-        "the last batch is shorter, and its sentences count too.": 3 * 9 + 3 * 7,
-        "the last batch has only one row: it isn't filled up to batch_size.": 3 * 9 + 3 * 7 + 3 * 6,
-        "that adds up the widths. A rectangle is its width times its rows.": 9 + 7 + 6,
+        "you keep the longest sentence of the batches before; each has its own longest.": 3 * 7 + 4 * 9,
+        "the last batch is shorter, and its sentences count too.": 3 * 7 + 3 * 9,
+        "the last batch has only one row: it isn't filled up to batch_size.": 3 * 7 + 3 * 9 + 3 * 6,
+        "that adds up the widths. A rectangle is its width times its rows.": 7 + 9 + 6,
         "you sort the lengths first. That is what a frugal recipe does, but the order is given here.": 42,
         f"for the lengths {lengths} in batches of 3 you give {got}, expected {want}.": ...,
     }
@@ -32,7 +33,7 @@ def lora(answer: int) -> Finding:
         "half of them: a layer has two products, and each of those has two matrices.": 6 * 2 * 384 * 8,
         "that is one layer. The model has six.": 2 * 2 * 384 * 8,
         "that is the size of the whole matrices that stay frozen beside them.": 6 * 2 * 384 * 384,
-        "that is what a product BA looks like when multiplied out; what is trained are B and A.": 384 * 384,
+        "that is a product BA multiplied out, or else four matrices in each; B and A are two.": 384 * 384,
         "three matrices a layer is one too many: only query and value get a product.": 6 * 3 * 2 * 384 * 8,
         "6 layers, 2 products in each, 2 matrices in each product, 384 x 8 weights in each matrix.": ...,
     }
@@ -42,7 +43,7 @@ def lora(answer: int) -> Finding:
 def buckets(answer: Callable) -> str:
     lengths, epochs = np.random.default_rng(0).integers(4, 60, 100).tolist(), []
     for seed in range(4):
-        batches = [[int(row) for row in batch] for batch in answer(list(lengths), 8, seed)]
+        batches = [[int(row) for row in batch] for batch in untouched(answer, lengths, 8, seed)]
         if sorted(row for batch in batches for row in batch) != list(range(100)):
             return "each of the 100 rows belongs into one batch, and only into one."
         if (sizes := sorted(map(len, batches))) != [4] + 12 * [8]:
