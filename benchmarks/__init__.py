@@ -1,7 +1,6 @@
 """What records the long runs, a script named as its receipt, and what measures the course's speed.
 
-Runs that are in a receipt already, of the same settings on the same machine and data, are kept: after an
-interrupt, the same call goes on. Delete the file to begin anew.
+A receipt's runs of the same settings, machine and data are kept: a call goes on. Delete it to begin anew.
 """
 
 import argparse
@@ -63,9 +62,7 @@ def recorded(path: Path) -> tuple[dict, dict]:
     return {"runs": []}, {}
 
 
-def record(
-    found: dict, plan: Iterable, keys: tuple, make: Callable[..., dict], keep: Callable, part: str = "runs"
-) -> None:
+def record(found: dict, plan: Iterable, keys: tuple, make: Callable, keep: Callable, part="runs") -> None:
     """Make what of the plan is not in `found` yet; keep all after each, in case of an interrupt."""
     runs = found.setdefault(part, [])
     done = [tuple(run[key] for key in keys) for run in runs]

@@ -57,20 +57,12 @@ def run_glue(model, rows, tokenizer) -> None:
 
 
 def _train(model, rows, collate, **settings) -> None:
+    settings |= {"num_train_epochs": 1, "per_device_train_batch_size": BATCH_SIZE, "eval_strategy": "epoch"}
+    settings |= {"save_strategy": "no", "logging_strategy": "no", "report_to": "none", "disable_tqdm": True}
+    settings["dataloader_pin_memory"] = torch.cuda.is_available()
+    settings["use_cpu"] = not torch.accelerator.is_available()  # else bf16 is refused on a CPU
     with tempfile.TemporaryDirectory() as folder:
-        arguments = transformers.TrainingArguments(
-            folder,
-            num_train_epochs=1,
-            per_device_train_batch_size=BATCH_SIZE,
-            report_to="none",
-            eval_strategy="epoch",
-            save_strategy="no",
-            logging_strategy="no",
-            disable_tqdm=True,
-            dataloader_pin_memory=torch.cuda.is_available(),
-            use_cpu=not torch.accelerator.is_available(),  # else bf16 is refused on a CPU
-            **settings,
-        )
+        arguments = transformers.TrainingArguments(folder, **settings)
         rows = rows.select_columns(["input_ids", "label"])
         sets = {"train_dataset": rows, "eval_dataset": rows.select([0])}
         transformers.Trainer(model, arguments, data_collator=collate, **sets).train()

@@ -2,13 +2,10 @@
 
     python -m benchmarks.compression    # about 45 minutes on 2 quiet cores; after an interrupt it goes on
 
-The teachers have all six layers and are fine-tuned by the recipe "[CLS] alone" of benchmarks/recipes.py. Each
-model is made with three seeds, a student from the teacher with its seed. A student has some of the teacher's
-layers and learns from its probabilities; "small" learns from all three teachers, and from what they say of
-random pieces of the sentences. Every choice, the cascade's threshold among them, is made on training and
-validation sentences; each model met the test split once in each record, the cascade twice (“Compress the
-model” tells why). The models stay in artifacts/compress; benchmarks/serving.py has the ways to serve.
-Writes data/receipts/compression.json, which “Compress the model” shows.
+The teachers have all six layers and are fine-tuned by the recipe "[CLS] alone" of benchmarks/recipes.py; how
+students are made is in STUDENT and SMALL. Every choice, the cascade's threshold too, is made on training and
+validation sentences; each model met the test split once in each record, the cascade twice. They stay in
+artifacts/compress; benchmarks/serving.py has the ways to serve. Writes data/receipts/compression.json.
 """
 
 import itertools
@@ -22,7 +19,6 @@ import torch
 import transformers
 from accelerate.utils import set_seed
 from datasets import Dataset, concatenate_datasets
-from safetensors.torch import load_model
 from torch.nn.utils import prune
 
 from benchmarks import COUNTRY, RECEIPTS, begin, recipes, record, recorded, save, serving
@@ -48,13 +44,11 @@ STUDENT = {
 TINY = {"hidden_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 512}
 LONG = {"epochs": 4, "learning_rate": 1e-3, "head_learning_rate": 1e-3}
 FROM_SCRATCH = STUDENT | {"layers": None, "scratch": TINY} | LONG
-# The shape and the rate of “small” are the best of so many tries, judged on validation and on 2,000 training
-# sentences that the tries didn't learn from.
-TRIED = 16
+TRIED = 16  # shapes and rates for “small”, judged on validation and 2,000 training sentences they didn't see
 SMALL = STUDENT | {"layers": [0, 1, 2, 3], "units": 768, "teachers": 3, "pieces": 3}
 SMALL |= {"share": 1, "learning_rate": 2e-4}
 MODELS = {
-    "teacher": recipes.FIRST_POSITION,
+    "teacher": recipes.RECIPES["[CLS] alone"],
     "4 layers": STUDENT | {"layers": [0, 2, 4, 5]},
     "3 layers": STUDENT,
     "3 layers, no teacher": STUDENT | {"share": 0},
@@ -80,10 +74,7 @@ PARTS = {"pruning": PRUNING, "cascade": serving.CASCADE, "serving": serving.SERV
 
 
 class Work:
-    """The data, the models as files, and what they answered.
-
-    For benchmarks/sealed.py the `sealed` training sentences are none.
-    """
+    """The data, the models as files, and what they answered; the `sealed` sentences train nothing."""
 
     def __init__(self, sealed: Sequence[int] = ()) -> None:
         self.tokenizer = transformers.AutoTokenizer.from_pretrained(assets.fetch_model())
@@ -110,22 +101,12 @@ class Work:
 
     def whole(self, name: str, seed: int):
         """The model from its file, as it was saved."""
-        folder = self.path(name, seed)
-        config = transformers.BertConfig.from_pretrained(folder)
-        model = transformers.BertForSequenceClassification(config)
-        load_model(model, folder / "model.safetensors")
-        return model.eval()
+        return transformers.BertForSequenceClassification.from_pretrained(self.path(name, seed))
 
     def answers(self, name: str, seed: int) -> dict[str, np.ndarray]:
-        """Probabilities by split, as `ask` kept them."""
+        """Probabilities by split, as `made` kept them."""
         with np.load(self.path(name, seed, ".npz")) as file:
             return dict(file)
-
-    def ask(self, model, name: str, seed: int, **more) -> dict[str, np.ndarray]:
-        """The model's probabilities for each split, kept in a file together with `more`."""
-        found = {split: self.evaluate(model, split).probabilities for split in self.splits}
-        np.savez(self.path(name, seed, ".npz"), **found, **more)
-        return found
 
     def evaluate(self, model, split: str) -> training.Evaluation:
         return training.evaluate(model, self.rows[split], self.tokenizer)
@@ -140,14 +121,11 @@ class Work:
         labels = {split: np.array(self.rows[split]["label"]) for split in self.splits}
         scored = {split: training.score(labels[split], probabilities[split]) for split in self.splits}
         test, others = scored["test"], {name: scored[name] for name in data.DOMAINS}
-        return {
-            "validation_accuracy": scored["validation"].accuracy,
-            "test_accuracy": test.accuracy,
-            "test_interval": test.interval,
-            "test_recall": (test.confusion.diagonal() / test.confusion.sum(axis=1)).tolist(),
-            "test_positive_per_mille": " ".join(str(round(1_000 * p)) for p in test.probabilities[:, 1]),
-            "domains": {n: {"accuracy": s.accuracy, "interval": s.interval} for n, s in others.items()},
-        }
+        found = {"test_accuracy": test.accuracy, "test_interval": test.interval}
+        found["test_recall"] = (test.confusion.diagonal() / test.confusion.sum(axis=1)).tolist()
+        found["test_positive_per_mille"] = " ".join(str(round(1_000 * p)) for p in test.probabilities[:, 1])
+        found["domains"] = {n: {"accuracy": s.accuracy, "interval": s.interval} for n, s in others.items()}
+        return found | {"validation_accuracy": scored["validation"].accuracy}
 
 
 def pieces(rows, count: int, tokenizer):
@@ -189,10 +167,7 @@ def new_student(settings: dict, teacher, work: Work):
 
 
 def distil(student, logits: np.ndarray, train, validation, tokenizer, *, alpha, temperature, **settings):
-    """Train the student in place on its teacher's logits for the training rows, in their order.
-
-    It is the loop of `training.fine_tune` with `compression.distillation_loss`.
-    """
+    """Train the student in place on its teacher's logits for the training rows, in their order."""
     teacher = torch.as_tensor(logits, dtype=torch.float32)
 
     def loss(model, batch: dict) -> torch.Tensor:
@@ -213,8 +188,7 @@ def taught(work: Work, name: str, seed: int) -> tuple:
     given = [work.answers("teacher", each) for each in (SEEDS if settings["teachers"] > 1 else [seed])]
     given = [np.log(np.concatenate([each[part] for part in parts]) + SMALLEST_PROBABILITY) for each in given]
     chosen = {"alpha": settings["share"], "batch_size": MODELS["teacher"]["batch_size"], "seed": seed}
-    as_named = ("epochs", "learning_rate", "head_learning_rate", "temperature")
-    chosen |= {key: settings[key] for key in as_named}
+    chosen |= {key: settings[key] for key in ("epochs", "learning_rate", "head_learning_rate", "temperature")}
     with energy.measure(name, country=COUNTRY) as meter:
         set_seed(seed)
         student = new_student(settings, teacher, work)
@@ -248,8 +222,7 @@ def tuned(model, work: Work, turn: int, rows: int, keep_zeros: bool):
         prune.custom_from_mask(linear, "weight", linear.weight != 0)
     some = work.rows["train"].select(range(turn * rows, (turn + 1) * rows))
     few = data.take(work.rows["validation"], min(32, len(work.rows["validation"])))
-    rate = PRUNING["learning_rate"]
-    training.fine_tune(model, some, few, work.tokenizer, epochs=1, learning_rate=rate)
+    training.fine_tune(model, some, few, work.tokenizer, epochs=1, learning_rate=PRUNING["learning_rate"])
     for linear in linears:
         prune.remove(linear, "weight")  # the mask: its zeros stay in the weights
     return model
@@ -278,19 +251,13 @@ def pruned(work: Work) -> dict:
         model = start
         with energy.measure(how, country=COUNTRY) as meter:
             for turn, (heads, units) in enumerate(steps):
-                scores = work.importance(model, rows)
-                cut = compression.shrink(model, heads=heads, units=units, scores=scores)
+                cut = compression.shrink(model, heads=heads, units=units, scores=work.importance(model, rows))
                 before = accuracy(cut) if turn == len(steps) - 1 else None
                 model = tuned(cut, work, turn, rows // len(steps), keep_zeros=False)
         found = {"how": how, "heads": heads, "units": units, "untrained": before, "accuracy": accuracy(model)}
         weights = sum(weight.numel() for weight in model.bert.encoder.parameters())
         sizes.append(found | {"encoder_weights": weights, "cost": meter.result})
     return {"whole": accuracy(start), "untrained": untrained, "zeros": zeros, "sizes": sizes}
-
-
-def plan() -> list[tuple[str, int]]:
-    """Every model with every seed, a teacher before its students."""
-    return [(name, seed) for name in MODELS for seed in SEEDS]
 
 
 def made(work: Work, name: str, seed: int) -> tuple[dict, dict]:
@@ -304,7 +271,9 @@ def made(work: Work, name: str, seed: int) -> tuple[dict, dict]:
         file = work.path(name, seed) / "model.safetensors"
     weights = sum(weight.numel() for weight in model.parameters())
     size = {"weights": weights, "file_bytes": file.stat().st_size}
-    return {"settings": settings} | size | found, work.ask(model, name, seed, **more)
+    answers = {split: work.evaluate(model, split).probabilities for split in work.splits}
+    np.savez(work.path(name, seed, ".npz"), **answers, **more)
+    return {"settings": settings} | size | found, answers
 
 
 def kept(work: Work) -> dict:
@@ -320,7 +289,7 @@ def kept(work: Work) -> dict:
 
     runs = list(itertools.takewhile(holds, before["runs"]))  # what a model rests on comes before it
     same = itertools.takewhile(lambda part: settings[part] == parts[part], parts)
-    whole = [part for part in same if part in before] if len(runs) == len(plan()) else []
+    whole = [part for part in same if part in before] if len(runs) == len(MODELS) * len(SEEDS) else []
     return {"runs": runs} | {part: before[part] for part in whole}
 
 
@@ -336,7 +305,7 @@ def main() -> None:
         run, answers = made(work, name, seed)
         return run | work.outcome(answers)
 
-    record(found, plan(), ("name", "seed"), make, keep)
+    record(found, itertools.product(MODELS, SEEDS), ("name", "seed"), make, keep)
     parts = {
         "pruning": lambda: pruned(work),
         "cascade": lambda: serving.cascaded(work, SEEDS),

@@ -79,13 +79,12 @@ def main() -> None:
     keep = functools.partial(save, RECEIPT, "benchmarks.contestants", what, files, shared)
     tokenizer = transformers.AutoTokenizer.from_pretrained(assets.fetch_model())
     train, validation, test = (data.tokenize(data.load_reviews(each), tokenizer) for each in data.REVIEWS)
-    # Watching all validation sentences after each epoch would cost more than the small trainings do.
-    watched = data.take(validation, 200, "validation rows")
     found, settings = recorded(RECEIPT)
     if settings.get("tries") != TRIES:
         found = {"runs": []}
     tries = [(name, settings) for name in TRIES for settings in TRIES[name]]
-    given = {"watched": watched, "tokenizer": tokenizer}
+    # Watching all validation sentences after each epoch would cost more than the small trainings do.
+    given = {"watched": data.take(validation, 200, "validation rows"), "tokenizer": tokenizer}
     tune = functools.partial(fit, train=data.take(train, TUNING_ROWS), judged=validation, seed=0, **given)
     record(found, tries, ("name", "settings"), tune, keep, "tuning")
 

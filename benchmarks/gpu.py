@@ -86,8 +86,7 @@ class Work:
     def fine_tune(self, batch_size: int, precision: str, meter: energy.Meter) -> None:
         """Fine-tune on all training sentences once."""
         settings = {"epochs": 1, "batch_size": batch_size, "precision": precision.replace("fp32", "no")}
-        model = copy.deepcopy(self.model)
-        training.fine_tune(model, self.train, self.watched, self.tokenizer, **settings)
+        training.fine_tune(copy.deepcopy(self.model), self.train, self.watched, self.tokenizer, **settings)
         meter.count(sentences=len(self.train))
 
 
@@ -113,8 +112,7 @@ def main() -> None:
     what = "a GPU's counter, beside sampled power, for predictions and fine-tuning"
     details = {"runs": runs, "idle": [each.reading for each in idle], "trace": trace}
     settings = {"rounds": ROUNDS, "window_s": WINDOW_S, "every_s": EVERY_S}
-    files = ("reviews/train.csv", "reviews/test.csv")
-    save(RECEIPT, "benchmarks.gpu", what, files, settings, details)
+    save(RECEIPT, "benchmarks.gpu", what, ("reviews/train.csv", "reviews/test.csv"), settings, details)
 
 
 if __name__ == "__main__":

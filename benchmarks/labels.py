@@ -30,12 +30,8 @@ SETTINGS = {"batch_size": 16, "head_learning_rate": 1e-3}
 TUNING_ROWS = 1_000
 STARTS = {"from scratch": None, "short reading": pocket_bert.SHORT_TARGET, "pocket-bert": pocket_bert.TARGET}
 SEEDS = {1_000: 5, 200: 5, 7_070: 3}
-
-
-def plan() -> list[tuple[str, int, int]]:
-    """Start, rows and seed of each run."""
-    all_runs = itertools.product(range(max(SEEDS.values())), SEEDS, STARTS)
-    return [(start, rows, seed) for seed, rows, start in all_runs if seed < SEEDS[rows]]
+RUNS = itertools.product(range(max(SEEDS.values())), SEEDS, STARTS)
+PLAN = [(start, rows, seed) for seed, rows, start in RUNS if seed < SEEDS[rows]]
 
 
 class MeanClassifier(BertPreTrainedModel):
@@ -96,7 +92,7 @@ def main() -> None:
     def make(start: str, rows: int, seed: int) -> dict:
         return fit(start, best[start], seed, rows, "test")
 
-    record(found, plan(), ("name", "train_rows", "seed"), make, keep)
+    record(found, PLAN, ("name", "train_rows", "seed"), make, keep)
 
 
 if __name__ == "__main__":

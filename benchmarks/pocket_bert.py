@@ -24,6 +24,7 @@ SHORT_TARGET, SHORT_RECEIPT = assets.ROOT / "artifacts" / "pocket-bert-short", R
 CARD = Path(__file__).with_name("pocket_bert_card.md")
 VOCAB_SIZE, LENGTH = 8_000, 64
 SHAPE = {"num_hidden_layers": 2, "hidden_size": 256, "num_attention_heads": 4, "intermediate_size": 1_024}
+# A text is seen a few times, so there is more to fear from learning too little.
 NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 LONG = {"batch_size": 256, "steps": 16_000}  # large batches, as a GPU takes hardly longer for them
 SHORT = {"batch_size": 32, "steps": 12_000}
@@ -34,8 +35,7 @@ MOMENTS, POINTS = 12, 240  # when it is looked at; on the stored curve of the lo
 def pack(texts: list[str], tokenizer, length: int) -> torch.Tensor:
     """Cut texts, written one after another, into sequences of one length: nothing is padding.
 
-    Each sequence (int64, sequences x length) begins with [CLS]; [SEP] stands where a text ends. What is left
-    over at the end is dropped.
+    Each sequence (int64, sequences x length) begins with [CLS]; a text ends in [SEP]. What is left over goes.
     """
     parts = []
     for start in range(0, len(texts), 10_000):  # as Python's lists all ids at once would take 200 MB
@@ -45,24 +45,16 @@ def pack(texts: list[str], tokenizer, length: int) -> torch.Tensor:
     return torch.nn.functional.pad(body, (1, 0), value=tokenizer.cls_token_id)
 
 
-def new(train: list[str]) -> tuple:
-    """Learn the vocabulary and make a model with random weights, but the right frequencies and positions.
-
-    Without dropout: a short run sees each text a few times, and has more to fear from learning too little.
-    """
+def read(batch_size: int, steps: int, folder: Path) -> None:
+    """Train, and write model, receipt and card in one piece; an interrupt leaves what was there."""
+    train, held_out = (data.load_corpus(split)["text"][:] for split in ("train", "held_out"))
     tokenizer = pretraining.train_tokenizer(train, VOCAB_SIZE)
     tokenizer.model_max_length = LENGTH
     torch.manual_seed(0)
     sizes = {"vocab_size": len(tokenizer), "max_position_embeddings": LENGTH, "layer_norm_eps": 1e-12}
     sequences = pack(train, tokenizer, LENGTH)
     p = pretraining.frequencies(sequences, len(tokenizer), never=tokenizer.all_special_ids)
-    return pretraining.start(SHAPE | sizes | NO_DROPOUT, p), tokenizer, sequences
-
-
-def read(batch_size: int, steps: int, folder: Path) -> None:
-    """Train, and write model, receipt and card in one piece; an interrupt leaves what was there."""
-    train, held_out = (data.load_corpus(split)["text"][:] for split in ("train", "held_out"))
-    model, tokenizer, sequences = new(train)
+    model = pretraining.start(SHAPE | sizes | NO_DROPOUT, p)
     held, seen = pack(held_out, tokenizer, LENGTH), []
     looks = {0, *np.geomspace(steps // 1_000, steps, MOMENTS).round()}  # steps, each a like factor later
 
@@ -91,8 +83,7 @@ def read(batch_size: int, steps: int, folder: Path) -> None:
         tokenizer.save_pretrained(new_folder)
         path, what = new_folder / "receipt.json", "pretraining of pocket-bert"
         save(path, "benchmarks.pocket_bert", what, domains.FILES, settings, found)
-        text = card(receipts.replay(path))
-        (new_folder / "README.md").write_text(text, encoding="utf-8", newline="\n")
+        (new_folder / "README.md").write_text(card(receipts.replay(path)), encoding="utf-8", newline="\n")
     print(f"{folder} is written. The course's own model's sums are listed by: python data/make.py")
 
 
@@ -100,9 +91,8 @@ def card(stored: receipts.Replay) -> str:
     """The model card: the figures of a receipt, put into pocket_bert_card.md."""
     found, receipt, cost = stored.details, stored.receipt, stored.details["cost"]
     figures = {"found": found, "receipt": receipt, "cost": cost, "last": found["moments"][-1]}
-    figures |= {"minutes": found["seconds"] / 60, "millions": found["tokens"] / 1e6}
-    figures["passes"] = found["tokens"] / found["corpus_tokens"]
-    figures["hardware"] = receipts.hardware_name(receipt)
+    figures |= {"minutes": found["seconds"] / 60, "hardware": receipts.hardware_name(receipt)}
+    figures |= {"millions": found["tokens"] / 1e6, "passes": found["tokens"] / found["corpus_tokens"]}
     figures["method"] = f"{cost.method}; " + "; ".join(": ".join(p) for p in receipt["method"].items())
     return CARD.read_text(encoding="utf-8").format_map(figures)
 

@@ -49,37 +49,28 @@ NAIVE = {
     "first_position": False,  # the last layer computes [CLS] alone: the same answer
     "look_steps": None,  # between two evaluations on LOOK_ROWS; one at the target asks all of validation
 }
-PADDED_TO_BATCH = NAIVE | {"pad_to": None}
-LENGTH_BUCKETING = PADDED_TO_BATCH | {"like_lengths": True, "fused": True}
-BETTER_RATE = LENGTH_BUCKETING | {
-    "epochs": 1,
-    "learning_rate": 1e-4,
-    "head_learning_rate": 3e-4,
-    "warmup_share": 0.1,
-    "dropout": 0.0,
+BETTER_RATE = {"learning_rate": 1e-4, "head_learning_rate": 3e-4, "warmup_share": 0.1}
+STEPS = {  # the next recipes, each by what it changes in the one before
+    "padded to the batch": {"pad_to": None},
+    "like lengths": {"like_lengths": True, "fused": True},
+    "better rate": BETTER_RATE | {"epochs": 1, "dropout": 0.0},
+    "embeddings frozen": {"freeze_embeddings": True},
+    "[CLS] alone": {"first_position": True},
+    "frugal": {"layers": 5},
+    "in bf16": {"precision": "bf16"},
+    "plain attention": {"attention": "eager"},
+    "lean": {"mean": True, "first_position": False, "head_learning_rate": 1e-3},
 }
-FROZEN_EMBEDDINGS = BETTER_RATE | {"freeze_embeddings": True}
-FIRST_POSITION = FROZEN_EMBEDDINGS | {"first_position": True}
-FRUGAL = FIRST_POSITION | {"layers": 5}
-BF16 = FRUGAL | {"precision": "bf16"}
-PLAIN_ATTENTION = BF16 | {"attention": "eager"}
-LEAN = PLAIN_ATTENTION | {"mean": True, "first_position": False, "head_learning_rate": 1e-3}
+RECIPES = {"naive": NAIVE}
+for name, changes in STEPS.items():
+    RECIPES[name] = [*RECIPES.values()][-1] | changes
+LEAN = RECIPES["lean"]
 # Two rivals had eight tries each on validation, with seed 0, kept in the receipt. Of equals the first won.
 TRIES = {
     "lean": [{"layers": n, "learning_rate": rate} for n in (5, 6) for rate in (5e-5, 1e-4, 2e-4, 4e-4)],
     "LoRA": [{"lora_rank": n, "learning_rate": rate} for n in (8, 32) for rate in (1e-3, 2e-3, 4e-3, 8e-3)],
 }
-RECIPES = {
-    "naive": NAIVE,
-    "padded to the batch": PADDED_TO_BATCH,
-    "like lengths": LENGTH_BUCKETING,
-    "better rate": BETTER_RATE,
-    "embeddings frozen": FROZEN_EMBEDDINGS,
-    "[CLS] alone": FIRST_POSITION,
-    "frugal": FRUGAL,
-    "in bf16": BF16,
-    "plain attention": PLAIN_ATTENTION,
-    "lean": LEAN,
+RECIPES |= {
     "lean, 6 layers": LEAN | {"layers": 6, "learning_rate": 2e-4},
     "lean in fp32": {name: LEAN[name] for name in LEAN if name not in ("precision", "attention")},
     "early stop": LEAN | {"look_steps": 40},
@@ -89,10 +80,10 @@ RECIPES = {
     "half the sentences": LEAN | {"rows": 3_535},
     "LoRA": LEAN | {"lora_rank": 8, "learning_rate": 4e-3},
 }
-# Padding is masked, so "padded to the batch" is naive's training but for what dropout happens to draw: its
-# seed is naive's second as far as accuracy goes, at a third of the time.
+# Padding is masked, so "padded to the batch" is naive's training, but for dropout's draws: its second seed.
 SEEDS = {"padded to the batch": (1,)} | dict.fromkeys(("frugal", "clear ratings"), range(3))
 SEEDS |= dict.fromkeys(("lean", "LoRA"), range(5))
+PLAN = [(name, seed) for name in RECIPES for seed in SEEDS.get(name, (0,))]  # naive's first gives the target
 
 
 def new_model(settings: dict) -> torch.nn.Module:
@@ -193,10 +184,8 @@ def run(name: str, settings: dict, seed: int, target: float = math.inf) -> tuple
         with phase("validate"):
             right = accuracy(model, rows, tokenizer, settings)
         spent = [each.result.energy_wh for each in phases]
-        evaluations.append(
-            {"step": step, "rows": len(rows), "accuracy": right, "seconds": time.perf_counter() - began}
-            | {"energy_wh": None if None in spent else sum(spent)}
-        )
+        found = {"step": step, "rows": len(rows), "accuracy": right, "seconds": time.perf_counter() - began}
+        evaluations.append(found | {"energy_wh": None if None in spent else sum(spent)})
         return right
 
     with energy.measure(name, country=COUNTRY) as meter:
@@ -226,15 +215,9 @@ def run(name: str, settings: dict, seed: int, target: float = math.inf) -> tuple
     return model, evaluations, meter.result
 
 
-def plan() -> list[tuple[str, int]]:
-    """Every recipe with its seeds; naive's first run comes first, as it gives the target."""
-    return [(name, seed) for name in RECIPES for seed in SEEDS.get(name, (0,))]
-
-
 def to_target(run: dict, target: float, rows: int) -> dict | None:
     """The first evaluation of all validation rows at or above the target; None for a miss."""
-    reached = (e for e in run["evaluations"] if e["rows"] == rows and e["accuracy"] >= target)
-    return next(reached, None)
+    return next((e for e in run["evaluations"] if e["rows"] == rows and e["accuracy"] >= target), None)
 
 
 def find_target(runs: list[dict]) -> float | None:
@@ -275,7 +258,7 @@ def main() -> None:
         made = {"settings": settings, "trained_weights": trained, "evaluations": evaluations, "cost": cost}
         return made | {"test_accuracy": result.accuracy, "test_interval": result.interval}
 
-    record(found, plan(), ("name", "seed"), make, keep)
+    record(found, PLAN, ("name", "seed"), make, keep)
     tries = [(name, settings) for name in TRIES for settings in TRIES[name]]
     record(found, tries, ("name", "settings"), tune, keep, "tuning")
 

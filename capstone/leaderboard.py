@@ -14,7 +14,7 @@ import jinja2
 import matplotlib.pyplot as plt
 
 from capstone.submission import HIDDEN_ROWS, SERVED, Attempt, CapstoneError, Entry, pareto_front, read
-from helpers import energy, plots, receipts
+from helpers import plots, receipts
 from helpers.energy import significant_digits
 from helpers.values import replacing
 
@@ -74,9 +74,9 @@ def placement(entry: Entry, others: Iterable[Entry] = ()) -> str:
         return "No other entry on this hardware to compare with."
     if not better:
         return f"On the Pareto front, beside {count}: none is as accurate for as little."
-    best = min(better, key=lambda each: each.job_wh)
-    wh = significant_digits(best.job_wh)
-    return f"Behind the Pareto front of {count}: {best.name} has {best.accuracy:.1%} for {wh} Wh."
+    best = min(better, key=lambda each: each.price)
+    price = f"{significant_digits(best.price)} {'Wh' if best.method == 'measured' else 'x the reference'}"
+    return f"Behind the Pareto front of {count}: {best.name} has {best.accuracy:.1%} for {price}."
 
 
 def remarks(entry: Entry) -> list[str]:
@@ -165,7 +165,7 @@ def sort(paths: Sequence[Path]) -> Board:
         else:
             groups.setdefault((*entry.hardware, entry.target, entry.budget), []).append(entry)
     for group in groups.values():
-        group.sort(key=lambda entry: (not entry.ranked, entry.job_wh, entry.name))
+        group.sort(key=lambda entry: (not entry.ranked, entry.price, entry.name))
     return Board(dict(sorted(groups.items(), key=lambda item: (-len(item[1]), item[0]))), flagged, refused)
 
 
@@ -175,27 +175,28 @@ def marks(group: Sequence[Entry]) -> list[str]:
 
 
 def draw(group: Sequence[Entry]):
-    """Draw accuracy against the job's energy, with the Pareto front and the target."""
+    """Draw accuracy against the job's time, or measured energy, with the Pareto front and the target."""
     with plt.rc_context():
         plots.style()
         figure, axes = plt.subplots(figsize=(8, 4.2))
         plt.close(figure)
         best = pareto_front(entry for entry in group if not entry.cautions)
-        x, y = [entry.job_wh for entry in best], [entry.accuracy for entry in best]
+        x, y = [entry.price for entry in best], [entry.accuracy for entry in best]
         axes.step(x, y, where="post", color=plots.COLORS["green"], label="Pareto front" if best else None)
         for entry, mark in zip(group, marks(group), strict=True):
             low, high = entry.interval
             ends = [[entry.accuracy - low], [high - entry.accuracy]]
             color = plots.COLORS["blue" if entry.ranked else "orange"]
             fill = "none" if entry.cautions else color
-            point = (entry.job_wh, entry.accuracy)
+            point = (entry.price, entry.accuracy)
             axes.errorbar(*point, yerr=ends, fmt="o", color=color, markerfacecolor=fill, elinewidth=0.8)
             axes.annotate(mark, point, textcoords="offset points", xytext=(6, 5))
         axes.axhline(group[0].target, color=plots.COLORS["black"], linestyle=":", label="target")
-        method = max((entry.method for entry in group), key=energy.METHODS.index)
-        job = f"Wh for training and {SERVED:,} predictions ({method}), logarithmic"
-        axes.set(xscale="log", xlabel=job, ylabel="accuracy on the hidden rows")
-        axes.set_title("Up and to the left is better")
+        unit = "energy (Wh, measured)" if group[0].method == "measured" else "time (in reference trainings)"
+        job = f"{unit} for training and {SERVED:,} predictions, logarithmic"
+        if group[0].method != "measured":
+            axes.axvline(group[0].budget, color=plots.COLORS["black"], linestyle="--", label="budget")
+        axes.set(xscale="log", xlabel=job, ylabel="accuracy on hidden rows", title="Up and left is better")
         axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
 

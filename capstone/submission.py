@@ -97,6 +97,11 @@ class Attempt:
         return self.job("energy_wh")
 
     @property
+    def price(self) -> float | None:
+        """What entries are ranked by: the job's energy if a counter read all of it, else its `multiple`."""
+        return self.job_wh if self.method == "measured" else self.multiple
+
+    @property
     def method(self) -> str | None:
         """The weakest method behind the job's energy; None if that is unknown."""
         methods = (self.training.method, self.predictions.cost.method)
@@ -143,9 +148,9 @@ class Entry(Attempt):
 
 
 def pareto_front(entries: Iterable[Entry]) -> list[Entry]:
-    """The entries that no other beats in accuracy or in energy without losing in the other."""
+    """The entries of a machine that no other beats in accuracy or in `price` without losing in the other."""
     best: list[Entry] = []
-    for entry in sorted(entries, key=lambda entry: (entry.job_wh, -entry.accuracy)):
+    for entry in sorted(entries, key=lambda entry: (entry.price, -entry.accuracy)):
         if not best or entry.accuracy > best[-1].accuracy:
             best.append(entry)
     return best
