@@ -14,8 +14,7 @@ import transformers
 
 from helpers import assets, machine, receipts, training
 
-COUNTRY = "USA"
-RECEIPTS = assets.DATA / "receipts"
+COUNTRY, RECEIPTS = "USA", assets.DATA / "receipts"
 TODAY = datetime.date.today().isoformat()  # of the runs that begin now
 
 

@@ -167,8 +167,7 @@ def main() -> None:
         parser.error(f"there is no folder {asked.json.parent}: make it first, or name another.")
     pairs = []
     for make in (naive_against_frugal, *(partial(in_turns, pair) for pair in PAIRS)):
-        found = make()
-        pairs.append(found)
+        pairs.append(found := make())
         low, high = found["time_interval"]
         print(f"{found['pair']}: {found['time_ratio']:.2f} times as long ({low:.2f} to {high:.2f})", end="; ")
         print(*(f"{name} {gb:.2f} GB at most" for name, gb in found.get("peak_gb", {}).items()), sep=", ")

@@ -24,8 +24,7 @@ from torch.nn.utils import prune
 from benchmarks import COUNTRY, RECEIPTS, begin, recipes, record, recorded, save, serving
 from helpers import assets, compression, data, energy, training, transformer
 
-RECEIPT = RECEIPTS / "compression.json"
-FOLDER = assets.ROOT / "artifacts" / "compress"
+RECEIPT, FOLDER = RECEIPTS / "compression.json", assets.ROOT / "artifacts" / "compress"
 DOMAIN_ROWS, IMPORTANCE_ROWS = 400, 512
 SMALLEST_PROBABILITY = 1e-37  # near float32's smallest: a probability that became 0 has no logarithm
 
@@ -269,8 +268,7 @@ def made(work: Work, name: str, seed: int) -> tuple[dict, dict]:
     if make is not quantized:
         model.save_pretrained(work.path(name, seed))
         file = work.path(name, seed) / "model.safetensors"
-    weights = sum(weight.numel() for weight in model.parameters())
-    size = {"weights": weights, "file_bytes": file.stat().st_size}
+    size = {"weights": sum(each.numel() for each in model.parameters()), "file_bytes": file.stat().st_size}
     answers = {split: work.evaluate(model, split).probabilities for split in work.splits}
     np.savez(work.path(name, seed, ".npz"), **answers, **more)
     return {"settings": settings} | size | found, answers
@@ -284,8 +282,8 @@ def kept(work: Work) -> dict:
     models, parts = json.loads(json.dumps([MODELS, PARTS]))  # as a file gives them back
 
     def holds(run: dict) -> bool:
-        there = work.path(run["name"], run["seed"], ".npz").is_file()
-        return there and run["settings"] == models.get(run["name"])
+        name = run["name"]
+        return work.path(name, run["seed"], ".npz").is_file() and run["settings"] == models.get(name)
 
     runs = list(itertools.takewhile(holds, before["runs"]))  # what a model rests on comes before it
     same = itertools.takewhile(lambda part: settings[part] == parts[part], parts)
@@ -306,14 +304,11 @@ def main() -> None:
         return run | work.outcome(answers)
 
     record(found, itertools.product(MODELS, SEEDS), ("name", "seed"), make, keep)
-    parts = {
-        "pruning": lambda: pruned(work),
-        "cascade": lambda: serving.cascaded(work, SEEDS),
-        "serving": lambda: serving.served(work, found["cascade"]["chosen"]),
-    }
-    for part, do in parts.items():
+    do = {"pruning": lambda: pruned(work), "cascade": lambda: serving.cascaded(work, SEEDS)}
+    do["serving"] = lambda: serving.served(work, found["cascade"]["chosen"])
+    for part in do:
         if part not in found:
-            found[part] = do()
+            found[part] = do[part]()
             print(part, "done", flush=True)
             keep(found)
 

@@ -22,8 +22,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 from benchmarks import COUNTRY, RECEIPTS, begin, pocket_bert, record, recorded, save
 from helpers import data, energy, training, transformer
 
-RECEIPT = RECEIPTS / "labels.json"
-LENGTH = 64
+RECEIPT, LENGTH = RECEIPTS / "labels.json", 64
 EPOCHS = {200: 10, 1_000: 4, 7_070: 2}  # few sentences need more passes
 LEARNING_RATES = (1e-4, 2e-4, 5e-4, 1e-3, 2e-3)
 SETTINGS = {"batch_size": 16, "head_learning_rate": 1e-3}

@@ -106,8 +106,7 @@ def _hand_in(attempt: Attempt, predict: Callable, path: Path) -> Entry:
     task = {"task": submission.TASK, "name": attempt.name, "target": attempt.target, "budget": attempt.budget}
     task |= {"commitment": submission.COMMITMENT, "answers": "".join(map(str, answers)), "asked": asked}
     task["machine_cores"] = psutil.cpu_count() or 1  # not a container's: see `read`
-    parts = (attempt.training, predictions, *attempt.references)
-    figures = dict(zip(submission.FIGURES, parts, strict=True))
+    figures = dict(zip(submission.FIGURES, (attempt.training, predictions, *attempt.references), strict=True))
     inputs = [assets.DATA / split for split in submission.SPLITS]
     what = "accuracy on hidden rows, and the energy of training and of predictions"
     receipt = receipts.make(what, figures, made_by="capstone.judge.judge", inputs=inputs, settings=task)

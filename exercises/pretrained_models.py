@@ -37,8 +37,7 @@ def nearest_mean(answer: Callable) -> Finding:
 
 @check("a function of (scores, similarity, count, weight) that returns row numbers")
 def varied(answer: Callable) -> str:
-    draw = np.random.default_rng(1)
-    vectors = draw.normal(size=(12, 4))
+    vectors = np.random.default_rng(1).normal(size=(12, 4))
     vectors[1] = vectors[0] + 0.01  # nearly the same sentence
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     similarity, scores = vectors @ vectors.T, vectors @ (vectors[0] + 0.4 * vectors[2])

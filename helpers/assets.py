@@ -21,8 +21,7 @@ from typing import Any
 from helpers.values import replacing
 
 ROOT = Path(__file__).resolve().parent.parent
-DATA = ROOT / "data"
-MODELS = ROOT / "models"
+DATA, MODELS = ROOT / "data", ROOT / "models"
 
 HUB = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
 HUB_ANSWERS_S, HUB_STALLS_S = 4, 30  # longest wait for a first sign of life, and for more of a file

@@ -17,8 +17,7 @@ DISK_GB, MEMORY_GB = 1.0, 1.8  # the model and the executed copies; the largest 
 SMALL_GB = 3.0  # as on Binder, where the whole course takes long
 QUICK = "for a first look, on less data: make run PROFILE=quick"
 NOT_ON_COLAB = {"jupyterlab", "nbclient", "nbformat", "nbconvert", "ipykernel"}
-FETCH = "python -m helpers fetch"
-INSTALL = "make setup, or: python -m pip install -r requirements.txt"
+FETCH, INSTALL = "python -m helpers fetch", "make setup, or: python -m pip install -r requirements.txt"
 
 
 class Finding(NamedTuple):

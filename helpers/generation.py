@@ -1,11 +1,11 @@
 """A model that writes, in plain PyTorch, as in “What a token costs”: a cache, batches, and an end.
 
-The network is Llama's, with the weights of Transformers' model under their names. Tests hold it equal to that
-model, and to the notebook's cells.
+Llama's network, with weights by Transformers' names. Tests hold it equal to that model and to the notebook's.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -42,23 +42,31 @@ class Answer:
 def load(name: str = assets.WRITER.name) -> Writer:
     """Read a Llama-like model in float32: the course's, a folder, or a name of the hub.
 
-    Raises `AssetError` if there is no such model, and `ValueError` if its network isn't Llama's, or if the
-    tokenizer has numbers for which the model has no vectors.
+    Raises `AssetError` if there is none, `ValueError` if it isn't Llama's or its parts don't fit together.
     """
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+    from safetensors import safe_open
+    from transformers import AutoConfig, AutoTokenizer, LlamaForCausalLM
 
     folder = assets.resolve_model(name)
-    config = AutoConfig.from_pretrained(folder)
-    kind, turning = config.model_type, getattr(config, "rope_parameters", None) or {}
-    if kind != "llama" or turning.get("rope_type") != "default":
-        found = f"{kind!r}, with positions {turning.get('rope_type')!r}"
-        raise ValueError(f"The model {name!r} is a {found}: expected 'llama', with 'default'.")
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    config, tokenizer = AutoConfig.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    expected = {"model_type": "llama", "hidden_act": "silu", "attention_bias": False, "mlp_bias": False}
+    found: dict[str, Any] = {each: getattr(config, each, None) for each in expected}
+    found["rope_type"] = (getattr(config, "rope_parameters", None) or {}).get("rope_type")
+    if found != (expected := expected | {"rope_type": "default"}):
+        raise ValueError(f"The model {name!r} has {found}: expected {expected}.")
+    path, names, rows, state = Path(folder, "model.safetensors"), [], config.vocab_size, {}
+    if path.is_file():  # other files are left to Transformers
+        with safe_open(path, "pt") as file:
+            names, rows = file.keys(), file.get_slice("model.embed_tokens.weight").get_shape()[0]
+    if not len(tokenizer) <= rows == config.vocab_size:
+        sizes = f"{len(tokenizer):,} tokens, its config {config.vocab_size:,}, its file {rows:,} vectors"
+        raise ValueError(f"The tokenizer of {name!r} has {sizes}: expected one for each, of one model.")
+    for each in names:  # by columns, as PyTorch reads them faster for a single vector
+        with safe_open(path, "pt") as file:  # for one tensor at a time: what is mapped counts as memory
+            state[each] = file.get_tensor(each).t().contiguous().t().float()
+    given = {"config": config, "state_dict": state or None, "dtype": torch.float32}
+    model = LlamaForCausalLM.from_pretrained(None if state else folder, **given)
     weights = {each: weight.detach() for each, weight in model.named_parameters()}
-    tokenizer, rows = AutoTokenizer.from_pretrained(folder), len(weights["model.embed_tokens.weight"])
-    if len(tokenizer) > rows:
-        found = f"The tokenizer of {name!r} has {len(tokenizer):,} tokens, its model {rows:,} vectors"
-        raise ValueError(f"{found}: expected one for each. Take both from the same model.")
     weights.setdefault("lm_head.weight", weights["model.embed_tokens.weight"])  # one table, if they are tied
     return Writer(model.eval(), model.config, weights, tokenizer)
 
@@ -91,7 +99,7 @@ def rotate(x: Tensor, turn: Turn) -> Tensor:
 
 
 @torch.inference_mode()
-def forward(writer: Writer, ids: Tensor, cache: Cache, real: Tensor | None = None) -> Tensor:
+def forward(writer: Writer, ids: Tensor, cache: Cache, real: Tensor | None = None, block=block) -> Tensor:
     """Read more tokens (int64, batch x new); return their vectors (batch x new x hidden). The cache grows.
 
     `real` (bool, batch x all) is False at padding, of what is in the cache and of the new; None if there is
@@ -137,20 +145,19 @@ def write(writer: Writer, prompts: Sequence[str], new_tokens: int = 64, stop: st
     >>> answer.text, answer.prompt_tokens, answer.finish
     (' five,', 8, 'length')
     """
-    rows = _rows(writer, prompts, new_tokens)
-    longest = max(map(len, rows))
-    ids = torch.tensor([[writer.config.eos_token_id] * (longest - len(row)) + row for row in rows])
+    rows, end = _rows(writer, prompts, new_tokens, stop), writer.config.eos_token_id
+    longest, ends = max(map(len, rows)), end if isinstance(end, list) else [end]  # or None: it has none
+    ids = torch.tensor([[0] * (longest - len(row)) + row for row in rows])
     real = torch.tensor([[place >= longest - len(row) for place in range(longest)] for row in rows])
     answers = [Answer(len(row)) for row in rows]
     writing, cache = answers, Cache()
     try:
         for _ in range(new_tokens):
-            x = forward(writer, ids, cache, real)
-            ids = logits(writer, x[:, -1:]).argmax(dim=-1)
+            ids = logits(writer, forward(writer, ids, cache, real)[:, -1:]).argmax(dim=-1)
             for answer, token in zip(writing, ids[:, 0].tolist(), strict=True):
                 answer.tokens.append(token)
                 answer.text = writer.tokenizer.decode(answer.tokens, skip_special_tokens=True)
-                if token == writer.config.eos_token_id:
+                if token in ends:
                     answer.finish = "end"
                 elif stop and stop in answer.text:
                     answer.text, answer.finish = answer.text.split(stop)[0], "stop"
@@ -166,12 +173,12 @@ def write(writer: Writer, prompts: Sequence[str], new_tokens: int = 64, stop: st
     return answers
 
 
-def _rows(writer: Writer, prompts: Sequence[str], new_tokens: int) -> list[list[int]]:
+def _rows(writer: Writer, prompts: Sequence[str], new_tokens: int, stop: str) -> list[list[int]]:
     """The prompts' token ids, if all can be read and followed by so many tokens."""
     context = writer.config.max_position_embeddings
     require_range("new_tokens", new_tokens, 1, context, whole=True)
-    if isinstance(prompts, str) or not prompts:
-        raise ValueError(f"prompts is {prompts!r}: expected a list of texts, one or more.")
+    if isinstance(prompts, str) or not prompts or not all(isinstance(each, str) for each in (*prompts, stop)):
+        raise ValueError(f"prompts, stop are {prompts!r}, {stop!r}: expected a list of texts, and a text.")
     rows = [writer.tokenizer(prompt)["input_ids"] for prompt in prompts]
     for number, row in enumerate(rows, start=1):
         if not row:
@@ -183,8 +190,54 @@ def _rows(writer: Writer, prompts: Sequence[str], new_tokens: int) -> list[list[
     return rows
 
 
-def llama_cpp() -> Callable[[str, int], str] | None:
-    """Give a function (prompt, new tokens) that writes with llama.cpp in 4 bits; None without xllamacpp."""
+def onnx_step(writer: Writer) -> Callable[[Tensor, Cache], Tensor]:
+    """Give what does `logits(writer, forward(writer, ids, cache))` for one more token, by ONNX Runtime."""
+    import onnxruntime
+    from onnx import parser
+
+    def parts(layer):  # read where they are, but for the gate's: one core is faster with strips of 32 columns
+        found = {name.split(".")[-2]: w.t() for name, w in writer.weights.items() if name.startswith(layer)}
+        pair = (found.pop(part).unflatten(1, (-1, 32)).transpose(0, 1) for part in ("gate_proj", "up_proj"))
+        found["strips"] = torch.cat([*pair])
+        return {part: w.contiguous().numpy() for part, w in found.items()}
+
+    config, options = writer.config, onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    layers = [parts(f"model.layers.{n}.") for n in range(config.num_hidden_layers)]
+    table = writer.weights["lm_head.weight"].t().contiguous().numpy()
+    norm = f"RMSNormalization <axis = -1, epsilon = {config.rms_norm_eps:.12f}>"
+    heads, shared = config.num_attention_heads, config.num_key_value_heads
+    given = "".join(f", float[{', '.join(map(str, w.shape))}] {part}" for part, w in layers[0].items())
+    layer = f"""(float[b,n,h] x, float[b,n,e] c, float[b,n,e] s, float[b,g,p,d] k, float[b,g,p,d] v {given})
+        => (float[b,n,h] new, float[b,g,t,d] new_k, float[b,g,t,d] new_v) {{
+        y = {norm} (x, input_layernorm) own_q = MatMul (y, q_proj) own_k = MatMul (y, k_proj)
+        own_v = MatMul (y, v_proj) turned_q = RotaryEmbedding <num_heads = {heads}> (own_q, c, s)
+        turned_k = RotaryEmbedding <num_heads = {shared}> (own_k, c, s) mix, new_k, new_v = Attention
+        <q_num_heads = {heads}, kv_num_heads = {shared}> (turned_q, turned_k, own_v, , k, v)
+        out = MatMul (mix, o_proj) seen = Add (x, out) z = {norm} (seen, post_attention_layernorm)
+        both = MatMul (z, strips) gate, up = Split <axis = 0, num_outputs = 2> (both) a = Sigmoid (gate)
+        silu = Mul (gate, a) gated = Mul (silu, up) row = Constant <value_ints = [1, 1, -1]> ()
+        flat = Reshape (gated, row) down = MatMul (flat, down_proj) new = Add (seen, down)}}"""
+    last = "(float[b,n,h] x, float[h,t] table) => (float[b,n,t] y) {y = MatMul (x, table)}"
+    begin = '<ir_version: 10, opset_import: ["": 23]> g'
+    graphs = (parser.parse_model(begin + each) for each in (layer, last))
+    block, head = (onnxruntime.InferenceSession(each.SerializeToString(), options) for each in graphs)
+
+    def run(_, place, x, cache, turn, __):
+        given = zip("xcskv", (x, turn[0][:, 0], turn[1][:, 0], *cache[place]), strict=True)
+        found = block.run(None, {name: part.numpy() for name, part in given} | layers[place])
+        x, *cache[place] = map(torch.from_numpy, found)
+        return x
+
+    def step(ids: Tensor, cache: Cache) -> Tensor:
+        x = forward(writer, ids, cache, block=run).numpy()
+        return torch.from_numpy(head.run(None, {"x": x, "table": table})[0])
+
+    return step
+
+
+def llama_cpp() -> Callable[[str, int], tuple[str, float]] | None:
+    """What writes (prompt, tokens) in 4 bits: text, seconds after its first token. None without xllamacpp."""
     try:
         import xllamacpp
     except ImportError:
@@ -196,8 +249,9 @@ def llama_cpp() -> Callable[[str, int], str] | None:
     options.cpuparams.n_threads = options.cpuparams_batch.n_threads = torch.get_num_threads()
     server = xllamacpp.Server(options)
 
-    def write_on(prompt: str, new_tokens: int) -> str:
+    def write_on(prompt: str, new_tokens: int) -> tuple[str, float]:
         request = {"prompt": prompt, "n_predict": new_tokens, "temperature": 0, "ignore_eos": True}
-        return server.handle_completions(request | {"cache_prompt": False})["choices"][0]["text"]
+        done = server.handle_completions(request | {"cache_prompt": False})
+        return done["choices"][0]["text"], done["timings"]["predicted_ms"] / 1e3
 
     return write_on

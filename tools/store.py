@@ -15,10 +15,8 @@ import nbformat
 from helpers import machine
 from tools import RunError, kernel, notebooks, runner, waiting
 
-README = notebooks.ROOT / "README.md"
-COSTS = "costs.json"
-COST_MARKS = ("<!-- cost -->", "<!-- /cost -->")
-TABLE_MARKS = ("<!-- notebooks -->", "<!-- /notebooks -->")
+README, COSTS = notebooks.ROOT / "README.md", "costs.json"
+COST_MARKS, TABLE_MARKS = ("<!-- cost -->", "<!-- /cost -->"), ("<!-- notebooks -->", "<!-- /notebooks -->")
 HEAD = "| notebook | what it is | machine time | peak memory | energy |\n|---|---|---|---|---|\n"
 
 

@@ -219,8 +219,7 @@ class Reader:
 
 
 def _uses_gpu() -> bool:
-    cuda = getattr(sys.modules.get("torch"), "cuda", None)
-    return getattr(cuda, "is_initialized", bool)()
+    return getattr(getattr(sys.modules.get("torch"), "cuda", None), "is_initialized", bool)()
 
 
 def wait_for_gpu() -> None:

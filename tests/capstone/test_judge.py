@@ -191,7 +191,6 @@ def test_what_is_wrong_with_the_code_is_said(tmp_path):
         (lambda *_: lambda texts: [2] * 100, r"returned the answer 2\. Expected"),
         (lambda *_: lambda texts: [0.7] * 100, r"returned the answer 0\.7\. Scores of classes\?"),
         (lambda *_: lambda texts: np.zeros((100, 2)), r"answer \[0\.0, 0\.0\]\. Scores .*argmax"),
-        (lambda *_: lambda texts: [float("nan")] * 100, r"returned the answer nan"),
         (lambda *_: lambda texts: np.array(1), r"predict returned a int"),
     ):
         with pytest.raises(submission.CapstoneError, match=shown) as caught:

@@ -213,8 +213,7 @@ def test_settings_that_make_no_step_are_refused(capsys):
 def test_a_workers_tokens_are_those_of_the_tokenizer_and_a_pass_sees_none_twice():
     tokenizer = AutoTokenizer.from_pretrained(assets.resolve_model("pocket-bert"))
     rows = data.take(data.load_reviews("train"), 50)
-    expected = data.tokenize(rows, tokenizer, max_length=64)
-    ours = reviews.read("train", 50)
+    expected, ours = data.tokenize(rows, tokenizer, max_length=64), reviews.read("train", 50)
     assert [ids.tolist() for ids, _ in ours] == expected["input_ids"][:]
     assert [label for _, label in ours] == expected["label"][:]
     rows = [(torch.tensor([row]), 0) for row in range(10)]

@@ -23,8 +23,7 @@ OTHERS = ("CHANGELOG.md", "data/facts.csv", "data/receipts/", "data/corpus/", "t
 
 def test_no_text_carries_a_notebooks_number():
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
-    kept_right = {path for pattern in links.TEXTS for path in ROOT.glob(pattern)}
-    found = {}
+    kept_right, found = {path for pattern in links.TEXTS for path in ROOT.glob(pattern)}, {}
     for name in listed.stdout.split("\0"):
         if (ROOT / name).is_file() and name.endswith(TEXT) and not name.startswith(OTHERS):
             text = (ROOT / name).read_text(encoding="utf-8")

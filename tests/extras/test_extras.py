@@ -31,8 +31,7 @@ def side():
 def arrays() -> dict[str, np.ndarray]:
     """Data in the notebook's form, little of it, and easy: a pixel, or a word, gives the class away."""
     draw = np.random.RandomState(0)
-    y = draw.randint(0, 2, 64).astype(np.int32)
-    x = np.zeros((64, 784), dtype=np.float32)
+    y, x = draw.randint(0, 2, 64).astype(np.int32), np.zeros((64, 784), dtype=np.float32)
     x[np.arange(64), y] = 1
     ids = np.zeros((64, 5), dtype=np.int32)
     ids[:, 0], ids[:, 1] = 2 + y, draw.randint(4, 9, 64)

@@ -28,8 +28,7 @@ def ready(monkeypatch):
 
 
 def checked(capsys) -> tuple[int, dict[str, str]]:
-    status = main(["check"])
-    lines = capsys.readouterr().out.splitlines()
+    status, lines = main(["check"]), capsys.readouterr().out.splitlines()
     return status, {line.split()[1]: line for line in lines if line.startswith(("OK", "FAIL"))}
 
 

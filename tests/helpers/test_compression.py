@@ -125,8 +125,7 @@ def test_shrinking_takes_weights_away_or_changes_nothing(model):
     assert weights(whole) == before and whole.config.to_dict() == config
     assert torch.equal(logits(whole), logits(model))
     shrunk = shrink(model, heads=3, units=40)
-    a_head = 3 * (HIDDEN + 1) * HEAD_SIZE + HEAD_SIZE * HIDDEN
-    a_unit = HIDDEN + 1 + HIDDEN
+    a_head, a_unit = 3 * (HIDDEN + 1) * HEAD_SIZE + HEAD_SIZE * HIDDEN, HIDDEN + 1 + HIDDEN
     assert model.num_parameters() - shrunk.num_parameters() == LAYERS * (a_head + (UNITS - 40) * a_unit)
     assert weights(model) == before and model.config.to_dict() == config
 

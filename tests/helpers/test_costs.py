@@ -93,8 +93,7 @@ def test_labels_are_read_at_and_between_the_points_and_not_beyond_them():
 @pytest.mark.parametrize("deadline_h", [20, 24, 33, 48])
 def test_the_best_hours_are_found_by_trying_all_and_pausing_does_no_worse(duration_h, deadline_h):
     start, paused = (best(HOURS, duration_h, deadline_h) for best in (costs.best_start, costs.best_hours))
-    starts = range(deadline_h - duration_h + 1)
-    means = [statistics.mean(HOURS[hour : hour + duration_h]) for hour in starts]
+    means = [statistics.mean(HOURS[at : at + duration_h]) for at in range(deadline_h - duration_h + 1)]
     assert start.intensity_g_per_kwh == pytest.approx(min(means))
     assert start.hours == tuple(range(start.hour, start.hour + duration_h))
     cheapest = statistics.mean(sorted(HOURS[:deadline_h])[:duration_h])

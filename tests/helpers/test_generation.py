@@ -1,5 +1,7 @@
 """What is written is what Transformers writes, alone or together, and each end and each refusal is clear."""
 
+import json
+import shutil
 import sys
 
 import pytest
@@ -17,7 +19,7 @@ PROMPTS = ["a fine film", "the plot, the cast and the music were all one could w
 def folder(tmp_path_factory):
     """A Llama with random weights, queries in two groups, and the embedded model's tokenizer."""
     torch.manual_seed(0)
-    sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "vocab_size": 30_522}
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "vocab_size": 30_522}
     sizes |= {"num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 64}
     path = tmp_path_factory.mktemp("llama")
     LlamaForCausalLM(LlamaConfig(**sizes, eos_token_id=102, initializer_range=0.3)).save_pretrained(path)
@@ -65,6 +67,18 @@ def test_the_network_is_that_of_the_notebook(writer, capsys):
         torch.testing.assert_close(found, expected)
 
 
+def test_onnx_runtime_writes_the_same(writer):
+    [answer], cache = generation.write(writer, PROMPTS[1:2], 9), {}
+    ids = writer.tokenizer(PROMPTS[1:2], return_tensors="pt")["input_ids"]
+    token = generation.logits(writer, generation.forward(writer, ids, cache)[:, -1:]).argmax(dim=-1)
+    step, tokens = generation.onnx_step(writer), [token.item()]
+    while len(tokens) < 9:
+        expected = generation.logits(writer, generation.forward(writer, token, dict(cache)))
+        torch.testing.assert_close(scores := step(token, cache), expected, rtol=1e-4, atol=1e-4)
+        tokens.append((token := scores.argmax(dim=-1)).item())
+    assert tokens == answer.tokens
+
+
 def test_each_end_has_its_name(writer):
     [whole] = generation.write(writer, PROMPTS[:1], 12)
     word = whole.text.split()[4]
@@ -72,8 +86,10 @@ def test_each_end_has_its_name(writer):
     [never] = generation.write(writer, PROMPTS[:1], 12, stop="a string that never comes")
     assert (whole.finish, stopped.finish, never.finish) == ("length", "stop", "length")
     assert never.text == whole.text and stopped.text == whole.text.split(word)[0]
-    writer.config.eos_token_id = whole.tokens[5]  # the others go on without it
+    writer.config.eos_token_id = [102, whole.tokens[5]]  # the others go on without it
     ended, *others = generation.write(writer, PROMPTS, 12)
+    writer.config.eos_token_id = None
+    assert generation.write(writer, PROMPTS[:1], 12) == [whole]
     writer.config.eos_token_id = 102
     assert ended.finish == "end" and ended.tokens == whole.tokens[:6]
     assert others == generation.write(writer, PROMPTS[1:], 12)
@@ -90,16 +106,17 @@ def test_ctrl_c_keeps_what_is_written(writer, monkeypatch):
 
 def test_what_cannot_be_written_is_refused(writer, monkeypatch):
     for prompts, new_tokens, message in (
-        ([], 5, "expected a list of texts, one or more"),
-        ("a film", 5, "expected a list of texts, one or more"),
+        ([], 5, "expected a list of texts"),
+        ("a film", 5, "expected a list of texts"),
+        (["a film", None], 5, "expected a list of texts, and a text"),
         (["a film", "film " * 70], 5, "Prompt 2 has 72 tokens, and 5 may follow: expected at most 64 in all"),
         (["a film"], 61, "Prompt 1 has 4 tokens, and 61 may follow"),
         (["a film"], 0, "new_tokens is 0: expected a whole number from 1 to 64"),
-        (["a film"], 1_000_000, "new_tokens is 1000000: expected a whole number from 1 to 64"),
-        (["a film"], 2.5, "new_tokens is 2.5"),
     ):
         with pytest.raises(ValueError, match=message):
             generation.write(writer, prompts, new_tokens)
+    with pytest.raises(ValueError, match=r"stop are .*, 5: expected a list of texts, and a text"):
+        generation.write(writer, ["a film"], 5, stop=5)
     monkeypatch.setattr(type(writer.tokenizer), "__call__", lambda *_: {"input_ids": []})  # as SmolLM2's
     with pytest.raises(ValueError, match="Prompt 1 is empty: expected some text to go on from"):
         generation.write(writer, [""])
@@ -107,20 +124,23 @@ def test_what_cannot_be_written_is_refused(writer, monkeypatch):
 
 def test_a_model_that_does_not_fit_is_refused(folder, tmp_path):
     tiny_bert("BertForMaskedLM").save_pretrained(tmp_path / "bert")
-    with pytest.raises(ValueError, match=r"is a 'bert', with positions .*: expected 'llama'"):
+    with pytest.raises(ValueError, match=r"has {'model_type': 'bert', .*: expected {'model_type': 'llama'"):
         generation.load(str(tmp_path / "bert"))
-    small = LlamaConfig.from_pretrained(folder, vocab_size=30_000)
-    LlamaForCausalLM(small).save_pretrained(tmp_path / "small")
-    AutoTokenizer.from_pretrained(folder).save_pretrained(tmp_path / "small")
-    with pytest.raises(ValueError, match=r"has 30,522 tokens, its model 30,000 vectors: expected one"):
-        generation.load(str(tmp_path / "small"))
+    for change, message in (
+        ({"attention_bias": True}, "'attention_bias': True"),
+        ({"vocab_size": 31_000}, "its config 31,000, its file 30,522 vectors: expected one for each"),
+    ):
+        changed = json.loads((folder / "config.json").read_text()) | change
+        shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+        (tmp_path / "config.json").write_text(json.dumps(changed))
+        with pytest.raises(ValueError, match=message):
+            generation.load(str(tmp_path))
 
 
-def test_without_llama_cpp_the_course_goes_on(monkeypatch):
-    monkeypatch.setitem(sys.modules, "xllamacpp", None)
-    assert generation.llama_cpp() is None
-
-
-def test_llama_cpp_writes():
+def test_llama_cpp_writes_and_without_it_the_course_goes_on(monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "xllamacpp", None)
+        assert generation.llama_cpp() is None
     pytest.importorskip("xllamacpp", reason="an optional part of the course")
-    assert generation.llama_cpp()("One, two, three, four,", 2) == " five,"
+    text, seconds = generation.llama_cpp()("One, two, three, four,", 2)
+    assert text == " five," and 0 < seconds < 60

@@ -63,7 +63,6 @@ LIMITS = {  # what Linux says, the cores and the bytes of that, and where the gr
     "v1": ({QUOTA: "400000\n", PERIOD: "100000\n", LIMIT: "3000000000\n"}, 4, 3e9),
     "v1 none": ({QUOTA: "-1\n", PERIOD: "100000\n", LIMIT: "9223372036854771712\n"}, 8, 8e9),
     "v1 half told": ({QUOTA: "400000\n"}, 8, 8e9),
-    "systemd": (v2(SERVICE, 2, 3), 2, 3e9, f"/{SERVICE}"),
     "slice": (v2("system.slice", 4, 2) | v2(SERVICE, 3, 6), 3, 2e9, f"/{SERVICE}"),
     "Slurm": (v1("slurm/uid_1000/job_42", 2, 4) | v1(STEP, 5, 7), 2, 4e9, f"/{STEP}"),
     "Slurm none": (v1("slurm/uid_1000/job_42", 2, 9223372036), 2, 8e9, f"/{STEP}"),

@@ -20,8 +20,7 @@ from helpers import assets, data, pretraining, transformer
 from helpers.training import TrainingError
 from tests.shared import TINY, interrupt_at
 
-LENGTH = 16
-corpus = functools.cache(data.load_corpus)
+LENGTH, corpus = 16, functools.cache(data.load_corpus)
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
@@ -194,8 +193,7 @@ def test_an_interrupt_keeps_all(tokenizer, sequences):
 def test_operations_are_counted_as_pytorch_counts_them(model):
     input_ids = torch.randint(5, 800, (40, LENGTH))
     labels = torch.full_like(input_ids, -100)
-    masked = round(pretraining.MASKED_FRACTION * labels.numel())
-    labels.view(-1)[torch.randperm(labels.numel())[:masked]] = 7
+    labels.view(-1)[torch.randperm(labels.numel())[: round(pretraining.MASKED_FRACTION * labels.numel())]] = 7
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
         pretraining.masked_loss(model, input_ids, labels).backward()
     counted = counter.get_total_flops() / input_ids.numel()
@@ -228,8 +226,7 @@ def test_pocket_bert_is_as_good_as_its_receipt_says_and_cost_what_its_card_says(
     score = pretraining.evaluate_masked(model, held[::4], tokenizer)
     assert score.loss == pytest.approx(found["moments"][-1]["held_out_loss"], abs=0.15)
     assert score.loss < 2.8 and score.top5 > 0.65
-    card = yaml.safe_load((folder / "README.md").read_text().split("---")[1])
-    cost = found["cost"]["results"]
+    card, cost = yaml.safe_load((folder / "README.md").read_text().split("---")[1]), found["cost"]["results"]
     assert card["co2_eq_emissions"]["emissions"] == pytest.approx(cost["co2e_g"], rel=0.05)
     for words, sentence in (
         ({"states"}, "united [MASK] of america"),

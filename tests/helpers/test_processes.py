@@ -50,8 +50,7 @@ def gone(pids):
 def started(job):
     """Wait for both workers, and return the numbers of all processes."""
     lines = iter(job)
-    workers = {int(next(lines)), int(next(lines))}
-    pids = {process.pid for process in job.processes()}
+    workers, pids = {int(next(lines)), int(next(lines))}, {process.pid for process in job.processes()}
     assert workers < pids and len(pids) == 3
     return pids
 

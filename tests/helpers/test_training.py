@@ -45,8 +45,7 @@ def test_it_is_the_loop_that_the_notebook_writes_out_and_the_seed_decides(rows, 
     model = tiny_bert()
     set_seed(5)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
-    schedule = get_linear_schedule_with_warmup(optimizer, int(0.1 * 16), 16)
-    losses = []
+    schedule, losses = get_linear_schedule_with_warmup(optimizer, int(0.1 * 16), 16), []
     model.train()
     for epoch in range(2):
         for batch in data.batches(rows, tokenizer, 8, shuffle=True, seed=5 + epoch):

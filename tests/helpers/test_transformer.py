@@ -54,8 +54,7 @@ def test_a_causal_language_model_sees_no_future():
 def test_a_classifier_of_the_mean_leaves_padding_out(tmp_path):
     model = tiny("BertForMaskedLM").eval()
     model.save_pretrained(tmp_path)
-    classifier = MeanClassifier.from_pretrained(tmp_path).eval()
-    ids = torch.tensor([[2, 9, 11, 3]])
+    classifier, ids = MeanClassifier.from_pretrained(tmp_path).eval(), torch.tensor([[2, 9, 11, 3]])
     alone = classifier(ids, torch.ones_like(ids)).logits
     padded = classifier(torch.tensor([[2, 9, 11, 3, 0, 0]]), torch.tensor([[1, 1, 1, 1, 0, 0]])).logits
     assert torch.allclose(alone, padded, atol=1e-6)

@@ -76,8 +76,7 @@ def test_on_colab_it_clones_the_tag_and_moves_into_it(tmp_path):
 sys.modules["google.colab"] = types.ModuleType("google.colab")
 InteractiveShell = type("Shell", (InteractiveShell,), {"__module__": "google.colab._shell"})"""
     source = SETUP.replace(ADDRESS, f"{origin.as_uri()} {FOLDER}").replace("/content", str(content))
-    clone = content / FOLDER
-    shown = run_cell(tmp_path, source, colab)
+    clone, shown = content / FOLDER, run_cell(tmp_path, source, colab)
     assert shown.splitlines()[-2:] == [f"[] {clone}/notebooks", f"{clone} {clone}/helpers/__init__.py"]
 
 

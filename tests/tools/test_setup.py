@@ -28,8 +28,7 @@ from tools import notebooks
 from tools.notebooks import ROOT
 
 CONDA_NAMES = {"pytorch-cpu": "torch"}
-CONDA_ONLY = {"python", "pip", "setuptools"}
-TENSORFLOW = {"tensorflow", "tensorflow-cpu"}
+CONDA_ONLY, TENSORFLOW = {"python", "pip", "setuptools"}, {"tensorflow", "tensorflow-cpu"}
 
 toml = (ROOT / "pyproject.toml").read_text()
 project = tomllib.loads(toml)["project"]
