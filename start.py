@@ -183,7 +183,7 @@ def as_jupyter_saves(source):
 def open_lab(arguments):
     """Open JupyterLab at the learner's copy of the first notebook, and return its exit status."""
     first = min([*MINE.glob("*.ipynb")] or (ROOT / "notebooks").glob("*.ipynb")).relative_to(ROOT).as_posix()
-    root = ["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []  # one is, in a container
+    root = ["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []  # root in a container
     where = f"--LabApp.default_url=/lab/tree/{first}"
     return subprocess.call([PYTHON, "-m", "jupyter", "lab", *root, where, *arguments], cwd=ROOT)
 

@@ -40,7 +40,7 @@ def precision() -> str:
 
 def save(path: Path, script: str, what: str, files: Iterable, settings: Mapping, details: Mapping) -> None:
     """Write a script's receipt: its files are named within data/, its settings get our loop's precision."""
-    settings = {**settings, "precision": precision()}
+    settings = {"precision": precision(), **settings}
     inputs, made_by = [assets.DATA / name for name in files], f"python -m {script}"
     receipt = receipts.make(what, {}, made_by=made_by, inputs=inputs, settings=settings, details=details)
     receipts.save(receipt, path)

@@ -22,15 +22,15 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 from benchmarks import COUNTRY, RECEIPTS, begin, pocket_bert, record, recorded, save
 from helpers import data, energy, training, transformer
 
-RECEIPT, LENGTH = RECEIPTS / "labels.json", 64
+RECEIPT, LENGTH = RECEIPTS / "labels.json", pocket_bert.LENGTH
 EPOCHS = {200: 10, 1_000: 4, 7_070: 2}  # few sentences need more passes
 LEARNING_RATES = (1e-4, 2e-4, 5e-4, 1e-3, 2e-3)
 SETTINGS = {"batch_size": 16, "head_learning_rate": 1e-3}
 TUNING_ROWS = 1_000
 STARTS = {"from scratch": None, "short reading": pocket_bert.SHORT_TARGET, "pocket-bert": pocket_bert.TARGET}
 SEEDS = {1_000: 5, 200: 5, 7_070: 3}
-RUNS = itertools.product(range(max(SEEDS.values())), SEEDS, STARTS)
-PLAN = [(start, rows, seed) for seed, rows, start in RUNS if seed < SEEDS[rows]]
+TURNS = range(max(SEEDS.values()))
+PLAN = [(start, rows, seed) for seed in TURNS for rows in SEEDS for start in STARTS if seed < SEEDS[rows]]
 
 
 class MeanClassifier(BertPreTrainedModel):

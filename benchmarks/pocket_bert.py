@@ -35,7 +35,7 @@ MOMENTS, POINTS = 12, 240  # when it is looked at; on the stored curve of the lo
 def pack(texts: list[str], tokenizer, length: int) -> torch.Tensor:
     """Cut texts, written one after another, into sequences of one length: nothing is padding.
 
-    Each sequence (int64, sequences x length) begins with [CLS]; a text ends in [SEP]. What is left over goes.
+    Each sequence (int64, sequences x length) begins with [CLS]; a text ends in [SEP]. The rest is dropped.
     """
     parts = []
     for start in range(0, len(texts), 10_000):  # as Python's lists all ids at once would take 200 MB

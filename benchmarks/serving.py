@@ -4,7 +4,6 @@ import itertools
 import math
 import queue
 import statistics
-import sys
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
@@ -110,14 +109,9 @@ def loadgen(predict: Callable[[list[str]], list], texts: Sequence[str], seconds:
     Single-stream asks the next when the last is answered; offline asks at once for as many as fill the time
     if `per_s` are answered in a second; as a server, questions arrive at random, so many a second on average,
     and what waits is answered together. "server_per_s" is the highest such rate, of some shares of `per_s`,
-    up to which nine in ten are answered within SERVING["p90_ms"]; None if there is none. Without LoadGen,
-    which has no build for Python 3.14, nothing is asked, and the dict is empty.
+    up to which nine in ten are answered within SERVING["p90_ms"]; None if there is none.
     """
-    try:
-        import mlperf_loadgen
-    except ImportError:
-        print("No MLPerf LoadGen for this Python: its three scenarios are left out.", file=sys.stderr)
-        return {}
+    import mlperf_loadgen  # comes with requirements-test.txt; it has no build for Python 3.14
 
     scenarios, waiting = mlperf_loadgen.TestScenario, queue.SimpleQueue()
 

@@ -64,7 +64,7 @@ def _energy(attempt: Attempt) -> str:
 def placement(entry: Entry, others: Iterable[Entry] = ()) -> str:
     """Where an entry stands against others that were measured in the same way on the same hardware."""
     if entry.job_wh is None:
-        return "No place on the Pareto front: the energy is unknown, which is not 0."
+        return "No place on the board, which lists known energies alone: this one's is unknown, and not 0."
     sound = [each for each in others if each.job_wh is not None and not each.problems]
     alike = [each for each in sound if each.hardware == entry.hardware]
     rivals = [each for each in alike if each.receipt["digest"] != entry.receipt["digest"]]
@@ -175,7 +175,7 @@ def marks(group: Sequence[Entry]) -> list[str]:
 
 
 def draw(group: Sequence[Entry]):
-    """Draw accuracy against the job's time, or measured energy, with the Pareto front and the target."""
+    """Draw accuracy against the job's time, or its energy if measured, with front, target and budget."""
     with plt.rc_context():
         plots.style()
         figure, axes = plt.subplots(figsize=(8, 4.2))
@@ -192,9 +192,10 @@ def draw(group: Sequence[Entry]):
             axes.errorbar(*point, yerr=ends, fmt="o", color=color, markerfacecolor=fill, elinewidth=0.8)
             axes.annotate(mark, point, textcoords="offset points", xytext=(6, 5))
         axes.axhline(group[0].target, color=plots.COLORS["black"], linestyle=":", label="target")
-        unit = "energy (Wh, measured)" if group[0].method == "measured" else "time (in reference trainings)"
+        measured = group[0].method == "measured"
+        unit = "energy (Wh, measured)" if measured else "time (in reference trainings)"
         job = f"{unit} for training and {SERVED:,} predictions, logarithmic"
-        if group[0].method != "measured":
+        if not measured:
             axes.axvline(group[0].budget, color=plots.COLORS["black"], linestyle="--", label="budget")
         axes.set(xscale="log", xlabel=job, ylabel="accuracy on hidden rows", title="Up and left is better")
         axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))

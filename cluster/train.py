@@ -51,7 +51,7 @@ def prepare(chosen: argparse.Namespace) -> tuple:
     cpu = torch.cuda.device_count() < here  # a GPU for each of them, or none
     # split_batches: a batch of 32 stays one of 32, and each of two processes takes 16 of it.
     split = DataLoaderConfiguration(split_batches=True)
-    one = GradientAccumulationPlugin(num_steps=1)  # whatever a variable says
+    one = GradientAccumulationPlugin(num_steps=1)  # else ACCELERATE_GRADIENT_ACCUMULATION_STEPS decides
     accelerator = Accelerator(cpu=cpu, dataloader_config=split, gradient_accumulation_plugin=one)
     train = reviews.read("train", chosen.rows)
     model = transformer.load(chosen.seed)  # every process draws the same head

@@ -30,7 +30,7 @@ def scale(answer: Callable) -> Finding:
         "4 bits count from 0 to 15: between 16 numbers lie 15 steps.": width / 16,
         "that is the symmetric scale. Here the range from low to high is laid over all the numbers.": 1 / 7,
         "that takes the largest number alone. The range goes from low to high.": 1 / 15,
-        "a step is the range divided by the number of steps, not the other way round.": 15 / width,
+        "a step is the range divided by the number of steps, not the other way around.": 15 / width,
         "your number of steps doesn't depend on the bits, which are 4 here.": width / 255,
         f"for -0.6 to 1.0 with 4 bits the scale is {step:.6f}, you give {float(got[0]):.6g}.": ...,
     }
@@ -57,7 +57,7 @@ def cascade(answer: Callable) -> Finding:
         "Right: and the energy follows from the second number: the cheap one for all, and the large one for "
         "its share.": [3 / 5, 2 / 5],
         "the second number is the share that stays; asked is the share passed on.": [3 / 5, 3 / 5],
-        "the wrong way round: where the cheap one is sure, its answer counts.": [4 / 5, 2 / 5],
+        "the wrong way around: where the cheap one is sure, its answer counts.": [4 / 5, 2 / 5],
         "who is exactly as sure as the threshold may answer: pass on what lies below it.": [4 / 5, 3 / 5],
         "that counts; divide by the number of sentences.": [3, 2],
         "the second number is a count; asked is a share.": [3 / 5, 2],

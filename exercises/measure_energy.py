@@ -37,7 +37,7 @@ def rounds_needed(answer: Callable) -> Finding:
         "Right: half the difference, or twice the scatter, takes about four times the rounds.": enough,
         "1.96 is for a scatter that is known; few rounds know it badly.": np.ceil((2.8 / effect) ** 2),
         "that is for an interval of 90 %: an end of a 95 % one leaves out 2.5 %.": fewest(effect, level=0.9),
-        "so many leave out 0 only every other time; four times in five is asked for.": {half, half + 1},
+        "so many leave out 0 only half the time; four times in five is asked for.": {half, half + 1},
         "the mean log ratio is log(1 + apart), not `apart`.": fewest(apart / scatter),
         "the two arguments are swapped: the scatter comes first.": fewest(np.log1p(scatter) / apart),
         f"for a scatter of {scatter} and {apart:.0%} apart you give {got:.4g} rounds, expected {n}.": ...,
@@ -81,7 +81,7 @@ def plug(answer: Callable) -> Finding:
     if answer(long, watts, 100.0, 200.0) is not None:
         return "for 31 s of a block there is no reading, where 10 s are usual: it is unknown, return None."
     if answer(short, watts, 100.0, 200.0) is None:
-        return "29 s without a reading are fewer than three usual intervals of 10 s: that is no gap yet."
+        return "29 s without a reading are less than three usual intervals of 10 s: that is no gap yet."
     if answer(long, watts, 33.0, 87.0) is None:
         return "this block has all of its readings; the gap comes after it."
     inside, got = (times > 33) & (times < 87), answer(times, watts, 33.0, 87.0)

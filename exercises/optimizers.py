@@ -46,7 +46,7 @@ def temperature_gradient(answer: Callable) -> Finding:
         "you divide by the temperature once too often.": gradient / temperature,
         "that is the gradient of the sum. The loss is a mean over the rows: divide.": gradient * batch,
         "both factors are missing, the chain rule's and the mean's.": gradient * temperature * batch,
-        "the sign is turned: probability minus one-hot, not the other way round.": -gradient,
+        "the sign is turned: probability minus one-hot, not the other way around.": -gradient,
         "the temperature is missing: take the softmax of z / temperature, then apply the chain rule.": cold,
         "the chain rule is there, but the softmax should be that of z / temperature.": cold / temperature,
         f"the largest difference from autograd's gradient is {(got - gradient).abs().max():.3g}. Start from "

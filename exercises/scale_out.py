@@ -39,12 +39,12 @@ def interval(answer: Callable) -> Finding:
         got = best
     return got, {
         "Right: the root of 2 x save_s x mean_s. Four times as reliable, half as many saves.": best,
-        "a crash comes half way between two saves on average: half of the work is lost.": best / 2**0.5,
+        "a crash comes halfway between two saves on average: half of the work is lost.": best / 2**0.5,
         "that is a product; where the two costs add up to least, a root comes in.": best**2,
         "so long a stretch is seldom finished before something fails.": means,
         "that is half the time between failures: much too seldom.": means / 2,
         "then as much time goes into saving as into work.": saves,
-        f"with saves of 1 s and an hour between failures you give {got[0]:.4g} s, expected about 85.": ...,
+        f"with saves of 1 s and an hour between failures you give {got[0]:.4g} s, not {best[0]:.0f}.": ...,
     }
 
 

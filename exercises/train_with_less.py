@@ -45,7 +45,7 @@ def buckets(answer: Callable) -> str:
     for seed in range(4):
         batches = [[int(row) for row in batch] for batch in untouched(answer, lengths, 8, seed)]
         if sorted(row for batch in batches for row in batch) != list(range(100)):
-            return "each of the 100 rows belongs into one batch, and only into one."
+            return "each of the 100 rows belongs in one batch, and only in one."
         if (sizes := sorted(map(len, batches))) != [4] + 12 * [8]:
             return f"100 rows make 12 batches of 8 and one of 4; yours have {sizes}."
         widths = [max(lengths[row] for row in batch) for batch in batches]

@@ -134,7 +134,7 @@ def one_answer(answer: float) -> Finding:
         "those are joules. A watt-hour has 3,600 of them.": predicted * 3_600,
         "that is a token's part. An answer has 3,800 of them.": predicted / 3_800,
         "that is an answer in kilowatt-hours.": predicted / 1_000,
-        "the size has an exponent, 14.7 ** 0.70; that is no factor.": {straight, straight * slope},
+        f"the size has an exponent, 14.7 ** {slope:.2f}; that is no factor.": {straight, straight * slope},
         "the line's size is in billions of weights: 14.7.": predicted * 1e9**slope,
         "the line's height at 14.7, times 3,800 tokens, in watt-hours.": ...,
     }

@@ -42,7 +42,7 @@ def footprint(
 ) -> Footprint:
     """Model the energy and carbon of training a transformer.
 
-    A token takes two operations a weight on the way forward and four on the way back (Kaplan et al., 2020).
+    Training takes 6 x parameters x tokens operations: 2 of 6 forward, 4 back (Kaplan et al., 2020).
 
     `parameters` are the weights that a token passes through, `tokens` those seen in training. The peak and
     the power are of one accelerator, with its part of the server's power, if that is known. `mfu` is model

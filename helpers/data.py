@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 REVIEWS = ("train", "validation", "test")
 DOMAINS = ("tweets", "products", "editorials")  # for testing only: other writers, other topics
-OURS = "ships with the course"  # and some of it is cut, which `tokenize` says of other people's texts alone
+OURS = "ships with the course"  # `tokenize` says what it cuts of other texts only
 COLUMNS, LABELS = ("text", "label"), ("negative", "positive")
 WORDS = {"negative": 0, "neg": 0, "no": 0, "false": 0, "positive": 1, "pos": 1, "yes": 1, "true": 1}
 

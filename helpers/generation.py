@@ -59,7 +59,7 @@ def load(name: str = assets.WRITER.name) -> Writer:
         with safe_open(path, "pt") as file:
             names, rows = file.keys(), file.get_slice("model.embed_tokens.weight").get_shape()[0]
     if not len(tokenizer) <= rows == config.vocab_size:
-        sizes = f"{len(tokenizer):,} tokens, its config {config.vocab_size:,}, its file {rows:,} vectors"
+        sizes = f"{len(tokenizer):,} tokens, the config {config.vocab_size:,}, the file {rows:,} vectors"
         raise ValueError(f"The tokenizer of {name!r} has {sizes}: expected one for each, of one model.")
     for each in names:  # by columns, as PyTorch reads them faster for a single vector
         with safe_open(path, "pt") as file:  # for one tensor at a time: what is mapped counts as memory
@@ -191,7 +191,10 @@ def _rows(writer: Writer, prompts: Sequence[str], new_tokens: int, stop: str) ->
 
 
 def onnx_step(writer: Writer) -> Callable[[Tensor, Cache], Tensor]:
-    """Give what does `logits(writer, forward(writer, ids, cache))` for one more token, by ONNX Runtime."""
+    """Give `logits(writer, forward(writer, ids, cache))` by ONNX Runtime, for one more token (batch x 1).
+
+    The cache isn't empty and has no padding; the model's `intermediate_size` is a multiple of 32.
+    """
     import onnxruntime
     from onnx import parser
 
@@ -221,11 +224,11 @@ def onnx_step(writer: Writer) -> Callable[[Tensor, Cache], Tensor]:
     last = "(float[b,n,h] x, float[h,t] table) => (float[b,n,t] y) {y = MatMul (x, table)}"
     begin = '<ir_version: 10, opset_import: ["": 23]> g'
     graphs = (parser.parse_model(begin + each) for each in (layer, last))
-    block, head = (onnxruntime.InferenceSession(each.SerializeToString(), options) for each in graphs)
+    body, head = (onnxruntime.InferenceSession(each.SerializeToString(), options) for each in graphs)
 
-    def run(_, place, x, cache, turn, __):
+    def run(writer, place, x, cache, turn, mask):
         given = zip("xcskv", (x, turn[0][:, 0], turn[1][:, 0], *cache[place]), strict=True)
-        found = block.run(None, {name: part.numpy() for name, part in given} | layers[place])
+        found = body.run(None, {name: part.numpy() for name, part in given} | layers[place])
         x, *cache[place] = map(torch.from_numpy, found)
         return x
 
@@ -237,7 +240,10 @@ def onnx_step(writer: Writer) -> Callable[[Tensor, Cache], Tensor]:
 
 
 def llama_cpp() -> Callable[[str, int], tuple[str, float]] | None:
-    """What writes (prompt, tokens) in 4 bits: text, seconds after its first token. None without xllamacpp."""
+    """Give a function that writes in 4 bits, (prompt, tokens) -> (text, seconds after its first token).
+
+    None without xllamacpp.
+    """
     try:
         import xllamacpp
     except ImportError:

@@ -98,9 +98,9 @@ def started(process: psutil.Process) -> set[psutil.Process]:
     try:
         return set(process.children(recursive=True))
     except psutil.AccessDenied:  # other people's are hidden, so each is asked by itself
-        seen, found = {*psutil.process_iter(["ppid"])}, {process}
-        while new := {each for each in seen if each.info["ppid"] in {one.pid for one in found}} - found:
-            found |= new
+        seen, found, pids = [*psutil.process_iter(["ppid"])], {process}, {process.pid}
+        while new := {each for each in seen if each.info["ppid"] in pids} - found:
+            found, pids = found | new, {each.pid for each in new}
         return found - {process}
 
 

@@ -143,8 +143,7 @@ def fine_tune(
         bar.close()
         accelerator.unwrap_model(model, keep_fp32_wrapper=False)  # gives it its own forward back
         model.zero_grad()
-        del optimizer, schedule  # which hold twice what the model holds
-        accelerator.free_memory()
+        del optimizer, schedule, accelerator  # which hold twice what the model holds
         release_memory()
     return history
 

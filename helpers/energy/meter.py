@@ -158,8 +158,8 @@ def finished(label: str, result: Any) -> Any:
         raise EnergyError(
             f"{label!r} returned a {promises[0].__name__} at once, before its work: the time and the energy "
             "would be those of nothing. Expected a function that returns when all is done: put list(...) "
-            "around a generator, asyncio.run(...) around a coroutine, ask a future for its .result(), wait "
-            "for a process or a thread."
+            "around a generator, asyncio.run(...) around a coroutine, ask a future for its .result(), or "
+            "wait for a process or a thread."
         )
     return result
 

@@ -25,7 +25,7 @@ from helpers.energy import sources
 from helpers.energy.records import RANGES, Component
 
 EVERY_S, EVERY_SLOW_S = 1.0, 5.0  # between samples; slow is a reading that starts a program
-PATIENCE_S = 5.0  # for a reading: no block waits longer at its end
+PATIENCE_S = 5.0  # how long a block waits for the thread's reading; its own take what they take
 # How old a reading may be: RAPL counts every millisecond, NVML every 0.1 s or faster (Yang et al. 2024).
 RAPL_LATE_S, NVML_LATE_S, SAMPLED_LATE_S = 0.001, 0.1, 1.0
 NO_COUNTER = math.inf, False, 0.0  # a model or a constant: no most W, nothing that can fail or be late
@@ -219,11 +219,12 @@ class Reader:
 
 
 def _uses_gpu() -> bool:
-    return getattr(getattr(sys.modules.get("torch"), "cuda", None), "is_initialized", bool)()
+    torch = sys.modules.get("torch")
+    return torch is not None and torch.cuda.is_initialized()
 
 
 def wait_for_gpu() -> None:
-    """Let the GPU do what it was given: the calls that start its work return at once."""
+    """Wait for the current GPU's work: the calls that start it return at once."""
     with contextlib.suppress(Exception):  # an error of that work is the block's own, which shows it
         if _uses_gpu():
             sys.modules["torch"].cuda.synchronize()

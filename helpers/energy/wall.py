@@ -157,8 +157,7 @@ def from_csv(
     if len(falls) > max(2, len(values) / 10) or sum(~resets) > 2:
         what = f"{value!r} falls {len(falls)} times in {len(values):,} readings: energy of each interval?"
         raise EnergyError(f"{path.name}: {what} Expected a counter, which only rises: add them up for one.")
-    back = zip(table.lines[1:], rising & (rises < 0), strict=True)
-    notes = table.notes + [f"the counter went back in line {line}: a reset?" for line, fell in back if fell]
+    notes = table.notes + [f"the counter went back in line {table.lines[n + 1]}: a reset?" for n in falls]
     notes += ["decimal comma"] if "," in text else []
     usual = float(np.median(between := np.diff(times)))
     if (gaps := between[between > GAP * usual]).size:
@@ -290,7 +289,7 @@ def _column(path: Path, table: Table, kind: str, pattern: str, given: str | None
 def _number(text: str) -> float:
     if re.fullmatch(r"\d{1,15}([.,]\d{,30})?", text):
         return float(text.replace(",", "."))
-    hint = "is the plug turned round? Leave out a row without one"
+    hint = "is the plug turned around? Leave out a row without one"
     raise ValueError(f"{shown(text)} is no number from 0, of 15 digits at most: {hint}")
 
 

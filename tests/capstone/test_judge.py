@@ -175,7 +175,7 @@ def test_an_unknown_energy_is_no_zero_and_the_code_may_measure_its_own_parts(tmp
     assert found.entry.job_wh is None and found.entry.train_wh is None and found.entry.method is None
     assert found.entry.within and not found.entry.ranked, "its time is known"
     assert "energy of the job unknown" in str(found) and "too short to tell" in str(found)
-    assert "No place on the Pareto front" in str(found) and submission.read(found.path).problems == ()
+    assert "No place on the board" in str(found) and submission.read(found.path).problems == ()
 
 
 def test_what_is_wrong_with_the_code_is_said(tmp_path):

@@ -78,8 +78,8 @@ def test_a_reading_that_is_not_whole_is_named(tmp_path):
     metered(tmp_path, sys.executable, "-c", SLEEP.format(0.1))
     whole, half = next(tmp_path.iterdir()).rename(tmp_path / "a.json"), tmp_path / "half.json"
     other = [json.dumps(json.loads(whole.read_text()) | {name: [5]}) for name in ("machine", "started")]
-    for text in ('{"machine": "x", "sta', "[]", '{"machine": "x"}', "[" * 100_000, *other, "a link"):
-        half.symlink_to("gone") if text == "a link" else half.write_text(text)
+    for text in ('{"machine": "x", "sta', "[]", '{"machine": "x"}', "[" * 100_000, *other, None):
+        half.symlink_to("gone") if text is None else half.write_text(text)
         done = python(TOTAL, tmp_path)
         assert done.stderr.startswith(f"error: {half} is no whole reading (") and done.stderr.count("\n") == 1
         assert (done.returncode, done.stdout) == (1, "")

@@ -28,7 +28,8 @@ def faults(code):
             yield from (name for name in names if name.split(".")[0] in PICKLES or name in SHELLS)
         elif isinstance(node, ast.List):
             program, *words = [ast.unparse(each).strip("'") for each in node.elts] or [""]
-            yield from [program] * (program.split("/")[-1] in {"sh", "bash"} and "-c" in words)
+            if program.split("/")[-1] in {"sh", "bash"} and "-c" in words:
+                yield program
         elif isinstance(node, ast.Call):
             function, words = ast.unparse(node.func), [ast.unparse(each).strip("'") for each in node.args]
             imported = words[0].split(".")[0] if words and "import" in function else ""

@@ -115,8 +115,13 @@ def test_a_codecarbon_that_is_absent_or_another_stops_nothing(monkeypatch, where
 @pytest.mark.parametrize(("slow", "reason"), [(True, "the readings are slow"), (False, "more than 0.3 s")])
 def test_a_slow_sensor_holds_no_block_up_and_is_not_charged_to_it(monkeypatch, slow, reason):
     read, over = OfflineEmissionsTracker._measure_power_and_energy, threading.Event()
-    wait_s = lambda: 0.25 if slow else 60 * (threading.current_thread() is not threading.main_thread())  # noqa: E731
-    monkeypatch.setattr(f"{CODECARBON}_measure_power_and_energy", lambda at: (over.wait(wait_s()), read(at)))
+
+    def sluggish(codecarbon):
+        in_thread = threading.current_thread() is not threading.main_thread()
+        over.wait(0.25 if slow else 60 if in_thread else 0)
+        read(codecarbon)
+
+    monkeypatch.setattr(f"{CODECARBON}_measure_power_and_energy", sluggish)
     monkeypatch.setattr(tracker, "PATIENCE_S", 0.3)
     monkeypatch.setattr(tracker, "EVERY_S", 10.0 if slow else 0.01)
     with energy.measure("slow", country="USA") as meter:

@@ -7,6 +7,7 @@ import time
 from concurrent.futures import Future
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from helpers import energy
@@ -83,6 +84,16 @@ def test_a_verdict_says_what_holds_of_time_and_what_of_energy_and_names_a_winner
         assert str(result).endswith(f"; {result.reason}.") != bool(result.disturbed)
         turned = energy.compare({"b": second, "a": first})
         assert turned.verdict == verdict and turned.energy.mean == pytest.approx(1 / result.energy.mean)
+
+
+def test_of_two_equal_works_five_percent_at_most_are_told_apart():
+    draw, told = np.random.default_rng(8), []
+    for _ in range(1_000):
+        rounds = [[run(wh, wh, wall_s=10 * wh) for wh in np.exp(draw.normal(0, 0.05, 5))] for _ in "ab"]
+        found = energy.compare(dict(zip("ab", rounds, strict=True)))
+        told.append([found.faster is not None, found.winner is not None])
+    time, wh = np.mean(told, axis=0)
+    assert 0.03 < time < 0.07 and 0 < wh <= time, "what every guess must give is given less often"
 
 
 def test_disturbed_rounds_are_named():

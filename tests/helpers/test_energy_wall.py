@@ -131,7 +131,7 @@ def test_files_that_say_no_power_are_refused(tmp_path):
         ("time,W||24.11.2025,5", {}, "line 3: '24.11.2025' with zone=None is no time"),
         ("time,W|1764000000000,5", {}, "or 10 digits since 1970"),
         ('time,W|"1764000000|",5|1764000000,6', {}, "line 4: '1764000000' is not after the time above it"),
-        (one + "-5", {}, "line 2: '-5' is no number from 0, of 15 digits at most: is the plug turned round"),
+        (one + "-5", {}, "line 2: '-5' is no number from 0, of 15 digits at most: is the plug turned around"),
         (one + "unavailable", {}, "'unavailable' is no number from 0, .*Leave out a row"),
         (one + "9" * 400, {}, r"'9+\.\.\.' is no number"), (one + "5." + "0" * 400, {}, "is no number"),
         (intervals(*[0.02] * 15, 0.03), {}, "'kWh' falls 5 times in 96 .* Expected a counter, which only"),

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from helpers import statistics as ours
 from helpers.statistics import holm, mcnemar, mean_interval, ratio_interval
@@ -16,6 +17,15 @@ def test_of_the_intervals_of_a_mean_and_of_a_ratio_95_percent_hold_it(size):
         draw, truth = np.random.default_rng(size), values[0] if kind == "normal" else math.exp(values[0])
         found = [interval(getattr(draw, kind)(*values, size)) for _ in range(2_000)]
         assert 0.93 < np.mean([low <= truth <= high for _, low, high in found]) < 0.97
+
+
+@pytest.mark.parametrize("rows", [50, 200, 2_000])
+def test_of_the_intervals_of_a_share_95_percent_hold_it(rows):
+    """A count has steps, so one share's coverage is never 95 %: the mean over many shares is."""
+    right, shares = np.arange(rows + 1), np.linspace(0.5, 0.97, 48)
+    low, high = np.array([ours.wilson(int(each), rows) for each in right]).T
+    held = [scipy.stats.binom.pmf(right, rows, p)[(low <= p) & (p <= high)].sum() for p in shares]
+    assert 0.93 < np.mean(held) < 0.97 and min(held) > 0.9
 
 
 def test_what_five_rounds_say_holds_where_one_is_sometimes_disturbed_and_one_alone_says_nothing():
