@@ -1,6 +1,6 @@
 """Records whether two headlines hold on sentences that no model was ever judged on.
 
-    python -m benchmarks.sealed    # an hour on 2 quiet cores; after an interrupt it goes on
+    python -m benchmarks.sealed    # 90 minutes on 2 quiet cores; after an interrupt it goes on
 
 Settings were chosen on validation, but the test split has been looked at many times since. The first ROWS
 training sentences are *sealed*: other records and notebooks train on them, and none scores an answer to one.

@@ -128,7 +128,7 @@ def test_a_model_that_does_not_fit_is_refused(folder, tmp_path):
         generation.load(str(tmp_path / "bert"))
     for change, message in (
         ({"attention_bias": True}, "'attention_bias': True"),
-        ({"vocab_size": 31_000}, "its config 31,000, its file 30,522 vectors: expected one for each"),
+        ({"vocab_size": 31_000}, "the config 31,000, the file 30,522 vectors: expected one for each"),
     ):
         changed = json.loads((folder / "config.json").read_text()) | change
         shutil.copytree(folder, tmp_path, dirs_exist_ok=True)

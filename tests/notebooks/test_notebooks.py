@@ -92,8 +92,7 @@ def test_its_minutes_follow_from_its_words_its_code_and_its_exercises(path, note
     lines = sum(bool(line.strip()) for cell in code for line in cell.source.splitlines())
     exercises = [6 if "def " in cell.source else 2 for cell in notebooks.tagged(notebook, "solution")]
     stated = int(re.search(r"To read and do\*\* \| (\d+) minutes", notebook.cells[0].source)[1])
-    most = 480 if notebooks.topic(path) == "what_a_token_costs" else 400  # to be cut to 400 as well
-    assert abs(words / 180 + lines / 10 + sum(exercises) - stated) <= 5 and lines <= most
+    assert abs(words / 180 + lines / 10 + sum(exercises) - stated) <= 5 and lines <= 400
 
 
 def test_its_solutions_are_folded_and_tagged_and_no_cell_needs_one(notebook):
