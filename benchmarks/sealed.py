@@ -3,14 +3,10 @@
     python -m benchmarks.sealed    # 90 minutes on 2 quiet cores; after an interrupt it goes on
 
 Settings were chosen on validation, but the test split has been looked at many times since. The first ROWS
-training sentences are *sealed*: other records and notebooks train on them, and none scores an answer to one.
-They are asked in FOLDS parts, as so many can't be spared at once: models are trained anew without a part, in
-three seeds, by the settings that their own records hold, and answer it, each once. CLAIMS, with the points
-that may be lost, was written before the first call. (The last 2,000 training sentences were sealed before and
-are spent, for two earlier headlines: data/receipts/sealed.json.)
-
-"naive" is "padded to the batch" of benchmarks/recipes.py, which says why that is the same training. Writes
-data/receipts/sealed_again.json.
+training sentences are *sealed*: no other record or notebook scores an answer to one. Models are trained anew
+without each of FOLDS parts, in three seeds, by their own records' settings, and answer it, each once. CLAIMS
+was written before the first call. (The last 2,000 training sentences are spent: data/receipts/sealed.json.)
+"naive" is "padded to the batch" of benchmarks/recipes.py, the same training. Writes sealed_again.json there.
 """
 
 from functools import partial
@@ -38,15 +34,9 @@ def plan() -> list[tuple[str, int, int]]:
 
 def lost(runs: list[dict]) -> dict[str, tuple[float, float, float]]:
     """By claim, the share of right answers lost against its rival on all parts together, and its interval."""
-    right = {}
-    for run in sorted(runs, key=lambda run: run["part"]):
-        right.setdefault((run["name"], run["seed"]), []).extend(int(each) for each in run["right"])
-
-    def mean(name: str) -> np.ndarray:
-        return np.mean([of for (who, _), of in right.items() if who == name], axis=0)
-
-    pairs = {name: (mean(claim["rival"]), mean(name)) for name, claim in CLAIMS.items()}
-    return {name: statistics.paired_difference(*pair) for name, pair in pairs.items()}
+    pairs = {name: (claim["rival"], name) for name, claim in CLAIMS.items()}
+    shares = {name: [statistics.right_shares(runs, each) for each in pair] for name, pair in pairs.items()}
+    return {name: statistics.paired_difference(*both) for name, both in shares.items()}
 
 
 def main() -> None:
@@ -71,8 +61,7 @@ def main() -> None:
     keep = partial(save, RECEIPT, "benchmarks.sealed", what, files, settings)
     record(found, plan(), ("name", "part", "seed"), make, keep)
     for name, points in lost(found["runs"]).items():
-        claim = "{points} points may be lost to {rival}".format(**CLAIMS[name])
-        print(f"{name}: {claim}", points, sep=" | ")
+        print(f"{name}: {{points}} points may be lost to {{rival}}".format(**CLAIMS[name]), points, sep=" | ")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Intervals that the course prints, computed by SciPy and numpy."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -105,6 +105,21 @@ def paired_difference(first: Sequence[float], second: Sequence[float]) -> tuple[
         sums[part] = draw.multinomial(len(apart), counts / len(apart), size=len(part)) @ values
     low, high = np.percentile(sums / len(apart), [2.5, 97.5])
     return float(apart.mean()), float(low), float(high)
+
+
+def right_shares(runs: Iterable[Mapping], name: str) -> np.ndarray:
+    """For each row, the share of a model's runs whose `right` has a 1 for it; rows of later parts follow.
+
+    Examples
+    --------
+    >>> right_shares([{"name": "a", "right": "110"}, {"name": "a", "right": "100"}], "a").tolist()
+    [1.0, 0.5, 0.0]
+    """
+    parts: dict[int, list] = {}
+    for run in runs:
+        if run["name"] == name:
+            parts.setdefault(run.get("part", 0), []).append([int(each) for each in run["right"]])
+    return np.concatenate([np.mean(parts[part], axis=0) for part in sorted(parts)])
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -219,8 +219,7 @@ class Reader:
 
 
 def _uses_gpu() -> bool:
-    torch = sys.modules.get("torch")
-    return torch is not None and torch.cuda.is_initialized()
+    return "torch" in sys.modules and sys.modules["torch"].cuda.is_initialized()
 
 
 def wait_for_gpu() -> None:

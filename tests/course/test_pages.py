@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from helpers import assets, data, energy, receipts
-from helpers.statistics import paired_difference
+from helpers.statistics import paired_difference, right_shares
 from tools import notebooks
 
 FILES = [assets.ROOT / "README.md", assets.DATA / "README.md", *assets.ROOT.glob("teaching/*.md")]
@@ -46,9 +46,9 @@ def test_every_notebook_has_its_notes():
     assert re.findall(r"^## .+/\d\d_(\w+)", PAGES["teaching/notes.md"], re.MULTILINE) == [*notebooks.course()]
 
 
-def lost_points(rights, names):
+def lost_points(runs, names):
     """Points that the second of two loses against the first, as the README writes them."""
-    found = 100 * np.array(paired_difference(*(np.mean(rights[name], axis=0) for name in names)))
+    found = 100 * np.array(paired_difference(*(right_shares(runs, name) for name in names)))
     return "{:z.1f} points lost ({:z.1f} to {:z.1f};".format(*found).replace("-", "−")
 
 
@@ -68,10 +68,8 @@ def test_the_readme_s_ratios_are_the_recorded_ones():
         texts += [f"{lead}{stopped:.1f} times less", f"(energy: {stopped_wh:.1f})"]
     sealed = ("sealed", ("naive", "frugal")), ("sealed_again", ("naive", "lean"), ("teacher", "small int8"))
     for file, *pairs in sealed:
-        rights = {}
-        for run in receipts.replay(assets.DATA / f"receipts/{file}.json").details["runs"]:
-            rights.setdefault(run["name"], {}).setdefault(run["seed"], []).extend(map(int, run["right"]))
-        texts += [lost_points({who: [*of.values()] for who, of in rights.items()}, pair) for pair in pairs]
+        asked = receipts.replay(assets.DATA / f"receipts/{file}.json").details["runs"]
+        texts += [lost_points(asked, pair) for pair in pairs]
     runs["naive"] += runs["padded to the batch"]  # the same training
     right = {name: 100 * statistics.mean(run["test_accuracy"] for run in of) for name, of in runs.items()}
     pairs = ("naive", "frugal"), ("naive", "lean"), ("teacher", "small int8")
