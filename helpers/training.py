@@ -142,9 +142,11 @@ def fine_tune(
     finally:
         bar.close()
         accelerator.unwrap_model(model, keep_fp32_wrapper=False)  # gives it its own forward back
+        vars(model).pop("forward", None)  # which its class has: on the model, it would be a cycle
         model.zero_grad()
-        del optimizer, schedule, accelerator  # which hold twice what the model holds
-        release_memory()
+        optimizer.state.clear()  # twice what the model holds; the optimizer and its schedule hold each other
+        optimizer.param_groups.clear()
+        release_memory(collect=False)
     return history
 
 

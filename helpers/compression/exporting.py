@@ -26,7 +26,6 @@ def copy_of(model: BertPreTrainedModel) -> BertPreTrainedModel:
         expected = "expected a BERT, such as BertForSequenceClassification gives. Load another one."
         raise CompressionError(f"The model is of the family {family!r}: {expected}")
     copied = copy.deepcopy(model)
-    vars(copied).pop("forward", None)  # training leaves one on the model itself; its class has the same
     copied.zero_grad()
     return copied
 

@@ -1,7 +1,9 @@
 """The loop learns, repeats itself, stops where it should and goes on after an interrupt."""
 
+import gc
 import platform
 import signal
+import weakref
 
 import numpy as np
 import psutil
@@ -106,9 +108,19 @@ def test_bad_settings(model, rows, tokenizer):
 
 def test_training_leaves_the_model_as_a_plain_model(model, rows, tokenizer):
     fit(model, rows, tokenizer, epochs=1, precision="bf16")
-    assert not hasattr(model.forward, "__wrapped__")  # no autocast left around it
+    assert not {"forward", "_original_forward"} & set(vars(model))  # no autocast left around it
     assert all(parameter.dtype == torch.float32 for parameter in model.parameters())
     fit(model, rows, tokenizer, epochs=1, precision="no")  # another precision in the same process
+
+
+def test_a_trained_model_is_freed_at_once(rows, tokenizer):
+    model = tiny_bert()
+    alive = weakref.ref(model), weakref.ref(model.classifier.weight)
+    gc.disable()
+    fit(model, rows, tokenizer, epochs=1)
+    del model
+    gc.enable()
+    assert [each() for each in alive] == [None, None]
 
 
 @pytest.mark.parametrize("peft", [False, True], ids=["bare", "LoRA"])
