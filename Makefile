@@ -49,11 +49,11 @@ check: setup ## say what of this machine is ready, and how to fix the rest
 	@$(BIN)/python -m helpers check
 
 test: tests ## check the types and run the tests, two at a time
-	@$(BIN)/python -m mypy
-	@$(BIN)/python -m pytest --numprocesses 2 --no-loadscope-reorder
+	@$(BIN)/python -m mypy & types=$$!; \
+		$(BIN)/python -m pytest --numprocesses 2 --no-loadscope-reorder && wait $$types
 
 validate: tests ## run the stored notebooks again, two at a time, and compare their outputs
-	@COURSE_STATIC=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest --nbval-lax --nbval-current-env \
+	@COURSE_STATIC=1 OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest --nbval-lax --nbval-current-env \
 		--nbval-cell-timeout=600 --timeout=900 --numprocesses 2 --dist loadfile notebooks
 
 notebooks: tests ## execute the notebooks for storage, and record what each cost

@@ -9,7 +9,7 @@ import pytest
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-LONG = ("test_quick.py", "test_browser.py", "benchmarks")  # begun first, so that none is left for the end
+LONG = ("test_quick.py", "test_browser.py", "benchmarks", "test_site.py", "test_cluster.py")  # they go first
 
 
 def pytest_collection_modifyitems(items):
@@ -29,7 +29,7 @@ def pytest_xdist_make_scheduler(config, log):
 
 
 def pytest_collection_finish():
-    """Each training collects garbage twice: not among the half million objects of what was imported."""
+    """Garbage isn't sought among the half million objects of what was imported."""
     gc.freeze()
 
 

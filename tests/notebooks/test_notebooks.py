@@ -91,8 +91,10 @@ def test_its_minutes_follow_from_its_words_its_code_and_its_exercises(path, note
     code = [cell for cell in notebook.cells if cell.cell_type == "code" and "jupyter" not in cell.metadata]
     lines = sum(bool(line.strip()) for cell in code for line in cell.source.splitlines())
     exercises = [6 if "def " in cell.source else 2 for cell in notebooks.tagged(notebook, "solution")]
-    stated = int(re.search(r"To read and do\*\* \| (\d+) minutes", notebook.cells[0].source)[1])
-    assert abs(words / 180 + lines / 10 + sum(exercises) - stated) <= 5 and lines <= 400
+    stated = re.search(r"and do\*\* \| (\d+) minutes(?:, and (\d+) at home)?", notebook.cells[0].source)
+    here, home = (int(minutes or 0) for minutes in stated.groups())
+    assert home == 6 * len(re.findall(r"Exercise \d .*at home\)", "\n".join(map(str, notebook.cells))))
+    assert abs(words / 180 + lines / 10 + sum(exercises) - home - here) <= 3 and here <= 60 and lines <= 400
 
 
 def test_its_solutions_are_folded_and_tagged_and_no_cell_needs_one(notebook):
