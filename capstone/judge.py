@@ -142,8 +142,6 @@ def _reference(country: str) -> energy.Measurement:
             history = training.fine_tune(model, rows, few, tokenizer, **settings)
     if history.stopped == "interrupted":
         raise KeyboardInterrupt
-    del model
-    training.release_memory()
     return meter.result
 
 

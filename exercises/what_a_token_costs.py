@@ -89,8 +89,7 @@ def fewest_places(answer: Callable) -> Finding:
     draw = np.random.default_rng(5)  # of these traces, all ways to define a quantile say the same
     traces = [(0.1, 0.5, 1.3), (0.1, 0.2, 2.0), (0.3, 1.0, 1.5), (0.02, 0.3, 1.2), (0.3, 0.5, 0.9)]
     traces = [({n: 0.05 * (1 + growth * (n - 1)) for n in range(1, 17)}, *rest) for growth, *rest in traces]
-    h100 = pd.read_csv(DATA / "gpu_serving.csv").query("gpu == 'H100' and max_batch <= 64 and task == 'chat'")
-    h100 = h100[h100.model == "meta-llama/Llama-3.1-8B-Instruct"].sort_values("batch")
+    h100 = pd.read_csv(DATA / "gpu_serving.csv").query("model.str.contains('-3.1-8B-') and gpu == 'H100'")
     measured = {n: float(np.interp(n, h100.batch, h100.token_gap_ms / 1e3)) for n in range(1, 65)}
     for step_s, gap_s, factor in (*traces, (measured, 0.01, 1.3)):
         arrivals = np.cumsum(draw.exponential(gap_s, 40)).tolist()

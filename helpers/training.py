@@ -137,8 +137,7 @@ def fine_tune(
                 break
     except KeyboardInterrupt:
         history.stopped = "interrupted"
-        kept = "The model keeps what it learned so far."
-        bar.write(f"Interrupted after step {len(history.loss)} of {steps}. {kept}")
+        bar.write(f"Interrupted after step {len(history.loss)} of {steps}. The model keeps what it learned.")
     finally:
         bar.close()
         accelerator.unwrap_model(model, keep_fp32_wrapper=False)  # gives it its own forward back

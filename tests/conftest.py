@@ -5,15 +5,15 @@ import signal
 
 import pytest
 
+LONG = ("test_quick.py", "test_browser.py", "benchmarks", "test_site.py", "test_cluster.py")  # they go first
 # A shell's background job ignores Ctrl-C, and so would every interrupt that a test sends.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-LONG = ("test_quick.py", "test_browser.py", "benchmarks", "test_site.py", "test_cluster.py")  # they go first
-
 
 def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: not any(name in item.nodeid for name in LONG))
+    gc.freeze()  # garbage isn't sought among the half million objects of what was imported
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -21,16 +21,9 @@ def pytest_xdist_make_scheduler(config, log):
     """Where two tests run at a time, a file's stay together; a notebook is by itself."""
     from xdist.scheduler import LoadScopeScheduling
 
-    class ByFile(LoadScopeScheduling):
-        def _split_scope(self, nodeid):
-            return nodeid if "test_quick.py" in nodeid else nodeid.partition("::")[0]
-
-    return ByFile(config, log)
-
-
-def pytest_collection_finish():
-    """Garbage isn't sought among the half million objects of what was imported."""
-    gc.freeze()
+    scheduler = LoadScopeScheduling(config, log)
+    scheduler._split_scope = lambda name: name if "test_quick.py" in name else name.partition("::")[0]
+    return scheduler
 
 
 @pytest.fixture(scope="module")
