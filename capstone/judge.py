@@ -27,7 +27,7 @@ EXPECTED = (
     "Expected: train(train_set, validation_set) takes two datasets with the columns text and label, and "
     "returns a function predict(texts) that takes a list of sentences and returns 0 (negative) or 1 for each."
 )
-REFERENCE_ROWS, REFERENCE_BATCH = 96, 16  # 6 steps: 2 to 4 s on 2 cores
+REFERENCE_ROWS, REFERENCE_BATCH = 96, 16  # 6 steps: 2.2 s on 2 cores, in bf16
 COUNT = "hidden_rows_asked.txt"  # beside the receipts, and ignored by git
 _references: list[energy.Measurement] = []  # of this sitting, which ends with the process
 

@@ -116,7 +116,7 @@ def fewest_places(answer: Callable) -> Finding:
         if (p90 := found[got][0]) > target_s:
             return f"with {got} places one of ten waits {p90:.1f} s or more; the target is {target_s:.1f} s."
         return f"{got} places are fast enough, and so are fewer. Each place holds memory, taken or not."
-    return f"Right: on six traces. On the last, {right} places on an H100 are as many as patience asks for."
+    return f"Right: on six traces. On the last, an H100's, {right} places will do, and {right - 1} won't."
 
 
 @check("a number, the watt-hours of one answer", 0.1)

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-LONG = ("test_quick.py", "test_browser.py", "benchmarks", "test_site.py", "test_cluster.py")  # they go first
+LONG = ("test_quick.py", "test_browser.py", "benchmarks", "test_site.py", "test_cluster.py")  # begun first
 # A shell's background job ignores Ctrl-C, and so would every interrupt that a test sends.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)

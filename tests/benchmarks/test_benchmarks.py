@@ -20,8 +20,7 @@ def test_our_loop_is_as_fast_as_trainer_and_others_defaults_are_several_times_as
         assert low <= pair["time_ratio"] <= high
     assert pairs["trainer", "ours"]["time_interval"][1] >= 1.0
     peak_gb = pairs["trainer", "ours"]["peak_gb"]
-    assert peak_gb["ours"] <= peak_gb["trainer"]
-    assert pairs["run_glue", "ours"]["time_interval"][0] > 2
+    assert peak_gb["ours"] <= peak_gb["trainer"] and pairs["run_glue", "ours"]["time_interval"][0] > 2
     assert pairs["naive", "frugal"]["time_interval"][0] > 3
 
 

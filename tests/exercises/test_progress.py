@@ -16,8 +16,7 @@ here = progress.KEPT = pathlib.Path("progress.json")
 check.joules(180)"""
 SOLUTION = "# @title Solution\ndel os.environ['COURSE_STATIC']\ncheck.joules(180)"
 OWN = """\
-assert not check.joules(3).ok and not here.exists()
-assert check.joules(180).ok and here.exists()
+assert not check.joules(3).ok and not here.exists() and check.joules(180).ok and here.exists()
 for before in {"losses.causal_lm": "May 1"}, {"welcome.joules": "May 1"}, {}:
     here.write_text(str(before).replace("'", '"') if before else "damaged")
     assert check.joules(180).ok

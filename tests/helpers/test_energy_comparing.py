@@ -157,8 +157,7 @@ def test_joules_for_1000_predictions():
 
     settings = {"country": "USA", "batch_size": 4, "tokens": 27.3, "window_s": 0.8}
     result = energy.per_1000("parity", predict, list(range(10)), [0] * 10, **settings)
-    assert "batches of 4 x 27 tokens" in str(result)
-    assert result.count == result.cost.work["predictions"]
+    assert "batches of 4 x 27 tokens" in str(result) and result.count == result.cost.work["predictions"]
     passes, more = divmod(len(result.latencies_s), 3)
     assert result.count == 10 * passes + 4 * more, "batches of 4, 4 and 2"
     assert result.joules == pytest.approx(result.cost.energy_wh * 3_600 / result.count * 1_000)
@@ -176,8 +175,7 @@ def training(*qualities):
 
 def test_training_stops_at_its_target_and_a_miss_is_shown_as_a_miss():
     result = energy.to_target("good", training(0.5, 0.7, 0.9, 0.95), 0.8, country="USA")
-    assert result.reached and len(result.curve) == 3
-    assert result.energy_wh == result.cost.energy_wh > 0
+    assert result.reached and len(result.curve) == 3 and result.energy_wh == result.cost.energy_wh > 0
     assert str(result).startswith("reached 80.0% after 3 rounds")
     # Of a miss, what it used is known; what it would take to get there is not.
     result = energy.to_target("bad", training(0.5, 0.7, 0.6), 0.8, country="USA")

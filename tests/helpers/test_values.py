@@ -15,6 +15,7 @@ def test_a_range_holds_its_ends_and_nothing_else_and_numbers_are_shown_as_people
     for value, settings, message in (
         (0, {"above": True}, "a number above 0, at most 1"),
         (math.nan, {}, "a number from 0 to 1"),
+        (math.inf, {"high": math.inf}, "a number from 0"),
         (10**400, {"high": math.inf}, "a number from 0"),
         (True, {}, "a number"),
         ("0.5", {}, "a number"),

@@ -29,7 +29,7 @@ def test_the_quick_profile_of_every_notebook_runs(topic, tmp_path):
     counts = tmp_path / "network"
     if shutil.which("unshare") and not subprocess.run([*NOWHERE, "true"], capture_output=True).returncode:
         command = [*NOWHERE, "bash", "-c", ALONE, str(counts), *command]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}  # no core spins
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}  # who waits, sleeps
     done = subprocess.run(command, cwd=notebooks.ROOT, env=environment, capture_output=True, text=True)
     print(*done.stdout.splitlines()[1:2], done.stderr)  # shown with a failure, or by -rP: what it took
     [outcome] = json.loads((tmp_path / "summary.json").read_text())["notebooks"]
