@@ -107,6 +107,7 @@ def fine_tune(
     groups = [{"params": body}, {"params": head, "lr": chosen.head_learning_rate or chosen.learning_rate}]
     optimizer = torch.optim.AdamW(groups, lr=chosen.learning_rate, fused=True)
     schedule = get_linear_schedule_with_warmup(optimizer, int(chosen.warmup_fraction * steps), steps)
+    own_forward = {name: kept for name, kept in vars(model).items() if name == "forward"}
     model, optimizer, schedule = accelerator.prepare(model, optimizer, schedule)
     release_memory(collect=False)
     history, started = History(), time.perf_counter()
@@ -140,8 +141,9 @@ def fine_tune(
         bar.write(f"Interrupted after step {len(history.loss)} of {steps}. The model keeps what it learned.")
     finally:
         bar.close()
-        accelerator.unwrap_model(model, keep_fp32_wrapper=False)  # gives it its own forward back
-        vars(model).pop("forward", None)  # which its class has: on the model, it would be a cycle
+        for name in ("forward", "_original_forward"):  # Accelerate's, which would be a cycle
+            vars(model).pop(name, None)
+        vars(model).update(own_forward)
         model.zero_grad()
         optimizer.state.clear()  # twice what the model holds; the optimizer and its schedule hold each other
         optimizer.param_groups.clear()
