@@ -20,7 +20,6 @@ from pathlib import Path
 
 import torch
 import transformers
-from accelerate.utils import set_seed
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.benchmark import Timer
 from torch.utils.flop_counter import FlopCounterMode
@@ -81,7 +80,7 @@ def peak_bytes() -> int:
 
 def train_once(loop: str, rows: int) -> None:
     """One training in this process, so that its peak memory is its own; print what it cost as JSON."""
-    set_seed(0)
+    transformers.set_seed(0)
     path = assets.fetch_model()
     tokenizer = transformers.AutoTokenizer.from_pretrained(path)
     some = data.tokenize(data.take(data.load_reviews("train"), rows), tokenizer)
@@ -125,9 +124,8 @@ def in_turns(rows: dict[str, int]) -> dict:
             found = json.loads(done.stdout.splitlines()[-1])
             runs[name].append(energy.Measurement.from_raw(found["raw"] | {"work": {"calls": count}}))
             peaks[name].append(found["peak_bytes"])
-    result = ratio(" / ".join(rows), runs)  # a call is a sentence
     peak_gb = {name: statistics.median(values) / 1e9 for name, values in peaks.items()}
-    return result | {"rows": rows, "peak_gb": peak_gb}
+    return ratio(" / ".join(rows), runs) | {"rows": rows, "peak_gb": peak_gb}  # a call is a sentence
 
 
 def fraction_of_matrix_rate(length: int) -> dict:

@@ -17,11 +17,10 @@ from pathlib import Path
 import numpy as np
 import torch
 import transformers
-from accelerate.utils import set_seed
 from datasets import Dataset, concatenate_datasets
 from torch.nn.utils import prune
 
-from benchmarks import COUNTRY, RECEIPTS, begin, recipes, record, recorded, save, serving
+from benchmarks import COUNTRY, RECEIPTS, begin, pocket_bert, recipes, record, recorded, save, serving
 from helpers import assets, compression, data, energy, training, transformer
 
 RECEIPT, FOLDER = RECEIPTS / "compression.json", assets.ROOT / "artifacts" / "compress"
@@ -152,10 +151,8 @@ def fine_tuned(work: Work, name: str, seed: int) -> tuple:
 
 
 def new_student(settings: dict, teacher, work: Work):
-    """A model for `distil` to train."""
     if settings["scratch"]:
-        rates = dict.fromkeys(("hidden_dropout_prob", "attention_probs_dropout_prob"), 0.0)
-        shape = settings["scratch"] | rates | {"vocab_size": teacher.config.vocab_size}
+        shape = settings["scratch"] | pocket_bert.NO_DROPOUT | {"vocab_size": teacher.config.vocab_size}
         build = transformers.BertForSequenceClassification
         return transformer.first_position_only(build(transformers.BertConfig(**shape, num_labels=2)))
     if settings["units"]:
@@ -189,7 +186,7 @@ def taught(work: Work, name: str, seed: int) -> tuple:
     chosen = {"alpha": settings["share"], "batch_size": MODELS["teacher"]["batch_size"], "seed": seed}
     chosen |= {key: settings[key] for key in ("epochs", "learning_rate", "head_learning_rate", "temperature")}
     with energy.measure(name, country=COUNTRY) as meter:
-        set_seed(seed)
+        transformers.set_seed(seed)
         student = new_student(settings, teacher, work)
         logits = np.mean(given, axis=0)  # but for one constant a row, which every softmax takes out again
         history = distil(student, logits, train, work.rows["validation"], work.tokenizer, **chosen)
@@ -203,10 +200,9 @@ def quantized(work: Work, name: str, seed: int) -> tuple:
     with energy.measure(name, country=COUNTRY) as meter:
         exported = compression.export(model, work.path(f"{of} onnx", seed, ".onnx"))
         small = compression.quantize(exported.path, work.path(name, seed, ".onnx"))
-    again = compression.OnnxClassifier(small.path)
     by_torch = work.answers(of, seed)["validation"]
-    asked = (work.evaluate(each, "validation") for each in (exported, small, again))
-    by_onnx, by_int8, by_again = (each.probabilities for each in asked)
+    asked = (exported, small, compression.OnnxClassifier(small.path))
+    by_onnx, by_int8, by_again = (work.evaluate(each, "validation").probabilities for each in asked)
     pairs = {"onnx": (by_onnx, by_torch), "int8": (by_int8, by_torch), "reopened": (by_again, by_int8)}
     found = {f"{name}_differs_by": float(np.abs(a - b).max()) for name, (a, b) in pairs.items()}
     found |= {"onnx_bytes": exported.path.stat().st_size, "weights": model.num_parameters()}

@@ -14,7 +14,6 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 import transformers
-from accelerate.utils import set_seed
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -47,7 +46,7 @@ def fit_tfidf(texts: Sequence[str], labels: Sequence[int], C: float = 10) -> Pip
 
 def new_model(name: str, seed: int) -> torch.nn.Module:
     """A BERT with a new head, its weights pretrained or random."""
-    set_seed(seed)
+    transformers.set_seed(seed)
     rates = dict.fromkeys(("hidden_dropout_prob", "attention_probs_dropout_prob"), DROPOUT[name])
     path, build = assets.fetch_model(), transformers.AutoModelForSequenceClassification
     if name == "pretrained":
@@ -68,8 +67,7 @@ def fit(name: str, settings: dict, train, watched, judged, tokenizer, seed: int)
         with energy.measure(name, country=COUNTRY) as meter:
             training.fine_tune(model, train, watched, tokenizer, **how)
         result = training.evaluate(model, judged, tokenizer)
-    found = {"accuracy": result.accuracy, "interval": result.interval, "f1": result.f1}
-    return found | {"cost": meter.result}
+    return {"accuracy": result.accuracy, "interval": result.interval, "f1": result.f1, "cost": meter.result}
 
 
 def main() -> None:

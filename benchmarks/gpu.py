@@ -84,7 +84,6 @@ class Work:
             passes += 1
 
     def fine_tune(self, batch_size: int, precision: str, meter: energy.Meter) -> None:
-        """Fine-tune on all training sentences once."""
         settings = {"epochs": 1, "batch_size": batch_size, "precision": precision.replace("fp32", "no")}
         training.fine_tune(copy.deepcopy(self.model), self.train, self.watched, self.tokenizer, **settings)
         meter.count(sentences=len(self.train))

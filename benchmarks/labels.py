@@ -12,10 +12,8 @@ import functools
 import itertools
 
 import pandas as pd
+import torch
 import transformers
-from accelerate.utils import set_seed
-from torch import nn
-from torch.nn import functional as F
 from transformers import BertConfig, BertModel, BertPreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
@@ -42,13 +40,13 @@ class MeanClassifier(BertPreTrainedModel):
     def __init__(self, config: BertConfig) -> None:
         super().__init__(config)
         self.bert = BertModel(config, add_pooling_layer=False)
-        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+        self.classifier = torch.nn.Linear(config.hidden_size, config.num_labels)
         self.post_init()
 
     def forward(self, input_ids, attention_mask, labels=None):
         hidden = self.bert(input_ids, attention_mask=attention_mask).last_hidden_state
         logits = self.classifier(transformer.mean(hidden, attention_mask))
-        loss = None if labels is None else F.cross_entropy(logits.float(), labels)
+        loss = None if labels is None else torch.nn.functional.cross_entropy(logits.float(), labels)
         return SequenceClassifierOutput(loss=loss, logits=logits)
 
 
@@ -62,11 +60,9 @@ def splits(start: str) -> tuple:
 def fit(start: str, learning_rate: float, seed: int, rows: int, judged_on: str) -> dict:
     """Train a classifier, its head new and its weights the start's or random; say how good it is."""
     tokenizer, train, validation, test = splits(start)
-    set_seed(seed)
-    if STARTS[start] is None:
-        model = MeanClassifier(BertConfig.from_pretrained(pocket_bert.TARGET))
-    else:
-        model = MeanClassifier.from_pretrained(STARTS[start])
+    transformers.set_seed(seed)
+    config = BertConfig.from_pretrained(pocket_bert.TARGET)
+    model = MeanClassifier.from_pretrained(STARTS[start]) if STARTS[start] else MeanClassifier(config)
     settings = SETTINGS | {"epochs": EPOCHS[rows], "learning_rate": learning_rate, "seed": seed}
     watched = data.take(validation, 20, "validation rows")
     with energy.measure(start, country=COUNTRY) as meter:

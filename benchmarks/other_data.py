@@ -10,7 +10,6 @@ from helpers import assets, data, energy, training
 RECEIPT = RECEIPTS / "other_data.json"
 PAIR = ["other/packages_en.csv", "other/packages_de.csv"]  # a model of one is asked in the other, too
 FILES = [*PAIR, "reviews/products.csv"]
-KEYS = ("name", "train_rows", "epochs", "seed")
 SIZES = ((1_000, 1), (100, 10), (300, 3), (100, 1))  # rows and epochs; the last has too few steps
 PLAN = [(name, *size, seed) for seed in range(3) for size in SIZES for name in FILES]
 SETTINGS = {"batch_size": 16, "learning_rate": 1e-4, "head_learning_rate": 3e-4}  # the notebook's
@@ -39,7 +38,7 @@ def main() -> None:
 
     what = "the notebook's contestants with other data"
     keep = partial(save, RECEIPT, "benchmarks.other_data", what, FILES, SETTINGS)
-    record(recorded(RECEIPT)[0], PLAN, KEYS, make, keep)
+    record(recorded(RECEIPT)[0], PLAN, ("name", "train_rows", "epochs", "seed"), make, keep)
 
 
 if __name__ == "__main__":

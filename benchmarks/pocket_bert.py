@@ -21,7 +21,6 @@ from helpers.values import replacing
 
 TARGET = assets.DATA / "models" / "pocket-bert"
 SHORT_TARGET, SHORT_RECEIPT = assets.ROOT / "artifacts" / "pocket-bert-short", RECEIPTS / "pocket_bert.json"
-CARD = Path(__file__).with_name("pocket_bert_card.md")
 VOCAB_SIZE, LENGTH = 8_000, 64
 SHAPE = {"num_hidden_layers": 2, "hidden_size": 256, "num_attention_heads": 4, "intermediate_size": 1_024}
 # A text is seen a few times, so there is more to fear from learning too little.
@@ -94,7 +93,7 @@ def card(stored: receipts.Replay) -> str:
     figures |= {"minutes": found["seconds"] / 60, "hardware": receipts.hardware_name(receipt)}
     figures |= {"millions": found["tokens"] / 1e6, "passes": found["tokens"] / found["corpus_tokens"]}
     figures["method"] = f"{cost.method}; " + "; ".join(": ".join(p) for p in receipt["method"].items())
-    return CARD.read_text(encoding="utf-8").format_map(figures)
+    return Path(__file__).with_name("pocket_bert_card.md").read_text(encoding="utf-8").format_map(figures)
 
 
 def main() -> None:

@@ -17,8 +17,6 @@ import numpy as np
 import peft
 import torch
 import transformers
-from accelerate.utils import set_seed
-from torch.nn import functional as F
 
 from benchmarks import COUNTRY, RECEIPTS, begin, record, recorded, save
 from benchmarks.labels import MeanClassifier
@@ -96,9 +94,8 @@ def new_model(settings: dict) -> torch.nn.Module:
         transformer.first_position_only(model)
     model.bert.encoder.layer[: settings["freeze_layers"]].requires_grad_(False)
     model.bert.embeddings.requires_grad_(not settings["freeze_embeddings"])
-    if settings["lora_rank"]:
-        rank, parts = settings["lora_rank"], {"target_modules": ["query", "value"]}
-        parts["modules_to_save"] = ["pooler", "classifier"]
+    if rank := settings["lora_rank"]:
+        parts = {"target_modules": ["query", "value"], "modules_to_save": ["pooler", "classifier"]}
         model = peft.get_peft_model(model, peft.LoraConfig(r=rank, lora_alpha=2 * rank, **parts))
     return model
 
@@ -152,7 +149,7 @@ def training_steps(model, train, tokenizer, settings: dict, seed: int):
     model.train()
     for epoch in range(settings["epochs"]):
         for batch in batches(train, tokenizer, settings, shuffle=True, seed=seed + epoch):
-            F.cross_entropy(logits_of(model, batch, settings), batch["labels"]).backward()
+            torch.nn.functional.cross_entropy(logits_of(model, batch, settings), batch["labels"]).backward()
             if settings["warmup_share"] is not None:
                 torch.nn.utils.clip_grad_norm_(weights, 1.0)
             optimizer.step()
@@ -196,7 +193,7 @@ def run(name: str, settings: dict, seed: int, target: float = math.inf) -> tuple
             whole, validation = without(splits[0], settings.get("sealed", ())), splits[1]
             train = data.take(whole, min(settings["rows"], len(whole)))
             train = train.select(np.flatnonzero(np.abs(train["rating"][:]) >= settings["least_rating"]))
-            set_seed(seed)
+            transformers.set_seed(seed)
             model = new_model(settings)
         per_epoch = math.ceil(len(train) / settings["batch_size"])
         part = data.take(validation, min(LOOK_ROWS, len(validation)), "validation rows")

@@ -12,7 +12,6 @@ from benchmarks import COUNTRY, RECEIPTS, TODAY, begin, save
 from helpers import assets
 from tools import notebooks
 
-RECEIPT = RECEIPTS / "right_tool.json"
 SETTINGS = {"COUNTRY": COUNTRY, "validation_rows": 400, "test_rows": 2_000}
 
 
@@ -30,7 +29,7 @@ def main() -> None:
     tries = {name: float(share) for name, share in names["right"].items()}
     details, what = {"runs": runs, "prompts_on_validation": tries}, "who tells praise from complaint"
     files = ["reviews/validation.csv", "reviews/test.csv", "receipts/compression.json"]
-    save(RECEIPT, "benchmarks.right_tool", what, files, SETTINGS, details)
+    save(RECEIPTS / "right_tool.json", "benchmarks.right_tool", what, files, SETTINGS, details)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """Ways to answer a queue of texts, and what each of them costs."""
 
 import itertools
-import math
 import queue
 import statistics
 import tempfile
@@ -161,7 +160,6 @@ def loadgen(predict: Callable[[list[str]], list], texts: Sequence[str], seconds:
 
 
 def gate_of(work) -> Pipeline:
-    """TF-IDF, trained on the training sentences."""
     return fit_tfidf(work.rows["train"]["text"][:], work.rows["train"]["label"][:])
 
 
@@ -197,7 +195,7 @@ def cascaded(work, seeds: Sequence[int]) -> dict:
     curve = [{"threshold": at, "asked": asked("validation", at), "accuracies": accuracies(at)} for at in grid]
     chosen = max(curve, key=lambda point: np.mean(point["accuracies"]))["threshold"]  # the lowest of the best
     cascades = ({s: combined(gates[s], each[s], chosen) for s in work.splits} for each in rest)
-    found = {"gate": work.outcome(gates) | {"cost": cost}, "alone": accuracies(math.inf), "curve": curve}
+    found = {"gate": work.outcome(gates) | {"cost": cost}, "alone": accuracies(np.inf), "curve": curve}
     found["floor"] = work.outcome({s: floor.predict_proba(work.rows[s]["text"][:]) for s in work.splits})
     found |= {"chosen": chosen, "asked_of_test": asked("test", chosen)}
     return found | {"seeds": [{"seed": n} | work.outcome(p) for n, p in zip(seeds, cascades, strict=True)]}

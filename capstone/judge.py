@@ -8,14 +8,12 @@ import dataclasses
 import io
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import psutil
-from accelerate.utils import set_seed
 from datasets import Dataset
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, set_seed
 
 from capstone import submission
 from capstone.leaderboard import describe, placement
@@ -32,7 +30,7 @@ COUNT = "hidden_rows_asked.txt"  # beside the receipts, and ignored by git
 _references: list[energy.Measurement] = []  # of this sitting, which ends with the process
 
 
-@dataclass(frozen=True, repr=False)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Judgment:
     """What `judge` found: an attempt, or with a receipt an entry, where it is, and how it stands."""
 
@@ -183,7 +181,6 @@ def as_labels(got: object, count: int) -> list[int]:
 
 
 def _answers(predict: Callable, texts: Sequence[str]) -> list[int]:
-    """Ask `predict`, and look at what it says."""
     try:
         got = predict(list(texts))
     except Exception as error:

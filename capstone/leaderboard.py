@@ -16,7 +16,7 @@ import matplotlib.pyplot as plt
 from capstone.submission import HIDDEN_ROWS, SERVED, Attempt, CapstoneError, Entry, pareto_front, read
 from helpers import plots, receipts
 from helpers.energy import significant_digits
-from helpers.values import replacing
+from helpers.values import quantity, replacing
 
 LONGEST = 240  # letters of anything that a stranger's file brings along
 PAGE = Path(__file__).with_name("leaderboard.html")
@@ -47,8 +47,7 @@ def describe(attempt: Attempt) -> str:
 def _multiples(attempt: Attempt, what: str, unit: str) -> str:
     """The job and its training, in seconds or watt-hours and in reference trainings."""
     one, values = attempt.reference(what), (attempt.job(what), attempt.train(what))
-    multiples = [f" ({significant_digits(value / one)} x)" if one else "" for value in values]
-    job, train = (f"{significant_digits(v)} {unit}{x}" for v, x in zip(values, multiples, strict=True))
+    job, train = (quantity(v, unit) + (f" ({significant_digits(v / one)} x)" if one else "") for v in values)
     return f"{job}, of it training {train}"
 
 
@@ -211,7 +210,6 @@ def page(board: Board) -> str:
 
 
 def _image(group: Sequence[Entry]) -> str:
-    """The figure as PNG, in base64."""
     buffer = io.BytesIO()
     draw(group).savefig(buffer, format="png", dpi=110)
     return base64.b64encode(buffer.getvalue()).decode()

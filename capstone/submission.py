@@ -28,7 +28,6 @@ BATCH = 100  # sentences that `predict` gets at once
 SERVED = 10_000  # predictions that the budget has to pay for, besides training
 FIGURES = ("train", "predict", "reference_before", "reference_after")
 MAX_NAME = 40
-SCHEMA = Path(__file__).with_name("submission.schema.json")
 TRAIN_WINDOW_S = 2.0  # a shorter training is repeated, since no meter can tell milliseconds
 SLACK_S = 0.1  # a reading of the meter takes time too
 SLACK = 0.05
@@ -58,8 +57,7 @@ class Attempt:
     def job(self, what: str = "wall_s") -> float | None:
         """The same of one training and `SERVED` predictions."""
         training, serving = self.train(what), getattr(self.predictions.cost, what)
-        known = training is not None and serving is not None
-        return training + serving / self.predictions.count * SERVED if known else None
+        return None if None in (training, serving) else training + serving / self.predictions.count * SERVED
 
     def reference(self, what: str = "wall_s") -> float | None:
         """The same of the reference training."""
@@ -179,7 +177,7 @@ def read(source: str | Path | Mapping) -> Entry:
     if task != TASK and re.fullmatch(r"capstone \d{1,9}", str(task)):
         raise CapstoneError(f"It is of {task}, and this judge reads {TASK} alone: judge the code again.")
     try:
-        receipts.validate(receipt, SCHEMA)
+        receipts.validate(receipt, Path(__file__).with_name("submission.schema.json"))
     except receipts.ReceiptError as error:
         raise CapstoneError(f"It is a receipt, but none of {TASK}: {error}") from error
     training, predictions, *references = (again.figures[name] for name in FIGURES)

@@ -21,7 +21,7 @@ if __name__ == "__main__":
         for path in sorted(Path(sys.argv[1]).glob("*.json")):
             readings.append(energy.Reading.from_raw(json.loads(path.read_text(encoding="utf-8"))))
             str.strip(readings[-1].machine)  # a value of another type shows here, where its file is known
-            energy.across(readings[-1:])
+            str(energy.across(readings[-1:]))
     except (*NO_FIGURE, OSError, RecursionError) as error:
         advice = "Get it anew from its machine, or move it away to add up the others."
         sys.exit(f"error: {path} is no whole reading ({error}), so the sum is unknown. {advice}")

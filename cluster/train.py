@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # finds `helper
 
 import torch
 from accelerate import Accelerator, skip_first_batches
-from accelerate.utils import DataLoaderConfiguration, GradientAccumulationPlugin
+from accelerate.utils import DataLoaderConfiguration
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
@@ -51,8 +51,8 @@ def prepare(chosen: argparse.Namespace) -> tuple:
     cpu = torch.cuda.device_count() < here  # a GPU for each of them, or none
     # split_batches: a batch of 32 stays one of 32, and each of two processes takes 16 of it.
     split = DataLoaderConfiguration(split_batches=True)
-    one = GradientAccumulationPlugin(num_steps=1)  # else ACCELERATE_GRADIENT_ACCUMULATION_STEPS decides
-    accelerator = Accelerator(cpu=cpu, dataloader_config=split, gradient_accumulation_plugin=one)
+    with machine.without_variables("ACCELERATE_"):  # another program's, or the launcher's of one's own
+        accelerator = Accelerator(cpu=cpu, mixed_precision="no", dataloader_config=split)
     train = reviews.read("train", chosen.rows)
     model = transformer.load(chosen.seed)  # every process draws the same head
     optimizer = torch.optim.AdamW(model.parameters(), lr=chosen.learning_rate, fused=True)

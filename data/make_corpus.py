@@ -117,15 +117,15 @@ def factbook(package: Path) -> Iterator[str]:
 
 def austen(files: tarfile.TarFile) -> Iterator[str]:
     """Paragraphs of the six novels. R keeps each as a compressed vector of strings, one a printed line."""
+
+    def integer() -> int:
+        return int.from_bytes(content.read(4), "big")
+
     packed = files.extractfile("./usr/lib/R/site-library/janeaustenr/data/Rdata.rdb").read()
     while packed:
         stream = zlib.decompressobj()
         content = io.BytesIO(stream.decompress(packed[4:]))  # four bytes of length come first
         packed = stream.unused_data
-
-        def integer(content: io.BytesIO = content) -> int:
-            return int.from_bytes(content.read(4), "big")
-
         content.read(14)  # the format and its versions
         content.read(integer())  # the encoding's name
         content.read(4)  # "a vector of strings"

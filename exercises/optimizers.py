@@ -6,7 +6,6 @@ from unittest import mock
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.nn import functional as F
 
 from helpers import assets, statistics
@@ -70,7 +69,7 @@ def adam_first_step(answer: float) -> Finding:
     }
 
 
-def losses_with(multipliers: Sequence[float], learning_rate: float) -> Tensor:
+def losses_with(multipliers: Sequence[float], learning_rate: float) -> torch.Tensor:
     """Train softmax regression by SGD in batches of 8, with 16 seeds at once; give the 16 losses at the end.
 
     Step t has the learning rate `multipliers[t] * learning_rate`. A seed's batches are always the same.

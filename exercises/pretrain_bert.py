@@ -5,7 +5,6 @@ import numbers
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
 
 from helpers import pretraining
 
@@ -30,7 +29,7 @@ def mask(answer: Callable) -> Finding:
     return "Right: 15 % asked for, of these 80/10/10, no special token touched, and the batch left as it was."
 
 
-def _amiss(x: Tensor, calls: list, special_ids: tuple, mask_id: int) -> str:
+def _amiss(x: torch.Tensor, calls: list, special_ids: tuple, mask_id: int) -> str:
     """Say what is amiss with what two calls of the same seed made of a batch, or nothing."""
     for call in calls:
         if not (isinstance(call, tuple | list) and len(call) == 2 and all(map(torch.is_tensor, call))):

@@ -229,10 +229,9 @@ def resolve_model(name: str) -> str:
     if not Path(folder, "config.json").is_file():
         raise AssetError(f"The folder {name} holds no model: expected a config.json in it.")
     if not any(Path(folder, f"{each}{part}").is_file() for each in WEIGHTS for part in ("", ".index.json")):
-        raise AssetError(
-            f"The model {name} has no weights for PyTorch: expected {' or '.join(WEIGHTS)} in {folder}. "
-            f"Ask for a model that has one of them, such as the embedded {EMBEDDED.name!r}."
-        )
+        expected = f"expected {' or '.join(WEIGHTS)} in {folder}"
+        advice = f"Ask for a model that has one of them, such as the embedded {EMBEDDED.name!r}."
+        raise AssetError(f"The model {name} has no weights for PyTorch: {expected}. {advice}")
     return folder
 
 

@@ -147,18 +147,20 @@ def check_memory() -> Finding:
 
 def check_threads() -> Finding:
     seen, usable = machine.visible_cores(), machine.cores()
-    if asked := os.environ.get("OMP_NUM_THREADS", ""):
+    if (asked := os.environ.get("OMP_NUM_THREADS", "")).strip("0").isdecimal():  # others are ignored
         return Finding(True, "threads", f"{asked}, from OMP_NUM_THREADS, of {seen} cores")
     text = f"{seen} cores" if usable == seen else f"{usable} of {seen} cores, which is this container's share"
     return Finding(True, "threads", text, QUICK if usable == 1 else "")
 
 
 def check_gpu() -> Finding:
-    if not (names := machine.nvidia_gpus()):
+    if not (gpus := machine.nvidia_gpus()):
         return Finding(True, "gpu", "none, and none is needed: the course runs on the CPU")
-    if (machine.installed_version("torch") or "").endswith("+cpu"):
-        return Finding(True, "gpu", f"{', '.join(names)}, unused: this torch was built for the CPU")
-    return Finding(True, "gpu", ", ".join(names))
+    cpu = (machine.installed_version("torch") or "").endswith("+cpu")
+    text = ", ".join(gpus) + ", unused: this torch was built for the CPU" * cpu
+    if (shown := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
+        text += f"; CUDA_VISIBLE_DEVICES is {shown!r}, and the meter counts no others"
+    return Finding(True, "gpu", text)
 
 
 def check_energy() -> Finding:

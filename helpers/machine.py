@@ -9,13 +9,15 @@ import gc
 import importlib.metadata
 import os
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 PROC = Path("/proc/self")  # where Linux tells a process its control groups, and where they are mounted
-MEMORY = (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes"))  # v2, v1
+MEMORY = dict.fromkeys(("memory.max", "memory.high"), "memory.current")  # limit and use, cgroup v2
+MEMORY["memory.limit_in_bytes"] = "memory.usage_in_bytes"  # v1
 LARGE_BLOCK_BYTES = 5_500_000  # 32 film sentences in fp32 take up to 5.3 MB, which are worth keeping
 RETURN_MEMORY_STEPS = 20  # often enough that little piles up, seldom enough to cost little time
 
@@ -39,7 +41,7 @@ def cores() -> int:
     quotas = [float(visible_cores())]
     for group in _groups("cpu"):
         for names in (("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us")):  # cgroup v2, v1
-            with contextlib.suppress(OSError, ValueError):  # no such file, or the word `max`
+            with contextlib.suppress(OSError, ValueError, ZeroDivisionError):  # no file, or the word `max`
                 quota, period = " ".join((group / name).read_text() for name in names).split()
                 quotas += [float(quota) / float(period)] if float(quota) > 0 else []  # v1: -1 is no quota
     return max(1, round(min(quotas)))
@@ -120,6 +122,16 @@ def escape_unprintable() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
+@contextlib.contextmanager
+def without_variables(prefix: str) -> Iterator[None]:
+    """Hide the environment variables that begin so, from what is made in the `with` block."""
+    kept = {name: os.environ.pop(name) for name in [*os.environ] if name.startswith(prefix)}
+    try:
+        yield
+    finally:
+        os.environ.update(kept)
+
+
 def _groups(controller: str) -> Iterator[Path]:
     """The control groups of both versions that this process is in, and all above: the lowest limit holds."""
     with contextlib.suppress(OSError, ValueError):  # not Linux, or not a line as we know it
@@ -127,20 +139,20 @@ def _groups(controller: str) -> Iterator[Path]:
         paths: dict[str, str] = {}
         for _, names, path in (line.split(":", 2) for line in own.split("\n")):
             paths |= dict.fromkeys(names.split(","), path)  # version 2 has no names
-        for place, _, system in (line.partition(" - ") for line in mounts.split("\n")):
-            root, mount = place.split(" ")[3:5]
-            kind, *_, options = system.split(" ")
-            name = {"cgroup": controller, "cgroup2": ""}.get(kind, kind)
+        found = re.findall(r"^(?:\S+ ){3}(\S+) (\S+) .* - (cgroup2?) \S+ (\S+)$", mounts, re.MULTILINE)
+        for root, mount, kind, options in found:
+            name = controller if kind == "cgroup" else ""
             if name in paths and (not name or name in options.split(",")):
                 inner = Path(os.path.relpath(paths[name], root))
                 if ".." not in inner.parts:  # else another group is mounted there, which says nothing of this
-                    yield from (Path(mount) / each for each in (inner, *inner.parents))
+                    place = Path(re.sub(r"\\(\d{3})", lambda octal: chr(int(octal[1], 8)), mount))
+                    yield from (place / each for each in (inner, *inner.parents))
 
 
 def _memory_limits() -> Iterator[tuple[float, float]]:
     """Limit and use, in bytes, of each group that has a limit; the use is without what only caches files."""
     for group in _groups("memory"):
-        for maximum, current in MEMORY:
+        for maximum, current in MEMORY.items():
             with contextlib.suppress(OSError, ValueError):  # no such file, or the word `max`
                 limit, used = float((group / maximum).read_text()), 0.0
                 with contextlib.suppress(OSError, ValueError):

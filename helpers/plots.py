@@ -13,6 +13,7 @@ COLORS |= {"purple": "#CC79A7", "sky": "#56B4E9", "yellow": "#F0E442", "black": 
 
 def style() -> None:
     """Apply the course's look to every figure drawn from here on."""
+    mpl.rcdefaults()  # a matplotlibrc of the folder or the home, but for its backend
     mpl.rc("axes", prop_cycle=mpl.rcsetup.cycler(color=list(COLORS.values())))
     plt.style.use(Path(__file__).with_name("course.mplstyle"))
 

@@ -98,12 +98,12 @@ def load(path: str | Path) -> dict:
     """Read a receipt; one that isn't there or isn't as the schema has it raises `ReceiptError`."""
     path = Path(path)
     try:
-        receipt = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_json)
+        receipt = json.loads(path.read_text(encoding="utf-8-sig"), parse_constant=_no_json)
+        validate(receipt)
     except FileNotFoundError:
         raise ReceiptError(f"There is no receipt {path.name}: look into {path.parent.name}.") from None
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError, OSError) as error:
-        raise ReceiptError(f"{path.name} is not JSON: {error}. Get it anew.") from None
-    validate(receipt)
+    except (ValueError, RecursionError, OSError) as error:
+        raise ReceiptError(f"{path.name} is no receipt: {str(error).rstrip('.')}. Get it anew.") from None
     return receipt
 
 

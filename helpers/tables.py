@@ -9,15 +9,21 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab"}
+SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe"}
 SAVE = 'save it as "CSV UTF-8" in a spreadsheet program'
 NO_CSV = (  # what a file begins with, in small letters; what else is in it; what it is then; what to do
     (b"pk\3\4", b"xl/workbook", "an Excel workbook", SAVE),
     (b"pk\3\4", b"opendocument.spreadsheet", "an OpenDocument spreadsheet", SAVE),
     (b"pk\3\4", b"", "a zip archive", "unpack it, and take the CSV file in it"),
+    (b"\x1f\x8b", b"", "a gzip archive", "unpack it, and take the CSV file in it"),
     (b"\xd0\xcf\x11\xe0", b"", "an old or encrypted Excel workbook", SAVE),
     (b"%pdf", b"", "a PDF file", f"copy its table elsewhere, and {SAVE}"),
-    ((b"<!", b"<html", b"<?xml"), b"", "a web page or XML", f"download the table itself, or {SAVE}"),
+    (
+        (b"<!", b"<html", b"<?xml", b"<table"),
+        b"",
+        "a web page or XML",
+        f"download the table itself, or {SAVE}",
+    ),
 )
 
 
@@ -30,7 +36,7 @@ class Table(NamedTuple):
 
 
 def read_table(path: str | Path, error: type[ValueError] = ValueError) -> Table:
-    r"""Read a CSV file: comma, semicolon or tab; UTF-8, UTF-16 or Windows-1252; first the columns' names.
+    r"""Read a CSV file: comma, semicolon, tab or pipe; UTF-8, UTF-16 or Windows-1252; names first.
 
     Rows without any value are left out. A column without a name is named after its place: "column 3". It is
     an `error` if there is no such file, it is no CSV file or damaged, or a row has more or fewer values than
@@ -126,7 +132,7 @@ def _fit(text: str, separator: str) -> tuple[bool, int, int, bool]:
 def _decode(raw: bytes) -> tuple[str, list[str]]:
     """A file's text, and what there is to say about its encoding."""
     for start, part, what, remedy in NO_CSV:
-        if raw[:100].lstrip().lower().startswith(start) and part in raw:
+        if raw[:100].removeprefix(b"\xef\xbb\xbf").lstrip().lower().startswith(start) and part in raw:
             raise ValueError(f"is {what}, not a CSV file: {remedy}.")
     encoding = _encoding(raw)
     name = encoding.rstrip("BLE")  # people need not know the order of bytes
@@ -150,7 +156,8 @@ def _encoding(raw: bytes) -> str:
     if len(raw) > 3 and not (any(raw[:8:2]) and any(raw[1:8:2])):  # half of each Latin letter is 0
         return "UTF-16LE" if raw[0] else "UTF-16BE"
     text = raw.decode(errors="replace")
-    unknown, all_but_ascii = text.count("\ufffd"), len(text) - len(text.encode("ascii", "ignore"))
+    unknown = text.count("\ufffd") - raw.count("\ufffd".encode())  # it may stand there as a sign, too
+    all_but_ascii = len(text) - len(text.encode("ascii", "ignore"))
     return "UTF-8" if unknown <= all_but_ascii / 2 else "Windows-1252"  # a few: it is UTF-8 that was damaged
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import GradientAccumulationPlugin, set_seed
+from accelerate.utils import set_seed
 from datasets import Dataset
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from tqdm.auto import tqdm
@@ -20,7 +20,7 @@ from transformers import PreTrainedTokenizerBase, get_linear_schedule_with_warmu
 
 from helpers.data import batches
 from helpers.evaluation import Evaluation, evaluate
-from helpers.machine import RETURN_MEMORY_STEPS, release_memory
+from helpers.machine import RETURN_MEMORY_STEPS, release_memory, without_variables
 from helpers.values import require_range
 
 score = Evaluation  # of any classifier's probabilities, whatever made them
@@ -193,8 +193,9 @@ def new_accelerator(precision: str | None) -> Accelerator:
     if precision not in (None, "bf16", "no"):
         raise TrainingError(f"precision is {precision!r}: expected 'bf16', 'no' (fp32), or None, the faster.")
     AcceleratorState._reset_state()  # else the precision of the first call in this process would stay
-    one = GradientAccumulationPlugin(num_steps=1)  # else ACCELERATE_GRADIENT_ACCUMULATION_STEPS decides
-    return Accelerator(mixed_precision=precision or best_precision(), gradient_accumulation_plugin=one)
+    chosen = precision or best_precision()
+    with without_variables("ACCELERATE_"):  # another program's, which would compile, say, or gather gradients
+        return Accelerator(mixed_precision=chosen)
 
 
 @contextlib.contextmanager

@@ -74,6 +74,7 @@ def course_kernel() -> Iterator[None]:
         "COURSE_STATIC": "1",  # no one is there to move a slider
     }
     with tempfile.TemporaryDirectory() as folder:
+        variables["IPYTHONDIR"] = folder  # a profile of one's own can change what a cell gives
         write_kernel_spec(Path(folder, "kernels", "python3"), {**KERNEL, "env": variables}, [QUIET])
         with mock.patch.dict(os.environ, JUPYTER_PATH=first(folder, "JUPYTER_PATH")):
             yield

@@ -97,6 +97,7 @@ def execute(path: Path, copy: Path, parameters: dict[str, object] | None = None)
     # A measurement wants a place; only its energy is used here, which no place changes.
     with kernel.watched(path.stem) as memory, energy.measure(path.stem, country="USA") as meter:
         try:
+            copy.parent.mkdir(parents=True, exist_ok=True)  # if a notebook took it away
             copy.unlink(missing_ok=True)  # an earlier run's would say how far that one came
             notebooks.read(path)  # or a RunError that says why not
             source = path.resolve()

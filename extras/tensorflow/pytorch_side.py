@@ -17,7 +17,6 @@ import time
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 ORDER = {
     "task": "digits",  # or "reviews"
@@ -69,7 +68,7 @@ def train(network: nn.Module, x: torch.Tensor, y: torch.Tensor, order: dict) -> 
             if order["epsilon_hat"]:
                 t = len(losses) + 1
                 optimizer.param_groups[0]["eps"] = order["epsilon"] / math.sqrt(1 - 0.999**t)
-            loss = F.cross_entropy(network(x[rows]), y[rows])
+            loss = nn.functional.cross_entropy(network(x[rows]), y[rows])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -93,7 +92,6 @@ def answer(order: dict, arrays: dict) -> dict:
 
 
 def main(path: str, threads: str) -> None:
-    """Answer orders until there are no more."""
     torch.set_num_threads(int(threads))
     with np.load(path) as file:
         arrays = dict(file)

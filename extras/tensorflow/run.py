@@ -16,7 +16,6 @@ from tools import notebooks, runner, store  # noqa: E402  # this environment has
 
 
 def main() -> int:
-    """Run or store the notebook; the exit status says whether that worked."""
     parser = argparse.ArgumentParser(description="Run the optional TensorFlow notebook and print its table.")
     parser.add_argument("--profile", help="parameters from profiles.toml beside the notebook: quick")
     parser.add_argument("--store", action="store_true", help="execute in place (for maintainers)")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 from datasets import Dataset
+from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.utils import prune as torch_prune
 from transformers import BertPreTrainedModel, PreTrainedTokenizerBase
@@ -20,13 +21,8 @@ BATCH_SIZE = 32  # rows that importance is judged by at a time
 
 
 def distillation_loss(
-    student_logits: torch.Tensor,
-    teacher_logits: torch.Tensor,
-    labels: torch.Tensor,
-    *,
-    temperature: float,
-    alpha: float,
-) -> torch.Tensor:
+    student_logits: Tensor, teacher_logits: Tensor, labels: Tensor, *, temperature: float, alpha: float
+) -> Tensor:
     """Loss, in nats, of a student that listens to teacher and labels (Hinton, Vinyals and Dean 2015).
 
     loss = alpha T² KL(p ‖ q) + (1 − alpha) CE(labels, student)
@@ -76,8 +72,8 @@ def student(teacher: BertPreTrainedModel, layers: Sequence[int]) -> BertPreTrain
 class Importance:
     """How much each part of each layer matters: the least is removed first."""
 
-    heads: torch.Tensor  # float, shape (layers, heads): of the attention heads
-    units: torch.Tensor  # float, shape (layers, units): between the two matrices of the feed-forward part
+    heads: Tensor  # float, shape (layers, heads): of the attention heads
+    units: Tensor  # float, shape (layers, units): between the two matrices of the feed-forward part
 
 
 def prune(model: BertPreTrainedModel, fraction: float) -> BertPreTrainedModel:
@@ -166,7 +162,7 @@ def _linears(model: BertPreTrainedModel) -> list[torch.nn.Linear]:
     return [each for each in model.base_model.encoder.layer.modules() if isinstance(each, torch.nn.Linear)]
 
 
-def _keep(linear: torch.nn.Linear, index: torch.Tensor, dim: int) -> None:
+def _keep(linear: torch.nn.Linear, index: Tensor, dim: int) -> None:
     """Keep some of the outputs (dim 0) or of the inputs (dim 1)."""
     weight = linear.weight
     linear.weight = torch.nn.Parameter(weight.detach().index_select(dim, index), weight.requires_grad)

@@ -6,6 +6,7 @@ import warnings
 from pathlib import Path
 
 import torch
+from torch import Tensor
 from transformers import BertPreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
@@ -58,10 +59,7 @@ class OnnxClassifier(torch.nn.Module):
             raise CompressionError(f"{path} takes {', '.join(sorted(names))}: {expected}")
 
     def forward(
-        self,
-        input_ids: torch.Tensor,
-        attention_mask: torch.Tensor,
-        token_type_ids: torch.Tensor | None = None,
+        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
     ) -> SequenceClassifierOutput:
         """The logits (float32, batch x classes) of token ids and their mask (int64, batch x length).
 
@@ -87,7 +85,6 @@ def export(model: BertPreTrainedModel, path: str | Path) -> OnnxClassifier:
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it has much to say of names of axes
     copied.config.return_dict = False  # ONNX knows tensors alone, the logits first
     copied.set_attn_implementation("eager")  # the fused one's graph also looks for rows without any token
-    rows = torch.export.Dim("rows")
     length = torch.export.Dim("length", max=copied.config.max_position_embeddings)
     with replacing(path) as new:
         with warnings.catch_warnings(action="ignore"):  # of packages that it does without
@@ -97,7 +94,7 @@ def export(model: BertPreTrainedModel, path: str | Path) -> OnnxClassifier:
                 new,
                 input_names=INPUTS,
                 output_names=["logits"],
-                dynamic_shapes=[{0: rows, 1: length}] * 2,
+                dynamic_shapes=[{0: torch.export.Dim("rows"), 1: length}] * 2,
                 dynamo=True,
                 external_data=False,  # one file, as long as it stays below 2 GB
                 verbose=False,
@@ -135,7 +132,7 @@ def quantize(onnx_path: str | Path, out_path: str | Path) -> OnnxClassifier:
     return OnnxClassifier(out_path)
 
 
-def _sample(model: BertPreTrainedModel, length: int) -> tuple[torch.Tensor, torch.Tensor]:
+def _sample(model: BertPreTrainedModel, length: int) -> tuple[Tensor, Tensor]:
     """Two sentences of any words, the second one shorter: `input_ids` and `attention_mask`."""
     input_ids = torch.arange(2 * length).reshape(2, length) % model.config.vocab_size
     attention_mask = torch.ones_like(input_ids)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from helpers.energy.meter import finished, measure
 from helpers.energy.records import Component, EnergyError, Measurement, Record, total, weakest
+from helpers.values import require_range
 
 BOOT = Path("/proc/sys/kernel/random/boot_id")  # all containers on a Linux share it, as its energy counter
 
@@ -58,6 +59,8 @@ def across(readings: Sequence[Reading]) -> Measurement:
         found = " and ".join(f"{country} with PUE {pue:g}" for country, pue in sorted(places))
         raise EnergyError(f"The readings are of {found}: their carbon differs. Sum each place by itself.")
     parts = [part for cost in costs for part in cost.components]
+    for name, value in [("wall_s", cost.wall_s) for cost in costs] + [(p.name, p.energy_wh) for p in parts]:
+        require_range(name, 0 if value is None else value, 0, error=EnergyError)
     counted = dict.fromkeys(name for cost in costs for name in cost.work)
     loads = [cost.foreign_load for cost in costs if cost.foreign_load is not None]
     machines = len({reading.machine for reading in ordered})

@@ -4,10 +4,9 @@ import math
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Iterator
-from concurrent.futures import Future
-from multiprocessing.pool import AsyncResult
-from subprocess import Popen
+from io import IOBase
 from typing import Any
 
 from helpers.energy import sources, tracker
@@ -122,7 +121,8 @@ class Meter:
         return Measurement(*found, pue=self._pue, started=self.started)
 
 
-PROMISES = (Iterator, AsyncIterator, Awaitable, Future, AsyncResult, Popen, threading.Thread)
+PROMISES = (Iterator, AsyncIterator, Awaitable)
+TO_WAIT_FOR = ("wait", "is_alive", "add_done_callback")  # of processes, threads and any library's futures
 measure = Meter  # as a `with` statement reads
 _lock = threading.RLock()
 _running: list[Meter] = []  # from the outermost to the innermost
@@ -153,8 +153,10 @@ def idle(seconds: float = 5.0) -> Idle:
 def finished(label: str, result: Any) -> Any:
     """What a work returned; an `EnergyError` if that is or holds a promise, and the work is still to do."""
     held = result.values() if isinstance(result, dict) else result
-    parts = held if isinstance(result, dict | list | tuple) else ()
-    if promises := [kind for kind in {type(result), *map(type, parts)} if issubclass(kind, PROMISES)]:
+    parts = held if isinstance(result, dict | list | tuple | set | frozenset | deque) else ()
+    kinds = [kind for kind in {type(result), *map(type, parts)} if not issubclass(kind, IOBase)]
+    waits = [kind for kind in kinds if any(hasattr(kind, name) for name in TO_WAIT_FOR)]
+    if promises := waits + [kind for kind in kinds if issubclass(kind, PROMISES)]:
         raise EnergyError(
             f"{label!r} returned a {promises[0].__name__} at once, before its work: the time and the energy "
             "would be those of nothing. Expected a function that returns when all is done: put list(...) "

@@ -27,7 +27,7 @@ TIME = r"(?<![a-z])(?:date|datum|time|zeit|utc|last_changed)"  # in a column's n
 VALUE = r"(?<![^\W\d_])k?wh?(?![^\W\d_])"  # a unit alone, without a letter beside it
 GAP = 3  # times the usual interval: no reading for longer is a gap
 GOAL = 0.05  # of a figure: a wider range gets a note
-MOST_W = 50_000.0  # no machine that a plug or a battery feeds draws more
+MOST_W = {"wall": 50_000.0, "battery": 1_000.0}  # no machine at a plug, and no laptop, draws more
 LATE_S = 60.0  # by which a battery's gauge may be late: macOS asks it once a minute
 STEP_WH, STEP_AH = 0.01, 0.001  # of such a gauge, by the Smart Battery Data Specification 1.1
 
@@ -83,9 +83,12 @@ class MeterLog:
         gap = f", with no reading for {gaps.max():.0f} s" if gaps.max() > GAP * self.interval_s else ""
         source = f"{self}{gap}"
         grid = np.unique([begin, *times[inside], end])
+        powers = (rises - self.step) * 3_600 / gaps if self.rising else values
         curve = np.interp(grid, times, values)
         if self.rising and (rises < 0).any():
             return f"the counter of {self.name} went back: a reset?", None, 0, 0
+        if powers.max() > MOST_W["wall"]:  # even by the least that a step of the counter stands for
+            return f"{self.name} {_too_much(powers.max(), 'wall')}", None, 0, 0
         if self.rising:
             low = np.ptp(values[inside]) - self.step if inside.any() else 0.0
             return source, curve[-1] - curve[0], low, values[-1] - values[0] + self.step
@@ -264,9 +267,8 @@ def _seen(run: Measurement, name: str, found: Found, of_ends: bool = True) -> Me
     """The block by this meter; a note where its range is wide from its ends, so that a longer block helps."""
     source, energy, low, high = found
     part, notes = Component(name, None, None, source), run.notes
-    if energy is not None and energy * 3_600 > MOST_W * run.wall_s:
-        what = f"says {energy * 3_600 / run.wall_s:,.0f} W, more than {MOST_W:,.0f} W"
-        part = replace(part, source=f"{source}, {what}: a wrong unit, or a reset?")
+    if energy is not None and energy * 3_600 > MOST_W[name] * run.wall_s:
+        part = replace(part, source=f"{source}, {_too_much(energy * 3_600 / run.wall_s, name)}")
     elif energy is not None and energy > 0:
         part = Component(name, float(energy), "measured", source, None, max(float(low), 0.0), float(high))
         wide, watts = (high - low) / 2 / energy, quantity(energy * 3_600 / run.wall_s, "W")
@@ -276,6 +278,10 @@ def _seen(run: Measurement, name: str, found: Found, of_ends: bool = True) -> Me
     elif energy is not None:
         part = replace(part, source=f"{source}, shows none yet; 5 % takes more than 20 times as long")
     return replace(run, components=(part,), phases=(), idle_w=None, notes=notes)
+
+
+def _too_much(watts: float, name: str) -> str:
+    return f"says {watts:,.0f} W, more than {MOST_W[name]:,.0f} W: a wrong unit, or a reset?"
 
 
 def _column(path: Path, table: Table, kind: str, pattern: str, given: str | None) -> str:

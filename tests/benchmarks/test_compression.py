@@ -19,7 +19,7 @@ from tests.shared import tiny_bert
 
 ROWS, INT8 = 40, ["teacher int8", "small int8"]
 PLAN = [*itertools.product(compression.MODELS, compression.SEEDS)]
-SHIPPED = json.loads(json.dumps([PLAN, compression.MODELS, compression.PARTS]))
+PLAN, MODELS, PARTS = json.loads(json.dumps([PLAN, compression.MODELS, compression.PARTS]))  # that ship
 
 
 @pytest.fixture(scope="module")
@@ -42,17 +42,12 @@ def patched(tmp_path_factory, small):
     served = {"CASCADE": cascade, "SERVING": parts["serving"], "SERVED": ("teacher", "small", *INT8)}
     for name, value in served.items():
         small.setattr(serving, name, value)
-    return small
-
-
-def record():
-    compression.main()
-    return receipts.replay(compression.RECEIPT).details
 
 
 @pytest.fixture(scope="module")
 def receipt(patched):
-    return record()
+    compression.main()
+    return receipts.replay(compression.RECEIPT).details
 
 
 @pytest.fixture(scope="module")
@@ -68,8 +63,7 @@ def test_every_model_is_there_each_step_makes_it_smaller_and_one_that_is_opened_
         assert run["cost"].wall_s > 0 and set(run["domains"]) == set(data.DOMAINS)
         assert len(run["test_positive_per_mille"].split()) == ROWS
     size = {run["name"]: run["file_bytes"] for run in receipt["runs"]}
-    assert size["3 layers"] < size["4 layers"] < size["teacher"]
-    assert size["small int8"] < size["small"] < size["3 layers"]
+    assert size["small int8"] < size["small"] < size["3 layers"] < size["4 layers"] < size["teacher"]
     [int8] = [run for run in receipt["runs"] if run["name"] == "small int8"]
     assert int8["onnx_differs_by"] < 1e-4 and int8["int8_differs_by"] < 0.2
     assert int8["reopened_differs_by"] == 0
@@ -98,25 +92,24 @@ def test_the_threshold_is_the_lowest_of_the_best_and_every_finalist_is_served(wh
 
 
 def test_the_receipt_that_ships_is_of_the_settings_that_the_code_holds(shipped):
-    plan, models, parts = SHIPPED
-    assert [[run["name"], run["seed"]] for run in shipped.details["runs"]] == plan
+    assert [[run["name"], run["seed"]] for run in shipped.details["runs"]] == PLAN
     for run in shipped.details["runs"]:
-        assert run["settings"] == models[run["name"]], run["name"]
+        assert run["settings"] == MODELS[run["name"]], run["name"]
         assert not run["cost"].disturbed, f"{run['name']} ran beside other programs"
-    assert {part: shipped.receipt["settings"][part] for part in parts} == parts
+    assert {part: shipped.receipt["settings"][part] for part in PARTS} == PARTS
 
 
-def test_a_second_call_keeps_what_holds(patched, receipt):
+def test_a_second_call_keeps_what_holds(receipt, monkeypatch):
     before, models = compression.RECEIPT.read_text(), compression.MODELS
-    assert record() == receipt and compression.RECEIPT.read_text() == before
+    compression.main()
+    assert compression.RECEIPT.read_text() == before
     for name, left in (("3 layers", ["teacher", "4 layers"]), ("teacher", [])):
-        with pytest.MonkeyPatch.context() as patch:
+        with monkeypatch.context() as patch:
             patch.setitem(models, name, models[name] | {"epochs": 9})
             kept = compression.kept(compression.Work())
         assert [run["name"] for run in kept["runs"]] == left and set(kept) == {"runs"}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(compression.PARTS, "cascade", serving.CASCADE | {"measured": [0.7]})
-        kept = compression.kept(compression.Work())
+    monkeypatch.setitem(compression.PARTS, "cascade", serving.CASCADE | {"measured": [0.7]})
+    kept = compression.kept(compression.Work())
     assert set(kept) == {"runs", "pruning"} and len(kept["runs"]) == len(receipt["runs"])
 
 
@@ -163,9 +156,8 @@ def test_a_cascade_asks_only_about_what_the_gate_is_unsure_of():
 
 
 def test_the_sealed_sentences_train_nothing_and_are_asked_once(patched, receipt, monkeypatch, capsys):
-    monkeypatch.setattr(sealed, "RECEIPT", compression.FOLDER / "sealed_again.json")
-    monkeypatch.setattr(sealed, "ROWS", 20)
-    monkeypatch.setattr(sealed, "FOLDS", 2)
+    for name, value in {"RECEIPT": compression.FOLDER / "sealed_again.json", "ROWS": 20, "FOLDS": 2}.items():
+        monkeypatch.setattr(sealed, name, value)
     asked, trained = Mock(side_effect=compression.Work.evaluate, autospec=True), Mock(side_effect=recipes.run)
     monkeypatch.setattr(compression.Work, "evaluate", lambda *args: asked(*args))
     monkeypatch.setattr(recipes, "run", trained)

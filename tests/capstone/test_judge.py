@@ -12,9 +12,8 @@ import torch
 from transformers import BertConfig, BertForSequenceClassification
 
 from capstone import judge as judging
-from capstone import submission
+from capstone import leaderboard, submission
 from capstone.judge import as_labels, judge
-from capstone.leaderboard import describe
 from helpers import assets, data, energy, receipts
 
 TASK = {"name": "a test", "target": 0.4, "budget": 1e6, "country": "USA", "window_s": 0.6}
@@ -35,17 +34,15 @@ def reference(country):
     return meter.result
 
 
-@pytest.fixture(scope="module")
-def known():
-    return reference("USA")
+known = functools.cache(reference)
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch, known):
+def quick(monkeypatch):
     """A sitting of its own, whose reference was known before it began."""
     monkeypatch.setattr(submission, "TRAIN_WINDOW_S", 0.0)
-    monkeypatch.setattr(judging, "_reference", lambda country: known)
-    monkeypatch.setattr(judging, "_references", [known])
+    monkeypatch.setattr(judging, "_reference", known)
+    monkeypatch.setattr(judging, "_references", [known("USA")])
 
 
 @pytest.fixture(scope="module")
@@ -89,14 +86,13 @@ def test_it_says_what_it_found(judged):
     assert "No other entry on this hardware" in shown and shown.endswith("receipt: one.json")
     entry = dataclasses.replace(judged.entry, target=0.99, budget=1e-9)
     assert not entry.reached and not entry.within and not entry.ranked
-    said = describe(entry)
+    said = leaderboard.describe(entry)
     assert "target 99.0% MISSED" in said and "budget 1e-09 x EXCEEDED" in said
 
 
 def test_the_hidden_rows_are_as_committed_and_in_no_other_split_or_refused(monkeypatch, tmp_path):
     hidden = submission.hidden_rows()
-    assert len(hidden) == submission.HIDDEN_ROWS
-    assert set(hidden["id"]) < set(data.load_reviews("test")["id"])
+    assert len(hidden) == submission.HIDDEN_ROWS and {*hidden["id"]} < {*data.load_reviews("test")["id"]}
     others = {text for split in ("train", "validation") for text in data.load_reviews(split)["text"]}
     assert not set(hidden["text"]) & others and 0.4 < np.mean(hidden["label"]) < 0.6
     monkeypatch.setattr(submission, "COMMITMENT", "0" * 64)
@@ -134,9 +130,9 @@ def test_each_receipt_says_how_often_its_folder_asked(tmp_path):
     assert (tmp_path / judging.COUNT).read_text() == "3\n", "what a new kernel reads"
 
 
-def test_a_sitting_runs_one_reference_first_and_one_for_each_receipt(monkeypatch, tmp_path, known):
-    run = Mock()
-    run.reference.side_effect = [dataclasses.replace(known, wall_s=wall_s) for wall_s in (2.0, 4.0, 8.0)]
+def test_a_sitting_runs_one_reference_first_and_one_for_each_receipt(monkeypatch, tmp_path):
+    run, once = Mock(), known("USA")
+    run.reference.side_effect = [dataclasses.replace(once, wall_s=wall_s) for wall_s in (2.0, 4.0, 8.0)]
     run.train.side_effect = always(0)
     monkeypatch.setattr(judging, "_references", [])
     monkeypatch.setattr(judging, "_reference", run.reference)

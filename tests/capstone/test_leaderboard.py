@@ -80,8 +80,7 @@ def names(board):
 
 
 def edit(receipt, *path, to, again=True):
-    receipt = copy.deepcopy(receipt)
-    inner = receipt
+    receipt = inner = copy.deepcopy(receipt)
     for name in path[:-1]:
         inner = inner[name]
     inner[path[-1]] = to(inner[path[-1]]) if callable(to) else to
@@ -148,7 +147,7 @@ def test_a_receipt_counts_once_a_neighbors_flags_both_and_an_edited_one_itself(b
 
 def test_what_is_no_entry_unknown_or_out_of_bounds_is_refused_with_the_reason(board, honest):
     for text, shown in (
-        ('{"receipt": 1, ', "not JSON"),
+        ('{"receipt": 1, ', "no receipt: Expecting"),
         ("[]", "is not of type 'object'"),
         ("{}", "required property"),
         ((assets.DATA / "receipts/labels.json").read_text(), "none of capstone 2"),
@@ -263,8 +262,7 @@ def test_the_page_is_whole_and_takes_nothing_from_outside(board, honest):
 def test_what_a_learner_writes_runs_nowhere(board):
     evil = [make(EVIL), make('" onload="x'), make("$\\frac{"), make("a\u202eb\x00c")]
     evil += [make("&amp;", cpu=EVIL * 50), edit(make(EVIL), *PREDICT, "right", to=0)]
-    evil.append('{"receipt": "' + EVIL + '"}')
-    page = parsed(leaderboard.page(board(*evil)))
+    page = parsed(leaderboard.page(board(*evil, json.dumps({"receipt": EVIL}))))
     shown = "".join(page.itertext())
     assert not {"script", "iframe"} & {each.tag for each in page.iter()}
     assert EVIL in shown and "&amp;" in shown and "abc" in shown

@@ -20,8 +20,12 @@ from helpers.assets import ROOT
 from tests.shared import python
 
 TRAIN, SMALL = "cluster/train.py", ["--rows", "69", "--batch-size", "8", "--steps", "12"]  # 5 are left over
-ACCELERATE = [sys.executable, "-m", "accelerate.commands.launch", "--num_machines=1", "--mixed_precision=no"]
-ACCELERATE += ["--dynamo_backend=no", "--main_process_port=0", "--num_processes=2"]
+ACCELERATE = [sys.executable, "-m", "accelerate.commands.launch", "--num_machines=1", "--num_processes=2"]
+ACCELERATE += [
+    "--dynamo_backend=no",
+    "--main_process_port=0",
+    "--mixed_precision=bf16",
+]  # the last is not ours
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
 TORCHRUN += ["--standalone", "--local-addr=127.0.0.1"]
 PICKLES = ("optimizer.bin", "scheduler.bin", "random_states_0.pkl", "pytorch_model.bin")

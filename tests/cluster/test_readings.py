@@ -77,8 +77,12 @@ def test_a_reading_that_the_disk_has_no_room_for_is_shown(tmp_path):
 def test_a_reading_that_is_not_whole_is_named(tmp_path):
     metered(tmp_path, sys.executable, "-c", SLEEP.format(0.1))
     whole, half = next(tmp_path.iterdir()).rename(tmp_path / "a.json"), tmp_path / "half.json"
-    other = [json.dumps(json.loads(whole.read_text()) | {name: [5]}) for name in ("machine", "started")]
-    for text in ('{"machine": "x", "sta', "[]", '{"machine": "x"}', "[" * 100_000, *other, None):
+    raw = json.loads(whole.read_text())
+    parts = [part | {"energy_wh": -5.0, "method": "measured"} for part in raw["cost"]["components"]]
+    costs = [raw["cost"] | change for change in ({"wall_s": -3.0}, {"wall_s": "3"}, {"components": parts})]
+    other = [raw | {name: [5]} for name in ("machine", "started")] + [raw | {"cost": cost} for cost in costs]
+    cut = ('{"machine": "x", "sta', "[]", '{"machine": "x"}', "[" * 100_000, None)
+    for text in (*cut, *map(json.dumps, other)):
         half.symlink_to("gone") if text is None else half.write_text(text)
         done = python(TOTAL, tmp_path)
         assert done.stderr.startswith(f"error: {half} is no whole reading (") and done.stderr.count("\n") == 1

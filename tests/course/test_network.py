@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 from IPython.display import HTML, Javascript
 
-from helpers import quiz
-from helpers.assets import ROOT
+from helpers import assets, quiz
 from tests.environments import __main__ as environments
 from tests.shared import python
 from tools import notebooks
@@ -56,7 +55,7 @@ def test_a_quiz_fetches_nothing(monkeypatch):
     shown = []
     for module in ("IPython.display", "jupyterquiz.dynamic.display"):
         monkeypatch.setattr(f"{module}.display", shown.append)
-    quiz.display_quiz(str(ROOT / "exercises/quiz/losses.json"))
+    quiz.display_quiz(str(assets.ROOT / "exercises/quiz/losses.json"))
     before, page, script = shown
     assert isinstance(before, Javascript) and isinstance(page, HTML) and isinstance(script, Javascript)
     assert before.data == "if (window.MathJax && !window.MathJax.typeset) window.MathJax.typeset = () => {};"
@@ -71,7 +70,7 @@ def test_the_environments_are_what_they_are_called():
     run = environments.Run((*environments.RUNS["away"].environments, "2 GB of memory", "one core"))
     with environments.room(run) as (work, variables):
         command = [*environments.command(run, "out"), sys.executable, "-c", PROBE]
-        variables["models"] = str(ROOT / "docs")  # in their place; nothing here asks for a model
+        variables["models"] = str(assets.ROOT / "docs")  # in their place; nothing here asks for a model
         done = subprocess.run(command, env=variables, capture_output=True, text=True)
         if not (work / "made").exists():
             pytest.skip(f"they can't be made here: {done.stderr}")

@@ -5,6 +5,7 @@ import importlib
 import json
 import re
 import statistics
+from collections import defaultdict
 
 import numpy as np
 import pytest
@@ -46,12 +47,6 @@ def test_every_notebook_has_its_notes():
     assert re.findall(r"^## .+/\d\d_(\w+)", PAGES["teaching/notes.md"], re.MULTILINE) == [*notebooks.course()]
 
 
-def lost_points(runs, names):
-    """Points that the second of two loses against the first, as the README writes them."""
-    found = 100 * np.array(paired_difference(*(right_shares(runs, name) for name in names)))
-    return "{:z.1f} points lost ({:z.1f} to {:z.1f};".format(*found).replace("-", "−")
-
-
 def test_the_readme_s_ratios_are_the_recorded_ones():
     runs = {}
     for name in ("recipes", "compression"):
@@ -66,13 +61,13 @@ def test_the_readme_s_ratios_are_the_recorded_ones():
         (full, full_wh), (stopped, stopped_wh) = ratios
         texts += [f"{lead}{full:.0f} times less (energy: {full_wh:.0f})"]
         texts += [f"{lead}{stopped:.1f} times less", f"(energy: {stopped_wh:.1f})"]
-    sealed = ("sealed", ("naive", "frugal")), ("sealed_again", ("naive", "lean"), ("teacher", "small int8"))
-    for file, *pairs in sealed:
+    pairs = ("naive", "frugal"), ("naive", "lean"), ("teacher", "small int8")
+    for pair, file in zip(pairs, ("sealed", "sealed_again", "sealed_again"), strict=True):
         asked = receipts.replay(assets.DATA / f"receipts/{file}.json").details["runs"]
-        texts += [lost_points(asked, pair) for pair in pairs]
+        lost = 100 * np.array(paired_difference(*(right_shares(asked, name) for name in pair)))
+        texts += ["{:z.1f} points lost ({:z.1f} to {:z.1f};".format(*lost).replace("-", "−")]
     runs["naive"] += runs["padded to the batch"]  # the same training
     right = {name: 100 * statistics.mean(run["test_accuracy"] for run in of) for name, of in runs.items()}
-    pairs = ("naive", "frugal"), ("naive", "lean"), ("teacher", "small int8")
     gaps = (right[first] - right[second] for first, second in pairs)
     texts += ["says {:.1f}, {:.1f} and {:.1f} (a gain)".format(*gaps).replace("-", "−")]
     chosen, rounds = "small int8, side by side", found["serving"]["rounds"]
@@ -102,12 +97,11 @@ def test_the_data_card_counts_right():
 
 
 def test_the_page_on_other_data_prints_what_was_recorded(tokenizer):
-    page, found = PAGES["teaching/other_data.md"], {}
+    page, found = PAGES["teaching/other_data.md"], defaultdict(lambda: defaultdict(list))
     for run in receipts.replay(assets.DATA / "receipts/other_data.json").details["runs"]:
         for who, right in run["right"].items():
-            sizes = found.setdefault((run["name"], who), {})
             share = 100 * right.count("1") / len(right)
-            sizes.setdefault((run["train_rows"], run["epochs"]), []).append(share)
+            found[run["name"], who][run["train_rows"], run["epochs"]].append(share)
     for (name, who), shares in found.items():
         row = [f"{np.mean(shares[size]):.1f}" for size in ((100, 10), (300, 3), (1_000, 1))]
         assert f" | {' | '.join(row)} |\n" in page, (name, who)

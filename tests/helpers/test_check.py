@@ -33,12 +33,14 @@ def checked(capsys) -> tuple[int, dict[str, str]]:
 
 
 @pytest.mark.parametrize(("gpus", "gpu"), [([], "none is needed"), (["NVIDIA T4"], "NVIDIA T4")])
-def test_all_is_well_and_a_gpu_is_named_and_none_is_no_failure(ready, capsys, gpus, gpu):
+def test_all_is_well_and_a_gpu_is_named_and_none_is_no_failure(ready, monkeypatch, capsys, gpus, gpu):
     ready.gpus = gpus
     status, lines = checked(capsys)
     assert status == 0 and list(lines) == NAMES
     assert all(line.startswith("OK  ") for line in lines.values())
     assert "torch" in lines["packages"] and gpu in lines["gpu"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert ("is '', and the meter counts no others" in checked(capsys)[1]["gpu"]) == bool(gpus)
 
 
 def test_the_trial_says_how_each_part_will_be_known_or_stays_unknown(ready, monkeypatch, capsys):
@@ -108,6 +110,7 @@ def test_a_quota_below_the_cores_is_told(monkeypatch):
         ("", 1, "1 of 64 cores, which is this container's share", environment.QUICK),
         ("", 40, "40 of 64 cores, which is this container's share", ""),
         ("", 64, "64 cores", ""),
+        ("0", 64, "64 cores", ""),
         ("4", 1, "4, from OMP_NUM_THREADS, of 64 cores", ""),
     ):
         monkeypatch.setenv("OMP_NUM_THREADS", threads)

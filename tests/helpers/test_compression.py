@@ -17,7 +17,6 @@ from tests.shared import tiny_bert
 
 LAYERS, HEADS, HEAD_SIZE, HIDDEN, UNITS = 2, 4, 8, 32, 64
 RUN = {"epochs": 3, "batch_size": 8, "learning_rate": 3e-3, "precision": "no"}
-
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
@@ -210,9 +209,8 @@ def test_a_smaller_model_of_the_first_position_is_exported(fitted, rows, tokeniz
     close(exported(**batch()).logits, logits(plain))
     close(logits(small.eval()), logits(plain), 1e-5)
     assert [path.name for path in tmp_path.iterdir()] == ["small.onnx"]
-    found = compression.importance(teacher, rows, tokenizer)
-    expected = compression.importance(fitted, rows, tokenizer)
-    torch.testing.assert_close(found.units, expected.units, atol=1e-6, rtol=1e-3)
+    found, expected = (compression.importance(each, rows, tokenizer).units for each in (teacher, fitted))
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-3)
 
 
 def test_another_family_is_refused(tmp_path):
@@ -262,8 +260,7 @@ def test_onnx_is_evaluated_and_called_as_pytorch_is(fitted, exported, quantized,
 def test_eight_bits_are_a_quarter_and_no_matrix_is_left_in_fp32(exported, quantized):
     assert 3.5 < exported.path.stat().st_size / quantized.path.stat().st_size < 4.3
     arrays = [numpy_helper.to_array(tensor) for tensor in load(quantized.path).graph.initializer]
-    floats = [array.size for array in arrays if array.dtype == np.float32]
-    assert max(floats) <= max(UNITS, 2 * HIDDEN)  # biases
+    assert max(each.size for each in arrays if each.dtype == np.float32) <= max(UNITS, 2 * HIDDEN)  # biases
     assert (30_522, HIDDEN) in [array.shape for array in arrays if array.itemsize == 1]  # word embeddings
     matrices = [array for array in arrays if array.dtype == np.int8 and array.ndim == 2]
     assert all(np.abs(matrix.astype(int)).max() <= 64 for matrix in matrices)  # two products fit in 16 bits

@@ -73,7 +73,7 @@ def test_bad_csv(tmp_path):
         (HEAD + "bad,1\ngood,4.0\n", r"has the label '4\.0' in line 3: .* Of stars, make 4 and 5 a 1, make"),
         (HEAD + "good,%s\n" % ("9" * 6_000), r"has the label '9{57}\.\.\.' in line 2"),
         (HEAD + "good,1\n\nfine,yes\n", "has positive labels alone, from line 2 to line 4: expected neg"),
-        ("text|label\ngood|1\n", r"has no column text and label, only text\|label\. Expected the columns"),
+        ("text^label\ngood^1\n", r"has no column text and label, only text\^label\. Expected the columns"),
     ):
         with pytest.raises(data.DataError, match=message):
             read(tmp_path, content)

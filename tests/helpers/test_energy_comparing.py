@@ -1,14 +1,19 @@
 """A verdict is only given where it holds, a figure stands beside what it bought, each machine counts once."""
 
 import asyncio
+import io
 import json
 import threading
 import time
+from collections import deque
 from concurrent.futures import Future
 from dataclasses import replace
+from multiprocessing import Process
 
 import numpy as np
+import psutil
 import pytest
+from torch.futures import Future as TorchFuture
 
 from helpers import energy
 from helpers.energy import machines, meter
@@ -42,7 +47,8 @@ async def async_generator(*_):
 
 LAZY = lambda *_: (n for n in [1]), lambda *_: Future(), lambda *_: map(abs, [1]), async_generator
 LAZY += lambda *_: [1, Future()], lambda *_: {"a": map(abs, [1])}, lambda *_: threading.Thread()
-LAZY += (lambda *_: asyncio.sleep(0),)
+LAZY += (lambda *_: asyncio.sleep(0), lambda *_: {Future()}, lambda *_: deque([async_generator()]))
+LAZY += tuple(lambda *_, promise=promise: promise for promise in (psutil.Process(), Process(), TorchFuture()))
 
 
 @pytest.mark.filterwarnings("ignore:coroutine")
@@ -57,6 +63,7 @@ def test_what_returns_at_once_is_not_measured(work):
         with pytest.raises(energy.EnergyError, match=r"'lazy' returned a \w+ at once.*list\(...\) around"):
             measure()
     assert meter._running == []
+    assert meter.finished("file", file := io.StringIO("a file's lines are there already")) is file
 
 
 def test_a_verdict_says_what_holds_of_time_and_what_of_energy_and_names_a_winner_where_the_ranking_holds():

@@ -155,6 +155,8 @@ def test_what_a_file_does_not_tell_is_unknown(tmp_path):
         ("Wh", lambda s: s % 150, 100, "the counter of plug.csv went back", "counter went back in line 32"),
         ("Wh", lambda _: 7, 100, "shows none yet; 5 % takes more than 20 times as long", ""),
         ("W", lambda _: 850_000, 100, "says 850,000 W, more than 50,000 W: a wrong unit, or a reset?", ""),
+        ("W", lambda s: 6e4 if s == 130 else 50, 100, "says 60,000 W, more than 50,000 W", ""),
+        ("kWh", lambda s: 7 + 0.5 * (s > 130), 100, "says 288,000 W, more than 50,000 W", ""),
         ("kWh", lambda s: s // 150 * 1e5, 100, "more than 50,000 W: a wrong unit, or a reset?", ""),
     ):
         rows = [f"{T0 + s},{value(s)}" for s in range(0, 300, 5) if value(s) != ""]
@@ -232,6 +234,7 @@ def test_a_battery_that_tells_nothing_is_unknown_and_stops_nothing(laptop):
         (TWO, {"BAT1/status": "Charging"}, "say Discharging, Charging"),
         (LINUX, {"BAT0/energy_now": 40_010_000}, "a battery rose or was changed"),
         (LINUX, CHARGE, "a battery rose or was changed"), (LINUX, {}, "shows none yet"),
+        (LINUX, {"BAT0/energy_now": 5_000_000}, "says 2,100 W, more than 1,000 W: a wrong unit, or a reset?"),
         (LINUX, {"BAT0/energy_now": ""}, "ValueError("), (CHARGE, {"BAT1/voltage_now": "?"}, "ValueError("),
         ({}, {}, "BAT* say nothing"), (None, None, "is none"), (MAC_27, {"BatteryData": {}}, "KeyError("),
         (MAC, {"ExternalConnected": True}, "is plugged in"), (MAC, {"IsCharging": True}, "is plugged in"),

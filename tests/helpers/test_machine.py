@@ -12,7 +12,8 @@ from helpers import environment, machine
 from helpers.__main__ import main
 
 GROUPS = "9:name=systemd:/\n4:memory:{0}\n2:cpu,cpuacct:{0}\n0::{0}\n"
-MOUNTS = "21 1 8:1 / / rw - ext4 /dev/sda1 rw\n30 21 0:25 {root} {folder} rw shared:4 - cgroup2 cgroup2 rw\n"
+MOUNTS = "no mount - at all\n21 1 8:1 / / rw - ext4 /dev/sda1 rw\n"
+MOUNTS += "30 21 0:25 {root} {folder} rw shared:4 - cgroup2 cgroup2 rw\n"
 MOUNTS += "32 21 0:29 {root} {folder}/cpu rw - cgroup cgroup rw,cpu,cpuacct\n"
 MOUNTS += "35 21 0:32 {root} {folder}/memory rw - cgroup cgroup rw,memory\n"
 
@@ -26,8 +27,10 @@ def limits(monkeypatch, tmp_path):
 
     def write(files, group="/", root="/"):
         said = {"proc/cgroup": GROUPS.format(group)}
-        said["proc/mountinfo"] = MOUNTS.format(root=root, folder=tmp_path)
-        for name, text in (said | files).items():
+        said["proc/mountinfo"] = MOUNTS.format(root=root, folder=f"{tmp_path}/a\\040b")  # which is a space
+        for name, text in (
+            said | {n if n in PROC_FILES else f"a b/{n}": text for n, text in files.items()}
+        ).items():
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / name).write_text(text)
 
@@ -58,10 +61,12 @@ LIMITS = {  # what Linux says, the cores and the bytes of that, and where the gr
     "none": ({}, 8, 8e9),
     "v2 none": ({"cpu.max": "max 100000\n", "memory.max": "max\n"}, 8, 8e9),
     "v2": ({"cpu.max": "150000 100000\n", "memory.max": "2000000000\n"}, 2, 2e9),
+    "v2 high": ({"memory.max": "3000000000\n", "memory.high": "2000000000\n"}, 8, 2e9),
     "v2 below one": ({"cpu.max": "10000 100000\n"}, 1, 8e9),
     "v2 above": ({"cpu.max": "3200000 100000\n"}, 8, 8e9),
     "v1": ({QUOTA: "400000\n", PERIOD: "100000\n", LIMIT: "3000000000\n"}, 4, 3e9),
     "v1 none": ({QUOTA: "-1\n", PERIOD: "100000\n", LIMIT: "9223372036854771712\n"}, 8, 8e9),
+    "v1 odd": ({QUOTA: "400000\n", PERIOD: "0\n"}, 8, 8e9),
     "v1 half told": ({QUOTA: "400000\n"}, 8, 8e9),
     "slice": (v2("system.slice", 4, 2) | v2(SERVICE, 3, 6), 3, 2e9, f"/{SERVICE}"),
     "Slurm": (v1("slurm/uid_1000/job_42", 2, 4) | v1(STEP, 5, 7), 2, 4e9, f"/{STEP}"),

@@ -94,8 +94,7 @@ def test_the_vocabulary(tokenizer, texts):
 
 def test_packing_loses_only_the_end(tokenizer, texts, sequences):
     assert sequences.dtype == torch.int64 and sequences.shape[1] == LENGTH
-    assert (sequences[:, 0] == tokenizer.cls_token_id).all()
-    assert (sequences != tokenizer.pad_token_id).all()
+    assert (sequences[:, 0] == tokenizer.cls_token_id).all() and (sequences != tokenizer.pad_token_id).all()
     ids = tokenizer(texts, add_special_tokens=False)["input_ids"]
     whole = [token for text in ids for token in [*text, tokenizer.sep_token_id]]
     packed = sequences[:, 1:].flatten().tolist()
@@ -134,8 +133,7 @@ def test_the_causal_loss_is_the_mean_over_next_tokens_and_falls(model, tokenizer
     assert losses[-1] < losses[0] - 1
 
 
-def test_it_is_the_loop_that_the_notebook_writes_out_and_the_seed_decides(tokenizer, sequences):
-    model = tiny(tokenizer)
+def test_it_is_the_loop_that_the_notebook_writes_out_and_the_seed_decides(model, tokenizer, sequences):
     optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.98))
     draw, rows = torch.Generator().manual_seed(5), pretraining.batches(sequences, 8, seed=5)
     steps, warmup_steps, decay_steps, learning_rate = 8, 3, 4, 1e-3
@@ -204,18 +202,17 @@ def test_what_does_not_fit_and_settings_out_of_range_are_refused(model, tokenize
     for some, size in (([], 800), (["   "], 800), (texts, 40)):
         with pytest.raises(TrainingError, match=f"vocab_size is {size}: expected texts with words, and more"):
             pretraining.train_tokenizer(some, size)
+    wrong = [("steps", 0), ("steps", 1.5), ("batch_size", 0), ("batch_size", 10**6), ("learning_rate", 0)]
+    wrong += [("warmup_steps", 7), ("decay_steps", -1), ("precision", "fp8")]
     for rows, settings, message in (
         (sequences + 400, {}, "packed with another tokenizer"),
         (sequences.repeat(1, 2), {}, f"{2 * LENGTH} tokens long, .* {LENGTH} positions: make the sequences"),
         (sequences, {"warmup": 3}, "no setting 'warmup': expected steps, batch_size, learn"),
         (sequences[:0], {}, "The corpus is empty"),
+        *((sequences, {name: value}, f"{name} is {value!r}: expected") for name, value in wrong),
     ):
         with pytest.raises(TrainingError, match=message):
             run(model, rows, tokenizer, **settings)
-    wrong = [("steps", 0), ("steps", 1.5), ("batch_size", 0), ("batch_size", 10**6), ("learning_rate", 0)]
-    for setting, value in (*wrong, ("warmup_steps", 7), ("decay_steps", -1), ("precision", "fp8")):
-        with pytest.raises(TrainingError, match=f"{setting} is {value!r}: expected"):
-            run(model, sequences, tokenizer, **{setting: value})
 
 
 def test_pocket_bert_is_as_good_as_its_receipt_says_and_cost_what_its_card_says():

@@ -1,5 +1,6 @@
 """A table is read as its file has it, or refused with the line that an editor shows and a way out."""
 
+import gzip
 import io
 import zipfile
 from pathlib import Path
@@ -29,7 +30,7 @@ def archive(*names):
 
 
 @pytest.mark.parametrize(("encoding", "notes"), ENCODINGS.items())
-@pytest.mark.parametrize(("separator", "name"), [(",", None), (";", "semicolon"), ("\t", "tab")])
+@pytest.mark.parametrize(("separator", "name"), zip(",;\t|", (None, "semicolon", "tab", "pipe"), strict=True))
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 def test_encoding_separator_and_line_end_are_recognized(tmp_path, encoding, notes, separator, name, end):
     table = read(tmp_path, PLAIN.replace(",", separator).replace("\n", end).encode(encoding))
@@ -45,6 +46,7 @@ def test_the_separator_is_the_one_that_fits_header_and_rows(tmp_path):
         (",a\n0,x\n", {"column 1": ("0",), "a": ("x",)}),
         ("\n  \n A ,b\n1,2\n", {"A": ("1",), "b": ("2",)}),
         ("sep=;\r\na;b\r\n1;2\r\n", {"a": ("1",), "b": ("2",)}),
+        ("a,b\n\ufffd,“\ufffd\ufffd”\n", {"a": ("\ufffd",), "b": ("“\ufffd\ufffd”",)}),
     ):
         assert read(tmp_path, content).columns == columns
 
@@ -78,6 +80,8 @@ def test_what_is_no_table_or_cannot_be_read_is_named_with_its_line_and_a_way_out
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1\0", "is an old or encrypted Excel workbook"),
         (b"%PDF-1.7\n%\xe2\xe3", "is a PDF file, not a CSV file: copy its table"),
         ("\n<!DOCTYPE html>\n<p>a,b", "is a web page or XML, not a CSV file: download"),
+        ("\ufeff<table><td>a,b", "is a web page or XML"),
+        (gzip.compress(b"a,b\n1,2\n"), "is a gzip archive, not a CSV file: unpack it"),
     ):
         with pytest.raises(OwnError, match=rf"power\.csv {message}"):
             read(tmp_path, content)

@@ -67,7 +67,6 @@ def test_a_classifier_of_the_mean_leaves_padding_out(tmp_path):
 
 @pytest.fixture
 def batch():
-    """Five rows of different lengths, one of them a single token."""
     torch.manual_seed(1)
     mask = (torch.arange(9) < torch.tensor([[7], [3], [1], [9], [5]])).long()
     input_ids, labels = torch.randint(1, 50, mask.shape) * mask, torch.tensor([0, 1, 1, 0, 1])

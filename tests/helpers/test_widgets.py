@@ -59,7 +59,9 @@ def test_a_control_without_a_value_and_an_interval_of_the_unknown_are_refused():
 
 
 def test_intervals_and_confusion_close_their_figures(shown):
+    plt.rc("savefig", dpi=40)  # somebody's matplotlibrc
     plots.style()
+    assert plt.rcParams["savefig.dpi"] == "figure"
     plots.intervals([("A", 0.5, 0.4, 0.6)], "title", "unit")
     figure = plots.confusion(np.array([[3, 1], [0, 2]]), ("no", "yes"), "title")
     assert [text.get_text() for text in figure.axes[0].texts] == ["3", "1", "0", "2"]

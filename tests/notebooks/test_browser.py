@@ -9,10 +9,9 @@ import sys
 import time
 from contextlib import suppress
 
-import nbformat
 import pytest
 from jupyter_server.serverapp import list_running_servers
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from nbformat import v4, write
 
 from tools.notebooks import KERNEL, ROOT
 
@@ -35,8 +34,8 @@ QUIZ = f"from helpers.quiz import display_quiz\ndisplay_quiz({str(ROOT / 'exerci
 @pytest.fixture
 def lab(tmp_path):
     """JupyterLab on a free port, in a folder with one notebook; its address with its token."""
-    cells = [new_code_cell(CELL), new_markdown_cell("$E = mc^2$"), new_code_cell(QUIZ)]
-    nbformat.write(new_notebook(cells=cells, metadata={"kernelspec": KERNEL}), tmp_path / "widget.ipynb")
+    cells = [v4.new_code_cell(CELL), v4.new_markdown_cell("$E = mc^2$"), v4.new_code_cell(QUIZ)]
+    write(v4.new_notebook(cells=cells, metadata={"kernelspec": KERNEL}), tmp_path / "widget.ipynb")
     token = secrets.token_hex()
     environment = {key: value for key, value in os.environ.items() if key != "COURSE_STATIC"}
     environment |= {"PYTHONPATH": str(ROOT), "JUPYTER_TOKEN": token}
@@ -44,8 +43,7 @@ def lab(tmp_path):
         environment[f"{own}_DIR"] = str(tmp_path / own)
     command = [sys.executable, "-m", "jupyter", "lab", "--no-browser", "--port=0", "--allow-root"]
     command += [f"--ServerApp.root_dir={tmp_path}"]
-    nowhere = subprocess.DEVNULL
-    server = subprocess.Popen(command, env=environment, stdout=nowhere, stderr=nowhere)
+    server = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
     try:
         running = []
         while not running:

@@ -135,16 +135,14 @@ def test_it_installs_nothing_hides_no_figure_and_expects_no_error(notebook):
 @and_the_extra
 def test_what_says_that_the_figure_shows_something_stands_below_one_and_each_can_be_read_aloud(notebook):
     """One that a helper returns shows only as the last value of its cell."""
-    shown, missing = False, []
+    figures, missing, alts = [], [], []
     for cell in notebook.cells:
         if cell.cell_type == "code":
-            shown = any("image/png" in output.get("data", {}) for output in cell.outputs)
-        elif re.match(r"The (left |right )?figures? ", cell.source) and not shown:
+            figures = [output for output in cell.outputs if "image/png" in output.get("data", {})]
+            alts += [figure.metadata.get("image/png", {}).get("alt", "") for figure in figures]
+        elif re.match(r"The (left |right )?figures? ", cell.source) and not figures:
             missing.append(cell.source[:80])
     assert missing == []
-    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
-    figures = [output for output in outputs if "image/png" in output.get("data", {})]
-    alts = [figure.metadata.get("image/png", {}).get("alt", "") for figure in figures]
     assert [alt for alt in alts if not 60 <= len(alt) <= 250] == []
 
 
@@ -195,7 +193,8 @@ def test_ratios_of_energies_are_found():
 def glossary(notebook):
     words = notebook.cells[-1].source.partition("Words for the glossary")[2].partition("**Where next")[0]
     found = re.findall(r"\*([^*]+)\*(?:, \*([^*]+)\*)?: ", words)
-    return [re.sub(r" \(.*\)", "", term) for terms in found for term in terms if term]
+    terms = [re.sub(r" \(.*\)", "", term) for terms in found for term in terms if term]
+    return [each for term in terms for each in term.split(", ")]
 
 
 def test_a_term_in_bold_stands_in_the_glossary():
@@ -219,14 +218,12 @@ def test_a_term_is_explained_once_where_it_is_used_first():
     stressed = re.compile(r"(\*\*?)[^*\n]+\1|^##.*", re.MULTILINE)  # as what is being explained is
     for topic in itertools.takewhile(lambda topic: topic != "measure_energy", notebooks.course()):
         notebook = read(notebooks.course()[topic])
-        for term in glossary(notebook):
-            before = term in explained or re.search(rf"(?i)(?<![\w-]){term}s?\b", words)
-            early += [(topic, term)] if before else []
-        explained |= set(glossary(notebook))
         prose = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
-        words += (here := other.sub("", "\n".join(prose[1:])))
-        for term in itertools.chain(*(each.split(", ") for each in glossary(notebook))):
-            first = re.search(rf"(?i)(?<![\w-]){term}s?\b", here)
+        here = other.sub("", "\n".join(prose[1:]))
+        for term in glossary(notebook):
+            before, first = (re.search(rf"(?i)(?<![\w-]){term}s?\b", text) for text in (words, here))
             shown = first and any(m.start() <= first.start() < m.end() for m in stressed.finditer(here))
-            early += [] if shown else [(topic, term)]
+            early += [] if shown and not before and term not in explained else [(topic, term)]
+        explained |= set(glossary(notebook))
+        words += here
     assert len(explained) > 50 and early == []

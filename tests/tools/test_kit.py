@@ -14,7 +14,6 @@ import pytest
 
 import start
 from tools import RunError, kit
-from tools.notebooks import ROOT
 
 NEEDS = {  # whether a kit for Windows and Python 3.12 that has `one` has this
     "one": True,
@@ -62,7 +61,7 @@ def test_a_course_is_set_up_from_a_kit_without_a_network_if_it_is_one_and_has_th
     course, stick = tmp_path / "course", tmp_path / "kit"
     for folder in (course / "helpers", stick / "wheels", stick / "models" / start.EMBEDDED.name):
         folder.mkdir(parents=True)
-    shutil.copy(ROOT / "start.py", course)
+    shutil.copy(start.__file__, course)
     (course / "helpers" / "__main__.py").write_text("import socket, sys; print('fetch' in sys.argv)")
     (course / "pyproject.toml").write_text('[project]\nname = "helpers"\nversion = "1"')
     (course / "requirements.txt").write_text(f"setuptools=={distribution('setuptools').version}\n")

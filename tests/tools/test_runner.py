@@ -54,7 +54,10 @@ def test_run_executes_in_order_with_this_python_and_sums_up(course, capsys, monk
     whose = "import os, sys, helpers; print(sys.executable, os.path.basename(os.getcwd()), helpers.__name__)"
     first = write(course, "00_first", whose, "data = bytearray(300_000_000)\nimport time; time.sleep(0.7)")
     (course / "profiles.toml").write_text("[quick.second]\nrows = 2\n")  # and no profile is asked for
-    stored = first.read_bytes()
+    stored, startup = first.read_bytes(), course.parent / "of one's own" / "profile_default" / "startup"
+    startup.mkdir(parents=True)
+    (startup / "all.py").write_text("import builtins; builtins.print = list")
+    monkeypatch.setenv("IPYTHONDIR", str(startup.parents[1]))
     with monkeypatch.context() as patch:  # other people's processes are hidden, as with hidepid=1
         patch.setattr(psutil.Process, "children", Mock(side_effect=psutil.AccessDenied))
         assert runner.run(folder=course) == 0
@@ -70,6 +73,7 @@ def test_run_executes_in_order_with_this_python_and_sums_up(course, capsys, monk
 
 
 def test_a_failed_notebook_is_named_the_rest_goes_on_and_nothing_is_left(course, capsys):
+    write(course, "00_away", "import shutil; shutil.rmtree('../build')")
     write(course, "00_breaks", "print('so far')", "# Divide\n1 / 0", "print('never')")
     left = "import subprocess; sleep = subprocess.Popen(['sleep', '600'], start_new_session=True)\n"
     left += "_ = open('left', 'a').write(f'{sleep.pid} ')"
@@ -81,7 +85,7 @@ def test_a_failed_notebook_is_named_the_rest_goes_on_and_nothing_is_left(course,
     assert "00_breaks: cell [3], `1 / 0`: ZeroDivisionError: division by zero" in shown.err
     assert "01_dies: cell [3], `import os; os._exit(9)`: DeadKernelError" in shown.err
     assert "`import subprocess; sleep = sub" in shown.err and "choose --profile quick" in shown.err
-    assert "1 of 4 ok" in shown.out and texts(BUILD / "00_breaks.ipynb").split() == ["so", "far"]
+    assert "1 of 5 ok" in shown.out and texts(BUILD / "00_breaks.ipynb").split() == ["so", "far"]
     assert "still here" in texts(BUILD / "02_works.ipynb")
     pids = (course / "left").read_text().split()
     assert len(pids) == 2 and not environments.kernels(psutil.Process())

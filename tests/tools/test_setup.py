@@ -179,7 +179,7 @@ def course(tmp_path, monkeypatch):
     start.VENV.mkdir()
 
     def with_python(script=""):
-        start.PYTHON.write_text(f'#!/bin/sh\necho "$*" >>{tmp_path}/asked\n{script}\n')
+        start.PYTHON.write_text(f'#!/bin/sh\necho "$*" $PIP_TARGET $PIP_USER >>{tmp_path}/asked\n{script}\n')
         start.PYTHON.chmod(0o755)
         return tmp_path
 
@@ -213,7 +213,9 @@ def test_a_setup_that_breaks_off_leaves_no_stamp_and_one_that_is_done_asks_pip_n
         start.EMBEDDED.mkdir(parents=True, exist_ok=True)
 
 
-def test_without_a_gpu_pytorch_s_cpu_build_comes_first_unless_pip_is_set_by_hand(course, capsys):
+def test_without_a_gpu_pytorch_s_cpu_build_comes_first_unless_pip_is_set_by_hand(course, capsys, monkeypatch):
+    monkeypatch.setenv("PIP_TARGET", "elsewhere")
+    monkeypatch.setenv("PIP_USER", "1")
     for script, asked, said in (
         ("", True, "PyTorch comes as its CPU build"),
         ("case $* in *--index-url*) exit 1;; esac", True, "some gigabytes more"),
@@ -222,6 +224,7 @@ def test_without_a_gpu_pytorch_s_cpu_build_comes_first_unless_pip_is_set_by_hand
         log = course(script) / "asked"
         start.set_up(kit=None)
         assert (f"--index-url {start.CPU_BUILDS}" in log.read_text()) == asked
+        assert all(line.endswith(" 0") for line in log.read_text().splitlines() if "pip install" in line)
         assert said in capsys.readouterr().out
         log.unlink()
         (start.VENV / ".ready").unlink()

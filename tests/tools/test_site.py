@@ -16,7 +16,6 @@ from playwright.sync_api import sync_playwright
 from helpers import assets, costs, facts
 from tests.notebooks.test_browser import CHROMIUM, FLAGS
 from tools import notebooks, site
-from tools.notebooks import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 PHONE = {"width": 390, "height": 844}
@@ -37,7 +36,7 @@ def test_every_page_is_there_small_and_leads_nowhere_dead(built):
     folder, pages = built
     assert {f"notebooks/{path.stem}.html" for path in notebooks.course().values()} < pages.keys()
     assert {"facts.html", "receipts.html", "docs/glossary.html", "teaching/README.html"} < pages.keys()
-    recorded = [*(ROOT / "data/receipts").glob("*.json")]
+    recorded = [*(assets.DATA / "receipts").glob("*.json")]
     assert pages["receipts.html"].count("and every figure came out as recorded") == len(recorded)
     assert all(f'href="_static/receipts/{path.name}"' in pages["receipts.html"] for path in recorded)
     assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) < 25e6
