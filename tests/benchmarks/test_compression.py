@@ -19,7 +19,7 @@ from tests.shared import tiny_bert
 
 ROWS, INT8 = 40, ["teacher int8", "small int8"]
 PLAN = [*itertools.product(compression.MODELS, compression.SEEDS)]
-PLAN, MODELS, PARTS = json.loads(json.dumps([PLAN, compression.MODELS, compression.PARTS]))  # that ship
+PLAN, MODELS, PARTS = json.loads(json.dumps([PLAN, compression.MODELS, compression.PARTS]))  # as in JSON
 
 
 @pytest.fixture(scope="module")

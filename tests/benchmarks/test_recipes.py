@@ -11,9 +11,9 @@ SHIPPED, SHIPPED_TRIES = recipes.RECIPES, recipes.TRIES
 
 @pytest.fixture(autouse=True)
 def own(small, monkeypatch, tmp_path):
-    shorter = {name: settings | {"batch_size": 8} for name, settings in SHIPPED.items()}
+    smaller = {name: settings | {"batch_size": 8} for name, settings in SHIPPED.items()}
     changed = {"RECEIPT": tmp_path / "recipes.json", "LOOK_ROWS": 8, "TRIES": {"LoRA": [{"lora_rank": 4}]}}
-    for name, value in (changed | {"RECIPES": shorter}).items():
+    for name, value in (changed | {"RECIPES": smaller}).items():
         monkeypatch.setattr(recipes, name, value)
 
 

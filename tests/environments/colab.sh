@@ -18,8 +18,9 @@ if [ ! -x "$theirs" ]; then
     "$theirs" -m pip install --quiet -r tests/environments/colab.txt
 fi
 rm -rf "$folder"/{origin,content,executed}
-mkdir -p "$folder"/{home,executed,jupyter/kernels/python3} "$folder"/venv/lib/python3*/site-packages/google/colab
-cd "$folder"/venv/lib/python3*/site-packages/google/colab
+standin=$("$theirs" -c "import sysconfig; print(sysconfig.get_path('purelib'))")/google/colab
+mkdir -p "$folder"/{home,executed,jupyter/kernels/python3} "$standin"
+cd "$standin"
 touch __init__.py
 cat >_shell.py <<END
 from ipykernel import ipkernel, zmqshell
