@@ -124,7 +124,7 @@ def pip(*arguments):
     """Install with the environment's pip, quietly where there is no terminal; return its exit status."""
     quiet = [] if sys.stdout.isatty() else ["--quiet"]  # its progress is hundreds of lines
     command = [PYTHON, "-m", "pip", "install", "--disable-pip-version-check", *quiet, *arguments]
-    elsewhere = ("PIP_TARGET", "PIP_PREFIX", "PIP_ROOT")  # of other environments, as is a user's own
+    elsewhere = ("PIP_TARGET", "PIP_PREFIX", "PIP_ROOT")  # out of this environment, as with PIP_USER
     variables = {name: text for name, text in os.environ.items() if name not in elsewhere}
     return subprocess.call(command, cwd=ROOT, env=variables | {"PIP_USER": "0"})
 

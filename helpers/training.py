@@ -94,7 +94,7 @@ def fine_tune(
         `epochs` (2), `batch_size` (32) and `seed` (0); `learning_rate` (1e-4), AdamW's after the warm-up, and
         `head_learning_rate`, that of the head (see `split_head`) if it is another; `warmup_fraction` (0.1)
         of the steps, in which it rises from 0; `target`, the validation accuracy, 0 to 1, at which training
-        stops early; `precision`, "bf16", "no" (fp32) or the faster here. Others raise `TrainingError`.
+        stops early; `precision`, "bf16" or "no" (fp32), else the faster. Others are a `TrainingError`.
     """
     chosen: Settings = choose(Settings, settings)
     new_batches = functools.partial(batches, train, tokenizer, chosen.batch_size, shuffle=True)

@@ -4,7 +4,9 @@ import os
 import re
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from IPython.display import HTML, Javascript
@@ -92,3 +94,17 @@ def test_the_table_has_all_environments_and_no_failure():
         assert not re.search(r"instead of|exit status|traceback|left |FAIL|[1-9]\d* attempts", row[3])
     for known in environments.KNOWN_AT_HOME:
         assert Path(known).parts[0] in text
+
+
+NAMED = {(): len(environments.RUNS), ("twice", "full"): 2, ("all",): 0}
+
+
+@pytest.mark.parametrize(("named", "count"), NAMED.items())
+def test_all_environments_are_tried_or_those_that_are_named(monkeypatch, named, count):
+    monkeypatch.setattr(sys, "argv", ["environments", *named])
+    monkeypatch.setattr(environments.signal, "signal", Mock())
+    monkeypatch.setattr(environments, "write", Mock())
+    monkeypatch.setattr(environments, "tried", tried := Mock(return_value=(True, {})))
+    with nullcontext() if count else pytest.raises(SystemExit):
+        assert environments.main() == 0
+    assert tried.call_count == count

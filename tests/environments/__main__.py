@@ -227,7 +227,8 @@ def write(changed: dict[str, str]) -> None:
 def main() -> int:
     """Do the runs that are named, or all; return 1 if one did not come as it should."""
     parser = argparse.ArgumentParser(prog="python -m tests.environments", description=__doc__.split("\n")[0])
-    parser.add_argument("runs", nargs="*", metavar="run", choices=RUNS, help=f"{', '.join(RUNS)} (all)")
+    names = [*RUNS, []]  # where none is named, argparse asks whether [] is one
+    parser.add_argument("runs", nargs="*", metavar="run", choices=names, help=f"{', '.join(RUNS)} (all)")
     parser.add_argument("--notebook", nargs="+", metavar="topic", help="these instead of a run's own")
     chosen = parser.parse_args()
     for number in (signal.SIGINT, signal.SIGTERM):  # a background job ignores Ctrl-C, and so would its runs

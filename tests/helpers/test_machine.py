@@ -12,9 +12,8 @@ from helpers import environment, machine
 from helpers.__main__ import main
 
 GROUPS = "9:name=systemd:/\n4:memory:{0}\n2:cpu,cpuacct:{0}\n0::{0}\n"
-MOUNTS = "no mount - at all\n21 1 8:1 / / rw - ext4 /dev/sda1 rw\n"
-MOUNTS += "30 21 0:25 {root} {folder} rw shared:4 - cgroup2 cgroup2 rw\n"
-MOUNTS += "32 21 0:29 {root} {folder}/cpu rw - cgroup cgroup rw,cpu,cpuacct\n"
+MOUNTS = "21 1 8:1 / / rw - ext4 /dev/sda1 rw\n30 21 0:25 {root} {folder} rw shared:4 - cgroup2 cgroup2 rw\n"
+MOUNTS += "no mount - at all\n32 21 0:29 {root} {folder}/cpu rw - cgroup cgroup rw,cpu,cpuacct\n"
 MOUNTS += "35 21 0:32 {root} {folder}/memory rw - cgroup cgroup rw,memory\n"
 
 

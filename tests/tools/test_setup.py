@@ -215,7 +215,6 @@ def test_a_setup_that_breaks_off_leaves_no_stamp_and_one_that_is_done_asks_pip_n
 
 def test_without_a_gpu_pytorch_s_cpu_build_comes_first_unless_pip_is_set_by_hand(course, capsys, monkeypatch):
     monkeypatch.setenv("PIP_TARGET", "elsewhere")
-    monkeypatch.setenv("PIP_USER", "1")
     for script, asked, said in (
         ("", True, "PyTorch comes as its CPU build"),
         ("case $* in *--index-url*) exit 1;; esac", True, "some gigabytes more"),
