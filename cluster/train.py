@@ -51,7 +51,7 @@ def prepare(chosen: argparse.Namespace) -> tuple:
     cpu = torch.cuda.device_count() < here  # a GPU for each of them, or none
     # split_batches: a batch of 32 stays one of 32, and each of two processes takes 16 of it.
     split = DataLoaderConfiguration(split_batches=True)
-    with machine.without_variables("ACCELERATE_"):  # another program's, or the launcher's of one's own
+    with machine.without_variables("ACCELERATE_"):  # another program's, or a launcher's
         accelerator = Accelerator(cpu=cpu, mixed_precision="no", dataloader_config=split)
     train = reviews.read("train", chosen.rows)
     model = transformer.load(chosen.seed)  # every process draws the same head

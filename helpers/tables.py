@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe"}
 SAVE = 'save it as "CSV UTF-8" in a spreadsheet program'
+MARKUP = (b"<!", b"<html", b"<?xml", b"<table")
 NO_CSV = (  # what a file begins with, in small letters; what else is in it; what it is then; what to do
     (b"pk\3\4", b"xl/workbook", "an Excel workbook", SAVE),
     (b"pk\3\4", b"opendocument.spreadsheet", "an OpenDocument spreadsheet", SAVE),
@@ -18,12 +19,7 @@ NO_CSV = (  # what a file begins with, in small letters; what else is in it; wha
     (b"\x1f\x8b", b"", "a gzip archive", "unpack it, and take the CSV file in it"),
     (b"\xd0\xcf\x11\xe0", b"", "an old or encrypted Excel workbook", SAVE),
     (b"%pdf", b"", "a PDF file", f"copy its table elsewhere, and {SAVE}"),
-    (
-        (b"<!", b"<html", b"<?xml", b"<table"),
-        b"",
-        "a web page or XML",
-        f"download the table itself, or {SAVE}",
-    ),
+    (MARKUP, b"", "a web page or XML", f"download the table itself, or {SAVE}"),
 )
 
 
@@ -36,7 +32,7 @@ class Table(NamedTuple):
 
 
 def read_table(path: str | Path, error: type[ValueError] = ValueError) -> Table:
-    r"""Read a CSV file: comma, semicolon, tab or pipe; UTF-8, UTF-16 or Windows-1252; names first.
+    r"""Read a CSV file: comma, semicolon, tab or pipe; UTF-8, UTF-16 or Windows-1252; column names first.
 
     Rows without any value are left out. A column without a name is named after its place: "column 3". It is
     an `error` if there is no such file, it is no CSV file or damaged, or a row has more or fewer values than
